@@ -1,0 +1,190 @@
+// What the verbs need of the outside, in domain words. Each port is a place to crash on purpose; each sentence about a promise here
+// is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
+import type { Entitlement, Lane } from '../domain/entitlement.ts'
+import type { GrantEvent } from '../domain/events.ts'
+import type { Decision, Grant, Step } from '../domain/grant.ts'
+import type { AttemptId, Digest, GrantId, MintId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { Duration, Instant } from '../domain/instant.ts'
+import type { Lease, Mint } from '../domain/mint.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { Secret } from '../domain/secret.ts'
+import type { Policy } from '../policy/policy.ts'
+
+/** Under what an allowing decision was judged. If one of these moved before the commit, the commit is refused as `stale`. */
+export interface Control {
+  readonly policyRevision: number
+  readonly policyDigest: Digest
+  readonly peopleRevision: number
+  readonly peopleDigest: Digest
+  readonly freezeEpoch: number
+}
+
+/** The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. */
+export interface Directory {
+  readonly revision: number
+  readonly digest: Digest
+  principal(id: PrincipalId): Principal | undefined
+  /** Every natural person, for the question whether anybody could decide at all. */
+  persons(): readonly Principal[]
+}
+
+/** Policy and directory as loaded in this broker right now. */
+export interface Rules {
+  readonly policy: Policy
+  readonly directory: Directory
+}
+
+export interface Loaded {
+  readonly grant: Grant
+  /** The control record at the moment of the read. */
+  readonly control: Control
+}
+
+/** Where a commit stands in its shard's one order of commits, and what was written there. */
+export interface Receipt {
+  readonly shard: Shard
+  readonly seq: number
+  /** SHA-256 of the stored event text, base64url. */
+  readonly eventHash: string
+}
+
+export interface Guard {
+  /** Refused as `window_closed` when Redis's own clock has reached it. */
+  readonly notAfter?: Instant
+  /** Refused as `stale` when the control record says something else; as `recovering` when there is none. */
+  readonly judgedUnder: Control
+}
+
+export type EndResult = { readonly id: GrantId; readonly receipt: Receipt | undefined }
+
+export interface StoredEvent extends GrantEvent {
+  readonly version: number
+  readonly seq: number
+}
+
+/** A page of grants, newest first, of what somebody may see. */
+export interface ListQuery {
+  readonly limit: number
+  /** As a former page returned it. */
+  readonly cursor: string | undefined
+}
+
+export interface GrantStore {
+  /** Undefined for a grant that does not exist. Rejects `recovering` when the control record is absent or behind what this broker has seen. */
+  load(id: GrantId): Promise<Loaded | undefined>
+  /** Like `load`, for ending: answers also while the store is recovering, because ending goes on then. */
+  loadToEnd(id: GrantId): Promise<Grant | undefined>
+  /**
+   * Writes head, deadline, indexes and event together, or nothing. Refuses unless the stored version is the one the step came from
+   * (`store_conflict`), the edge is legal (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
+   * A rejection `store_unavailable` means unknown: it may have been written.
+   */
+  commit(step: Step, guard?: Guard): Promise<Receipt>
+  /** Up to 100 steps in one call, each judged alone; a refused one has no receipt. */
+  commitEach(steps: readonly Step[]): Promise<readonly EndResult[]>
+  /** What is due in this lane by Redis's clock, oldest first, each leased to the caller until now + lease: nobody else gets it meanwhile. */
+  claimDue(lane: Lane, limit: number, lease: Duration): Promise<readonly GrantId[]>
+  /** The events of one grant in order; none above its stored version. */
+  events(id: GrantId): Promise<readonly StoredEvent[]>
+  list(query: ListQuery): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }>
+}
+
+/** What a broker does to its control record: at start, when a file changes, when an operator says so. */
+export interface ControlStore {
+  read(shard: Shard): Promise<{ readonly control: Control; readonly seq: number } | undefined>
+  /** Creates the record of an empty shard, or raises its revisions. Refuses to lower one or to change a digest under the same revision (`policy_outdated`). */
+  publish(
+    shard: Shard,
+    rules: Pick<Control, 'policyRevision' | 'policyDigest' | 'peopleRevision' | 'peopleDigest'>,
+  ): Promise<Control>
+}
+
+/** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */
+export interface Hold {
+  readonly accessor: string
+  readonly token: Secret<string>
+}
+export interface VaultSecret {
+  readonly username: string
+  readonly password: string
+  readonly [member: string]: string
+}
+export interface MintPlan {
+  readonly grant: GrantId
+  readonly mint: MintId
+  readonly digest: Digest
+  readonly entitlement: Entitlement
+}
+
+export interface CredentialSource {
+  /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
+  open(plan: MintPlan): Promise<Hold>
+  /** Lifts the hold's life to `left`. */
+  keep(hold: Hold, left: Duration): Promise<void>
+  /** Makes the secret under the hold; it dies by itself within `left`. */
+  issue(
+    hold: Hold,
+    plan: MintPlan,
+    left: Duration,
+  ): Promise<{ readonly lease: Lease; readonly secret: Secret<VaultSecret> }>
+  /** Ends everything that this mint may have left, found by its ids alone. Idempotent: closing what is closed succeeds. */
+  close(plan: MintPlan, mint: Mint): Promise<void>
+  /** Asks the backend for leases and sessions, not for the accessor. An error or a time-out rejects; it is never read as gone. */
+  confirmGone(plan: MintPlan, mint: Mint): Promise<{ readonly gone: boolean; readonly answer: string }>
+}
+
+export interface TokenFacts {
+  readonly grant: Grant
+  readonly audience: string
+  readonly subject: PrincipalId
+  readonly jti: string
+  readonly issuedAt: Instant
+  readonly notBefore: Instant
+  readonly expiresAt: Instant
+  readonly policyDigest: Digest
+}
+export interface TokenSigner {
+  /** An RFC 9068 access token; bound to the key of the mint where there is one. Signing the same facts twice gives a token with the same jti, iat and exp. */
+  sign(facts: TokenFacts, key: string | undefined): Promise<Secret<string>>
+}
+
+export interface DecisionSigner {
+  sign(grant: GrantId, decision: Omit<Decision, 'signature'>): string
+  /** False for anything that this broker group did not sign for exactly this grant. */
+  verify(grant: GrantId, decision: Decision): boolean
+}
+
+export interface Timetable {
+  /** Asks for a punctual look at what is due in this lane at `when`. A hint: losing it makes an end late, never absent. */
+  at(lane: Lane, when: Instant): Promise<void>
+}
+
+export interface Seal {
+  /** Resolves when the commit is on stable storage outside Redis. Rejects `log_unavailable`; then nothing may leave. */
+  seal(receipt: Receipt): Promise<void>
+}
+
+export interface Ports {
+  readonly grants: GrantStore
+  readonly credentials: CredentialSource
+  readonly tokens: TokenSigner
+  readonly signatures: DecisionSigner
+  readonly timetable: Timetable
+  readonly seal: Seal
+  /** The rules as loaded now. Rejects `policy_outdated` when a newer policy is in force elsewhere. */
+  rules(control: Control): Rules
+  /** The control record under which new grants are judged; rejects `recovering`. */
+  control(): Promise<Control>
+  /** Redis's time as sampled. Throws `clock_untrusted` after a jump. */
+  now(): Instant
+  /** Redis's time for ending, which goes on whatever the clock did. */
+  nowToEnd(): Instant
+  newGrantId(): GrantId
+  newAttemptId(): AttemptId
+  newTokenId(): string
+  /** 0 <= n < 1, for jitter only. */
+  jitter(): number
+  sha256(text: string): string
+  /** The broker's public URL. */
+  readonly issuer: string
+}

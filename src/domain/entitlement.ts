@@ -1,0 +1,91 @@
+// What may be asked for, as compiled from configuration: a target, actions, a credential kind, limits, and the rule for approving.
+// An Entitlement is immutable and complete: every default is filled in when the policy is compiled.
+import type { EntitlementId, GroupId, PersonId, TenantId } from './ids.ts'
+import type { Duration } from './instant.ts'
+import type { Tier } from './tier.ts'
+
+/** What an action does to its target. `destructive`, `escalating` and `transfer` are never approved without a person. */
+export const ACTION_CLASSES = ['read', 'write', 'deploy', 'destructive', 'escalating', 'transfer'] as const
+export type ActionClass = (typeof ACTION_CLASSES)[number]
+export const NEVER_AUTOMATIC: readonly ActionClass[] = ['destructive', 'escalating', 'transfer']
+
+export interface Target {
+  readonly id: string
+  readonly environment: string
+  /** The one audience of a `jwt`, a URI. */
+  readonly audience: string
+}
+
+/** At once: whoever asks the broker or the backend is refused from then on. Expiry: only its own end ends it. */
+export type Revocability = 'at_once' | 'expiry'
+
+export interface JwtCredential {
+  readonly kind: 'jwt'
+  readonly sender: 'dpop' | 'bearer'
+  /** The longest life of one token; never past the window. */
+  readonly maxLife: Duration
+  /** What verifiers that do not introspect may cache: the residue after a revoke. */
+  readonly verifierCache: Duration
+}
+export interface VaultDatabase {
+  readonly mount: string
+  readonly connection: string
+  /** The group role whose rights a mint's own login gets. */
+  readonly grantedRole: string
+  /** Who owns what the login created, after its end. */
+  readonly ownerRole: string
+}
+export interface VaultCredential {
+  readonly kind: 'vault'
+  readonly backend: string
+  readonly engine: 'database'
+  readonly database: VaultDatabase
+  readonly revocability: Revocability
+}
+export type CredentialRule = JwtCredential | VaultCredential
+
+/** Distinct persons, each counted once: one of the owners, and from each group the number it must give. */
+export interface PeopleRule {
+  readonly mode: 'people'
+  readonly owners: readonly PersonId[]
+  readonly reviewers: readonly { readonly group: GroupId; readonly count: number }[]
+  /** Distinct persons needed in all; never less than one. */
+  readonly approvals: number
+}
+export type ApprovalRule = { readonly mode: 'auto' } | PeopleRule
+
+export interface Limits {
+  readonly maxDuration: Duration
+  readonly horizon: Duration
+  /** How long the asked approvers have; undecided then lapses. */
+  readonly decideWithin: Duration
+  readonly maxUses: number
+}
+
+export interface Entitlement {
+  readonly id: EntitlementId
+  readonly title: string
+  /** Whose target it is: its people approve, see and revoke. */
+  readonly tenant: TenantId
+  /** Tenants whose principals may ask; the owning tenant where the file says nothing else. */
+  readonly openTo: readonly TenantId[]
+  readonly tier: Tier
+  readonly target: Target
+  readonly actions: Readonly<Record<string, ActionClass>>
+  readonly scopes: readonly string[]
+  readonly credential: CredentialRule
+  readonly approval: ApprovalRule
+  readonly limits: Limits
+  /** A ticket must be named. */
+  readonly ticketRequired: boolean
+  /** A plan digest must be named. */
+  readonly planRequired: boolean
+  /** Claims of the executor's own token that must equal these members of the intent (`sha` = plan commit and so on). */
+  readonly bindClaims: Readonly<Record<string, string>>
+}
+
+/** The lane of the deadline set that a grant's end waits in: one per backend, so that a hanging backend delays only its own. */
+export type Lane = string
+export const LOCAL_LANE: Lane = 'local'
+export const laneOf = (credential: CredentialRule): Lane =>
+  credential.kind === 'jwt' ? LOCAL_LANE : credential.backend

@@ -1,0 +1,170 @@
+// One asking and its whole life. A grant is its immutable ask, the decisions on it, and a small mutable head (status, facts, mints).
+// `advance` is the only maker of a next state; facts exist only in the status in which they are true.
+import type { ApprovalRule, Lane, Revocability } from './entitlement.ts'
+import type { GrantEvent } from './events.ts'
+import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
+import { earliest, type Instant } from './instant.ts'
+import type { Intent, Texts } from './intent.ts'
+import type { Next, Status } from './lifecycle.ts'
+import { type Confirmation, isHalfMade, type Mint } from './mint.ts'
+import type { Tier } from './tier.ts'
+
+/** Written once at filing, never again. */
+export interface Ask {
+  readonly v: 1
+  readonly id: GrantId
+  readonly intent: Intent
+  readonly texts: Texts
+  readonly digest: Digest
+  readonly textsDigest: Digest
+  readonly requesterTenant: TenantId
+  readonly tier: Tier
+  /** The rule at filing; exchange must satisfy it and today's. */
+  readonly rule: ApprovalRule
+  readonly lane: Lane
+  readonly revocability: Revocability
+  readonly filedAt: Instant
+  readonly decideBy: Instant
+  readonly policy: { readonly revision: number; readonly digest: Digest }
+  /** What the policy said at filing, for the people who read it: why it was allowed, what is still needed. */
+  readonly reasons: readonly string[]
+}
+
+export type Verdict = 'approve' | 'deny'
+/** One person's (or, for an automatic approval, the policy's) decision, signed by the broker over everything it was given on. */
+export interface Decision {
+  readonly v: 1
+  readonly by: PersonId | 'policy'
+  readonly verdict: Verdict
+  readonly reason: string
+  readonly at: Instant
+  readonly digest: Digest
+  readonly textsDigest: Digest
+  readonly policyDigest: Digest
+  readonly peopleDigest: Digest
+  /** `<kid>.<base64url>`, over the canonical form of all the rest and the grant id. */
+  readonly signature: string
+}
+
+export type Outcome = 'completed' | 'expired' | 'revoked' | 'failed'
+/** Why the end began, by whose hand. The first cause stands. */
+export interface EndCause {
+  readonly outcome: Outcome
+  readonly by: PrincipalId | 'clock' | 'broker'
+  readonly reason: string
+}
+interface Ending {
+  readonly cause: EndCause
+  readonly since: Instant
+  readonly attempts: number
+  readonly retryAt: Instant
+  readonly lastError: string
+}
+
+export interface FactsByStatus {
+  readonly pending: Record<never, never>
+  readonly approved: { readonly approvedAt: Instant }
+  readonly issuing: { readonly approvedAt: Instant }
+  readonly active: { readonly approvedAt: Instant; readonly activeSince: Instant }
+  readonly ending: Ending
+  readonly stuck: Ending & { readonly stuckSince: Instant }
+  readonly denied: { readonly at: Instant; readonly by: PersonId | 'policy'; readonly reason: string }
+  readonly withdrawn: { readonly at: Instant; readonly by: PrincipalId; readonly reason: string }
+  readonly lapsed: { readonly at: Instant; readonly reason: string }
+  readonly ended: {
+    readonly outcome: Outcome
+    readonly cause: EndCause
+    readonly endedAt: Instant
+    readonly confirmation: Confirmation
+    readonly residueUntil: Instant
+    readonly result: Readonly<Record<string, string>> | undefined
+  }
+}
+export type Facts<S extends Status> = FactsByStatus[S]
+
+/** The small mutable part, stored under one version. */
+export interface HeadOf<S extends Status> {
+  readonly v: 1
+  readonly status: S
+  readonly facts: Facts<S>
+  readonly mints: readonly Mint[]
+  /** What the executor said when the task was done; kept while the end is still being confirmed. */
+  readonly result: Readonly<Record<string, string>> | undefined
+}
+export type Head = { [S in Status]: HeadOf<S> }[Status]
+
+export interface GrantOf<S extends Status> {
+  readonly id: GrantId
+  readonly ask: Ask
+  readonly decisions: readonly Decision[]
+  readonly head: HeadOf<S>
+  /** The store's own counter: 1 at birth. */
+  readonly version: number
+}
+export type Grant = { [S in Status]: GrantOf<S> }[Status]
+export type GrantIn<S extends Status> = Extract<Grant, GrantOf<S>>
+
+/** One transition, ready to be committed: the grant as it will be, the event that tells of it, and the edge that is taken. */
+export interface Step {
+  readonly grant: Grant
+  readonly event: GrantEvent
+  readonly from: Status | 'none'
+}
+
+export const inStatus = <S extends Status>(grant: Grant, ...statuses: readonly S[]): grant is GrantIn<S> =>
+  (statuses as readonly Status[]).includes(grant.head.status)
+
+interface Change<To extends Status> {
+  readonly to: To
+  readonly facts: Facts<To>
+  readonly event: GrantEvent
+  readonly mints?: readonly Mint[]
+  readonly decisions?: readonly Decision[]
+  readonly result?: Readonly<Record<string, string>> | undefined
+}
+
+/** The next state of a grant, over an edge that LIFECYCLE has. */
+export function advance<From extends Status, To extends Next<From>>(grant: GrantOf<From>, change: Change<To>): Step {
+  const next = {
+    id: grant.id,
+    ask: grant.ask,
+    decisions: change.decisions ?? grant.decisions,
+    head: {
+      v: 1,
+      status: change.to,
+      facts: change.facts,
+      mints: change.mints ?? grant.head.mints,
+      result: 'result' in change ? change.result : grant.head.result,
+    },
+    version: grant.version + 1,
+  }
+  return { grant: next as unknown as Grant, event: change.event, from: grant.head.status }
+}
+
+export function born(ask: Ask, event: GrantEvent): Step {
+  const head: HeadOf<'pending'> = { v: 1, status: 'pending', facts: {}, mints: [], result: undefined }
+  return { grant: { id: ask.id, ask, decisions: [], head, version: 1 }, event, from: 'none' }
+}
+
+/** When somebody has to look at this grant again; undefined where nothing can become overdue. */
+export function deadlineOf(grant: Grant): Instant | undefined {
+  const { closesAt } = grant.ask.intent.window
+  const halfMade = grant.head.mints.filter(isHalfMade).map((mint) => mint.deadline)
+  switch (grant.head.status) {
+    case 'pending':
+      return earliest(grant.ask.decideBy, closesAt)
+    case 'approved':
+      return closesAt
+    case 'issuing':
+    case 'active':
+      return earliest(closesAt, ...halfMade)
+    case 'ending':
+    case 'stuck':
+      return grant.head.facts.retryAt
+    case 'denied':
+    case 'withdrawn':
+    case 'lapsed':
+    case 'ended':
+      return undefined
+  }
+}

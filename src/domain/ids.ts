@@ -1,0 +1,49 @@
+// Names of things. A GrantId carries its shard (`g<shard>-<26 characters>`), a MintId its grant, so that every key and every
+// backend artefact can be found from the grant id alone. Ids are not capabilities: knowing one gives nothing.
+
+declare const brand: unique symbol
+type Named<Name extends string> = string & { readonly [brand]: Name }
+
+export type GrantId = Named<'grant'>
+export type MintId = Named<'mint'>
+export type PersonId = Named<'person'>
+export type PrincipalId = Named<'principal'>
+export type TenantId = Named<'tenant'>
+export type GroupId = Named<'group'>
+export type EntitlementId = Named<'entitlement'>
+/** `sha-256:` and base64url. */
+export type Digest = Named<'digest'>
+/** RFC 7638 thumbprint of the key that proves possession, base64url. */
+export type Thumbprint = Named<'thumbprint'>
+/** One try at an exchange, chosen by the caller: the same attempt never makes a second credential. */
+export type AttemptId = Named<'attempt'>
+export type Shard = number & { readonly [brand]: 'shard' }
+
+const GRANT = /^g(\d{1,4})-[a-z2-7]{26}$/
+const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/
+
+export const shard = (n: number): Shard => n as Shard
+export const grantId = (of: Shard, random26: string): GrantId => parsed(`g${of}-${random26}`, isGrantId)
+export const isGrantId = (text: string): text is GrantId => GRANT.test(text)
+export const shardOf = (id: GrantId): Shard => Number(GRANT.exec(id)?.[1]) as Shard
+export const mintId = (grant: GrantId, n: number): MintId => `${grant}-${n}` as MintId
+
+/** Lower case words joined by `-`, at most 32 characters: safe in Vault paths, Redis keys, SQL names and URLs. */
+export const isName = (text: string): boolean => text.length <= 32 && NAME.test(text)
+export const isDigest = (text: string): text is Digest => /^sha-256:[A-Za-z0-9_-]{43}$/.test(text)
+export const isThumbprint = (text: string): text is Thumbprint => /^[A-Za-z0-9_-]{43}$/.test(text)
+export const isAttemptId = (text: string): text is AttemptId => /^[A-Za-z0-9._-]{8,64}$/.test(text)
+
+const parsed = <T extends string>(text: string, is: (text: string) => text is T): T => {
+  if (!is(text)) throw new RangeError(`not an id: ${text}`)
+  return text
+}
+
+/** For code that has already checked the text against a schema or the directory. */
+export const named = {
+  person: (text: string) => text as PersonId,
+  principal: (text: string) => text as PrincipalId,
+  tenant: (text: string) => text as TenantId,
+  group: (text: string) => text as GroupId,
+  entitlement: (text: string) => text as EntitlementId,
+}

@@ -1,0 +1,48 @@
+// Every legal edge of a grant and of a mint, in one table each. The type system and the store refuse what is not here:
+// `redis/library.ts` renders LIFECYCLE into the Lua function, so the two cannot differ.
+
+export const LIFECYCLE = {
+  pending: ['pending', 'approved', 'denied', 'withdrawn', 'lapsed'],
+  approved: ['issuing', 'active', 'ending', 'withdrawn', 'lapsed'],
+  issuing: ['issuing', 'active', 'approved', 'ending'],
+  active: ['active', 'ending', 'ended'],
+  ending: ['ending', 'ended', 'stuck'],
+  stuck: ['stuck', 'ended'],
+  denied: [],
+  withdrawn: [],
+  lapsed: [],
+  ended: [],
+} as const satisfies Record<string, readonly string[]>
+
+export type Status = keyof typeof LIFECYCLE
+export type Next<From extends Status> = (typeof LIFECYCLE)[From][number]
+export const STATUSES = Object.keys(LIFECYCLE) as readonly Status[]
+
+/** How a grant is born. An edge like any other: a grant is born pending or not at all. */
+export const BIRTH = 'pending' satisfies Status
+
+export const isTerminal = (status: Status): boolean => LIFECYCLE[status].length === 0
+
+/** What is done with a grant whose deadline has passed. Every status that can pass one has an answer. */
+export const OVERDUE = {
+  pending: 'lapse',
+  approved: 'lapse',
+  issuing: 'end',
+  active: 'end',
+  ending: 'end',
+  stuck: 'end',
+  denied: 'nothing',
+  withdrawn: 'nothing',
+  lapsed: 'nothing',
+  ended: 'nothing',
+} as const satisfies Record<Status, 'lapse' | 'end' | 'nothing'>
+
+export const MINT_LIFECYCLE = {
+  claimed: ['opened', 'live', 'closing', 'closed'],
+  opened: ['live', 'closing'],
+  live: ['closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+} as const satisfies Record<string, readonly string[]>
+
+export type MintStatus = keyof typeof MINT_LIFECYCLE

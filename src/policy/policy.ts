@@ -1,0 +1,45 @@
+// The compiled policy: an immutable value, named by its revision and by a digest over its compiled form.
+// Judging is pure: the same policy and the same question give the same verdict, and any doubt is a refusal.
+import type { Entitlement } from '../domain/entitlement.ts'
+import type { Digest, EntitlementId } from '../domain/ids.ts'
+import type { Intent } from '../domain/intent.ts'
+import type { Principal } from '../domain/principal.ts'
+
+/** The Cedar actions. One code path for a question, whatever the door. */
+export const ACTIONS = [
+  'Request',
+  'AutoApprove',
+  'Approve',
+  'Exchange',
+  'Complete',
+  'Revoke',
+  'ReadGrant',
+  'ReadAudit',
+  'Operate',
+] as const
+export type Action = (typeof ACTIONS)[number]
+
+export interface Question {
+  readonly action: Action
+  readonly principal: Principal
+  /** Absent only for actions on the broker itself (`ReadAudit`, `Operate`). */
+  readonly entitlement?: Entitlement
+  readonly intent?: Intent
+  /** The requester of the grant in question, where that is not the principal. */
+  readonly requester?: Principal
+}
+
+export interface Verdict {
+  readonly allowed: boolean
+  /** Ids (`@id` annotation or position) of the rules that decided. */
+  readonly because: readonly string[]
+}
+
+export interface Policy {
+  readonly revision: number
+  readonly digest: Digest
+  entitlement(id: EntitlementId): Entitlement | undefined
+  entitlements(): readonly Entitlement[]
+  /** Deny wins, and an evaluation error is a denial that names the error. */
+  judge(question: Question): Verdict
+}
