@@ -1,9 +1,9 @@
 // What the verbs need of the outside, in domain words. Each port is a place to crash on purpose; each sentence about a promise here
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
-import type { Entitlement, Lane } from '../domain/entitlement.ts'
+import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Decision, Grant, Step } from '../domain/grant.ts'
-import type { AttemptId, Digest, GrantId, MintId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { AttemptId, Digest, EntitlementId, GrantId, MintId, PrincipalId, Shard } from '../domain/ids.ts'
 import type { Duration, Instant } from '../domain/instant.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import type { Principal } from '../domain/principal.ts'
@@ -113,7 +113,9 @@ export interface MintPlan {
   readonly grant: GrantId
   readonly mint: MintId
   readonly digest: Digest
-  readonly entitlement: Entitlement
+  readonly entitlement: EntitlementId
+  /** As filed in the ask, so that ending needs no policy. */
+  readonly credential: VaultCredential
 }
 
 export interface CredentialSource {
@@ -173,6 +175,8 @@ export interface Ports {
   readonly seal: Seal
   /** The rules as loaded now. Rejects `policy_outdated` when a newer policy is in force elsewhere. */
   rules(control: Control): Rules
+  /** The rules as loaded here, for ending only: that goes on whatever the control record says. */
+  rulesToEnd(): Rules
   /** The control record under which new grants are judged; rejects `recovering`. */
   control(): Promise<Control>
   /** Redis's time as sampled. Throws `clock_untrusted` after a jump. */

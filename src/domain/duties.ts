@@ -11,11 +11,13 @@ export function conflictOf(
   requester: Principal,
   executor: Principal,
 ): { readonly conflict: Conflict; readonly person: PersonId | undefined } | undefined {
-  if (approver.kind !== 'person') return { conflict: 'not_a_person', person: undefined }
-  const role = (principal: Principal, name: 'requester' | 'executor'): Conflict | undefined => {
-    if (!personsBehind(principal).includes(approver.person)) return undefined
-    return principal.kind === 'person' ? name : `${name}_sponsor`
+  // Asked of agents and workloads too: approving one's own through one's agent is named as what it is.
+  for (const [role, party] of [
+    ['requester', requester],
+    ['executor', executor],
+  ] as const) {
+    const person = personsBehind(approver).find((behind) => personsBehind(party).includes(behind))
+    if (person !== undefined) return { conflict: party.kind === 'person' ? role : `${role}_sponsor`, person }
   }
-  const conflict = role(requester, 'requester') ?? role(executor, 'executor')
-  return conflict && { conflict, person: approver.person }
+  return approver.kind === 'person' ? undefined : { conflict: 'not_a_person', person: undefined }
 }

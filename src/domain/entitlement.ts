@@ -1,5 +1,6 @@
 // What may be asked for, as compiled from configuration: a target, actions, a credential kind, limits, and the rule for approving.
 // An Entitlement is immutable and complete: every default is filled in when the policy is compiled.
+import { canonical } from './canonical.ts'
 import type { EntitlementId, GroupId, PersonId, TenantId } from './ids.ts'
 import type { Duration } from './instant.ts'
 import type { Tier } from './tier.ts'
@@ -89,3 +90,8 @@ export type Lane = string
 export const LOCAL_LANE: Lane = 'local'
 export const laneOf = (credential: CredentialRule): Lane =>
   credential.kind === 'jwt' ? LOCAL_LANE : credential.backend
+
+/** Whether two rules make and end credentials in the same way, whatever order their members came in. */
+export const sameCredential = (a: CredentialRule, b: CredentialRule): boolean => credentialText(a) === credentialText(b)
+const credentialText = (rule: CredentialRule): string =>
+  canonical(rule.kind === 'jwt' ? { ...rule } : { ...rule, database: { ...rule.database } })

@@ -1,12 +1,12 @@
 // One asking and its whole life. A grant is its immutable ask, the decisions on it, and a small mutable head (status, facts, mints).
 // `advance` is the only maker of a next state; facts exist only in the status in which they are true.
-import type { ApprovalRule, Lane, Revocability } from './entitlement.ts'
+import type { ApprovalRule, CredentialRule } from './entitlement.ts'
 import type { GrantEvent } from './events.ts'
 import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
 import { earliest, type Instant } from './instant.ts'
 import type { Intent, Texts } from './intent.ts'
 import type { Next, Status } from './lifecycle.ts'
-import { type Confirmation, isHalfMade, type Mint } from './mint.ts'
+import { type Confirmation, isUnfinished, type Mint } from './mint.ts'
 import type { Tier } from './tier.ts'
 
 /** Written once at filing, never again. */
@@ -21,8 +21,9 @@ export interface Ask {
   readonly tier: Tier
   /** The rule at filing; exchange must satisfy it and today's. */
   readonly rule: ApprovalRule
-  readonly lane: Lane
-  readonly revocability: Revocability
+  /** How its credential is made and ended: kept here, because ending must not depend on a policy that may have changed. */
+  readonly credential: CredentialRule
+  readonly audience: string
   readonly filedAt: Instant
   readonly decideBy: Instant
   readonly policy: { readonly revision: number; readonly digest: Digest }
@@ -149,7 +150,7 @@ export function born(ask: Ask, event: GrantEvent): Step {
 /** When somebody has to look at this grant again; undefined where nothing can become overdue. */
 export function deadlineOf(grant: Grant): Instant | undefined {
   const { closesAt } = grant.ask.intent.window
-  const halfMade = grant.head.mints.filter(isHalfMade).map((mint) => mint.deadline)
+  const unfinished = grant.head.mints.filter(isUnfinished).map((mint) => mint.deadline)
   switch (grant.head.status) {
     case 'pending':
       return earliest(grant.ask.decideBy, closesAt)
@@ -157,7 +158,7 @@ export function deadlineOf(grant: Grant): Instant | undefined {
       return closesAt
     case 'issuing':
     case 'active':
-      return earliest(closesAt, ...halfMade)
+      return earliest(closesAt, ...unfinished)
     case 'ending':
     case 'stuck':
       return grant.head.facts.retryAt

@@ -33,9 +33,10 @@ export type LiveMint = Made & {
     | { readonly kind: 'jwt'; readonly jti: string }
     | { readonly kind: 'vault'; readonly accessor: string; readonly lease: Lease }
   )
-/** On its way out. `accessor` and `lease` as far as they were known. */
+/** On its way out; `accessor` and `lease` as far as they were known. In a grant that lives on it is tried again at `deadline`. */
 export type ClosingMint = Made & {
   readonly status: 'closing'
+  readonly deadline: Instant
   readonly accessor: string | undefined
   readonly lease: Lease | undefined
 }
@@ -52,17 +53,19 @@ export type Mint = ClaimedMint | OpenedMint | LiveMint | ClosingMint | ClosedMin
 export const isReleased = (mint: Mint): boolean => mint.status === 'closed' && mint.released
 /** Uses taken: every mint that was not given back. */
 export const usesTaken = (mints: readonly Mint[]): number => mints.filter((mint) => !isReleased(mint)).length
-export const isHalfMade = (mint: Mint): mint is ClaimedMint | OpenedMint =>
-  mint.status === 'claimed' || mint.status === 'opened'
+/** Neither live nor closed: somebody is working on it until its deadline, and if they fail somebody else must. */
+export const isUnfinished = (mint: Mint): mint is ClaimedMint | OpenedMint | ClosingMint =>
+  mint.status === 'claimed' || mint.status === 'opened' || mint.status === 'closing'
 export const nextNumber = (mints: readonly Mint[]): number =>
   mints.reduce((most, mint) => Math.max(most, mint.n), 0) + 1
 
 const madeOf = ({ n, attempt, key, claimedAt }: Made): Made => ({ n, attempt, key, claimedAt })
 
 /** Any mint that may have left something at a backend, marked as on its way out. */
-export const closing = (mint: Exclude<Mint, ClosedMint>): ClosingMint => ({
+export const closing = (mint: Exclude<Mint, ClosedMint>, deadline: Instant): ClosingMint => ({
   ...madeOf(mint),
   status: 'closing',
+  deadline,
   accessor: 'accessor' in mint ? mint.accessor : undefined,
   lease: 'lease' in mint ? mint.lease : undefined,
 })

@@ -1,0 +1,282 @@
+// The vault half of an exchange: claim, open an empty hold, keep it, make the login under it, commit, seal, answer.
+// Invariant: whatever line this stops after, the mint's ids alone are enough for `end` to close it, and nothing has left the broker.
+import { laneOf } from '../domain/entitlement.ts'
+import { BrokerError, isBrokerError, notFound } from '../domain/errors.ts'
+import { advance, type Grant, inStatus } from '../domain/grant.ts'
+import type { AttemptId, GrantId } from '../domain/ids.ts'
+import { after, between, type Duration, earliest, type Instant, seconds } from '../domain/instant.ts'
+import {
+  type ClaimedMint,
+  closed,
+  closing,
+  type Lease,
+  type LiveMint,
+  type Mint,
+  nextNumber,
+  type OpenedMint,
+  usesTaken,
+} from '../domain/mint.ts'
+import type { Caller } from '../domain/principal.ts'
+import { reveal, type Secret } from '../domain/secret.ts'
+import { change, changeToEnd, eventOf, type Move, witness } from './change.ts'
+import { closeMint, end, finishClosing, planOf } from './end.ts'
+import { type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
+import { judgeExchange } from './judge.ts'
+import type { Control, Hold, MintPlan, Receipt, VaultSecret } from './ports.ts'
+
+/** How long one try at a mint may take before anybody may close it. */
+const MINT_DEADLINE: Duration = seconds(30)
+/** Under this much window no login is begun (Vault's own margins eat the rest). */
+const LEAST_LEFT: Duration = seconds(10)
+
+export interface Claimed {
+  readonly id: GrantId
+  readonly mint: ClaimedMint
+  readonly plan: MintPlan
+  readonly closesAt: Instant
+  readonly control: Control
+}
+
+/** The claim: of any number of racers one passes, by the version. */
+export function claimMint(
+  grant: Grant,
+  control: Control,
+  caller: Caller,
+  attempt: AttemptId,
+  now: Instant,
+): { readonly way: { readonly kind: 'claimed'; readonly claimed: Claimed }; readonly move: Move } {
+  const { closesAt } = grant.ask.intent.window
+  if (closesAt - now < LEAST_LEFT) throw windowClosing()
+  const n = nextNumber(grant.head.mints)
+  const mint: ClaimedMint = {
+    n,
+    attempt,
+    key: caller.key,
+    claimedAt: now,
+    status: 'claimed',
+    deadline: earliest(after(now, MINT_DEADLINE), closesAt),
+  }
+  const plan = planOf(grant, n)
+  if (plan === undefined) throw new Error('claimed a credential without a backend')
+  const mints = [...grant.head.mints, mint]
+  const event = eventOf(grant.ask, 'claimed', now, caller.principal.id, { mint: n }, control)
+  const guard = { notAfter: closesAt, judgedUnder: control }
+  const way = { kind: 'claimed' as const, claimed: { id: grant.id, mint, plan, closesAt, control } }
+  if (inStatus(grant, 'approved')) {
+    return { way, move: { step: advance(grant, { to: 'issuing', facts: grant.head.facts, mints, event }), guard } }
+  }
+  if (inStatus(grant, 'active'))
+    return { way, move: { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }), guard } }
+  throw new BrokerError('wrong_status', 'Another exchange of this grant is under way.', {
+    nextAction: 'Try again in a second.',
+    facts: { status: grant.head.status },
+  })
+}
+
+/** From the claim to the answer. On any failure the mint is closed, or given back where nothing was made, and the failure is thrown. */
+export async function makeVaultCredential(p: ExchangePorts, caller: Caller, claimed: Claimed): Promise<Exchanged> {
+  const { plan, mint } = claimed
+  await p.timetable.at(laneOf(plan.credential), mint.deadline)
+  const hold = await openHold(p, claimed)
+  try {
+    const opened: OpenedMint = { ...mint, status: 'opened', accessor: hold.accessor }
+    await witness(p, await moveMint(p, claimed, 'claimed', opened, 'opened'))
+    await p.credentials.keep(hold, between(p.now(), claimed.closesAt))
+    const { lease, secret } = await p.credentials.issue(hold, plan, between(p.now(), claimed.closesAt))
+    const live = liveMint(p, claimed, hold, lease, secret)
+    const { grant, receipt } = await commitLive(p, caller, claimed, live)
+    await sealOrSay(p, receipt, mint.attempt)
+    return { grant, mint: live, credential: { kind: 'vault', secret, leaseId: lease.id, expiresAt: live.expiresAt } }
+  } catch (thrown) {
+    await abandon(p, claimed, hold)
+    throw thrown
+  }
+}
+
+async function openHold(p: ExchangePorts, claimed: Claimed): Promise<Hold> {
+  try {
+    return await p.credentials.open(claimed.plan)
+  } catch (thrown) {
+    // A definite no means that nothing exists: the claim is given back and the approval stays good. Anything else is unknown.
+    const definite = isBrokerError(thrown) && thrown.facts.definite === true
+    await (definite ? release(p, claimed) : abandon(p, claimed, undefined))
+    throw thrown
+  }
+}
+
+const liveMint = (
+  p: ExchangePorts,
+  { mint, closesAt }: Claimed,
+  hold: Hold,
+  lease: Lease,
+  secret: Secret<VaultSecret>,
+): LiveMint & { kind: 'vault' } => {
+  const issuedAt = p.now()
+  const { username, password } = reveal(secret)
+  return {
+    n: mint.n,
+    attempt: mint.attempt,
+    key: mint.key,
+    claimedAt: mint.claimedAt,
+    status: 'live',
+    kind: 'vault',
+    accessor: hold.accessor,
+    lease,
+    issuedAt,
+    expiresAt: earliest(after(issuedAt, seconds(lease.durationSeconds)), closesAt),
+    // Of a password that Vault made at random: long enough that its hash gives nothing away.
+    fingerprint: p.sha256(`${username}:${password}`),
+  }
+}
+
+/** Judged once more under what is true now, then committed under exactly that. */
+async function commitLive(
+  p: ExchangePorts,
+  caller: Caller,
+  claimed: Claimed,
+  live: LiveMint,
+): Promise<{ readonly grant: Grant; readonly receipt: Receipt }> {
+  const { grant, receipt } = await change(p, claimed.id, ({ grant, control }) => {
+    const now = p.now()
+    expectMint(grant, live.n, 'opened')
+    judgeExchange(p, p.rules(control), grant, caller, now)
+    return {
+      step: issuedStep(grant, live, now, caller, control),
+      guard: { notAfter: claimed.closesAt, judgedUnder: control },
+    }
+  })
+  if (receipt === undefined) throw new Error('a live mint without a commit')
+  return { grant, receipt }
+}
+
+function expectMint(grant: Grant, n: number, status: Mint['status']): void {
+  const mint = grant.head.mints.find((candidate) => candidate.n === n)
+  if (mint?.status === status && inStatus(grant, 'issuing', 'active')) return
+  throw new BrokerError('wrong_status', `The grant is ${grant.head.status}; this exchange was ended meanwhile.`, {
+    nextAction: 'Show the grant to see what became of it.',
+    facts: { status: grant.head.status },
+  })
+}
+
+/** Writes the next state of one mint, whatever else happened to the grant meanwhile, as long as it and the mint still stand. */
+async function moveMint(
+  p: ExchangePorts,
+  claimed: Claimed,
+  from: Mint['status'],
+  to: Mint,
+  type: 'opened' | 'released',
+  back: 'approved' | undefined = undefined,
+): Promise<Receipt | undefined> {
+  const { receipt } = await changeToEnd(p, claimed.id, (grant) => {
+    expectMint(grant, to.n, from)
+    const mints = grant.head.mints.map((mint) => (mint.n === to.n ? to : mint))
+    const event = eventOf(grant.ask, type, p.nowToEnd(), 'broker', { mint: to.n })
+    if (inStatus(grant, 'issuing') && back !== undefined) {
+      return { step: advance(grant, { to: back, facts: grant.head.facts, mints, event }) }
+    }
+    if (inStatus(grant, 'issuing'))
+      return { step: advance(grant, { to: 'issuing', facts: grant.head.facts, mints, event }) }
+    if (inStatus(grant, 'active'))
+      return { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }) }
+    throw notFound()
+  })
+  return receipt
+}
+
+/** The backend said no before anything existed: the use is given back and the approval stays good. */
+async function release(p: ExchangePorts, claimed: Claimed): Promise<void> {
+  const at = p.nowToEnd()
+  const released = closed(claimed.mint, at, { asked: 'backend', answer: 'refused before anything was made', at }, true)
+  const receipt = await moveMint(p, claimed, 'claimed', released, 'released', 'approved').catch(() => undefined)
+  await witness(p, receipt)
+}
+
+/**
+ * Ends a mint whose secret never left: the first one ends the grant as failed, a later one only itself. What was made after somebody
+ * else ended the grant is closed here too, because they could not have seen it. Never throws: the deadline stands behind it.
+ */
+async function abandon(p: ExchangePorts, claimed: Claimed, hold: Hold | undefined): Promise<void> {
+  try {
+    const grant = await p.grants.loadToEnd(claimed.id)
+    if (grant === undefined) return
+    if (inStatus(grant, 'issuing')) {
+      await end(p, claimed.id, { outcome: 'failed', by: 'broker', reason: 'the credential could not be made' })
+      return
+    }
+    if (inStatus(grant, 'active')) {
+      await closeOwn(p, claimed)
+      return
+    }
+    const late: Mint =
+      hold === undefined ? claimed.mint : { ...claimed.mint, status: 'opened', accessor: hold.accessor }
+    await closeMint(p, grant, late)
+  } catch {
+    // The store is out of reach: the hold dies by itself, and the sweep finds the mint by its deadline.
+  }
+}
+
+async function closeOwn(p: ExchangePorts, claimed: Claimed): Promise<void> {
+  const { grant } = await changeToEnd(p, claimed.id, (grant) => {
+    if (!inStatus(grant, 'active')) return { done: grant }
+    const now = p.nowToEnd()
+    const mints = grant.head.mints.map((mint) =>
+      mint.n === claimed.mint.n && mint.status !== 'closed' ? closing(mint, after(now, MINT_DEADLINE)) : mint,
+    )
+    const event = eventOf(grant.ask, 'mint_closing', now, 'broker', {
+      mint: claimed.mint.n,
+      reason: 'the credential could not be made',
+    })
+    return { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }) }
+  })
+  await finishClosing(p, grant)
+}
+
+/**
+ * A lost answer: the first login is ended, confirmed gone, and its use given back; then one replacement is claimed under the same attempt.
+ * A second replacement is refused.
+ */
+export async function replaceable(
+  p: ExchangePorts,
+  caller: Caller,
+  grant: Grant,
+  lost: LiveMint,
+  attempt: AttemptId,
+): Promise<Claimed> {
+  if (grant.head.mints.filter((mint) => mint.attempt === attempt).length > 1) {
+    throw new BrokerError('uses_exhausted', 'This attempt has had its one replacement.', {
+      nextAction: 'Complete the grant and ask for a new one.',
+    })
+  }
+  const marked = await changeToEnd(p, grant.id, (now) => {
+    const mint = now.head.mints.find((candidate) => candidate.n === lost.n)
+    if (!inStatus(now, 'active') || mint === undefined || mint.status !== 'live') return { done: now }
+    const at = p.nowToEnd()
+    const mints = now.head.mints.map((other) => (other.n === lost.n ? closing(mint, after(at, MINT_DEADLINE)) : other))
+    const event = eventOf(now.ask, 'mint_closing', at, caller.principal.id, {
+      mint: lost.n,
+      reason: 'its answer was lost',
+    })
+    return { step: advance(now, { to: 'active', facts: now.head.facts, mints, event }) }
+  })
+  const cleared = await finishClosing(p, marked.grant)
+  if (cleared.head.mints.some((mint) => mint.n === lost.n && mint.status !== 'closed')) {
+    throw new BrokerError('not_confirmed', 'The lost login is not confirmed gone yet, so no other is made.', {
+      nextAction: 'Try the same attempt again in a few seconds.',
+    })
+  }
+  let claimed: Claimed | undefined
+  await change(p, grant.id, ({ grant: now, control }) => {
+    const at = p.now()
+    judgeExchange(p, p.rules(control), now, caller, at)
+    if (usesTaken(now.head.mints) >= now.ask.intent.credential.uses) {
+      throw new BrokerError('uses_exhausted', 'All credentials of this grant have been handed out.', {
+        nextAction: 'Ask for a new grant.',
+      })
+    }
+    const { way, move } = claimMint(now, control, caller, attempt, at)
+    claimed = way.claimed
+    return move
+  })
+  if (claimed === undefined) throw new Error('a replacement without a claim')
+  return claimed
+}

@@ -1,0 +1,161 @@
+// Turn an approved grant into a credential: judge, sign or claim, commit, seal, answer, in the order of DESIGN.md §6.
+// The only verb that sees a secret. Stop after any line and `end` still knows what to close.
+import { BrokerError, notFound } from '../domain/errors.ts'
+import type { Grant } from '../domain/grant.ts'
+import type { AttemptId, GrantId } from '../domain/ids.ts'
+import { after, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
+import { type LiveMint, type Mint, nextNumber, usesTaken } from '../domain/mint.ts'
+import type { Caller } from '../domain/principal.ts'
+import { reveal, type Secret } from '../domain/secret.ts'
+import { change, type Move } from './change.ts'
+import { type Claimed, claimMint, makeVaultCredential, replaceable } from './exchange-vault.ts'
+import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
+import { judgeExchange } from './judge.ts'
+import type { Control, TokenFacts } from './ports.ts'
+import { mayView } from './view.ts'
+
+/** How long a lost answer can be asked for again with the same attempt and key. */
+export const SAME_ATTEMPT = seconds(60)
+
+type Way =
+  | {
+      readonly kind: 'jwt'
+      readonly facts: TokenFacts
+      readonly token: Secret<string>
+      readonly mint: LiveMint & { kind: 'jwt' }
+    }
+  | { readonly kind: 'claimed'; readonly claimed: Claimed }
+  | { readonly kind: 'replace'; readonly mint: LiveMint }
+
+/** One credential for this grant, or the refusal. The same attempt with the same key within a minute gets the same `jwt`, or one replacement login. */
+export const exchange =
+  (p: ExchangePorts) =>
+  async (caller: Caller, id: GrantId, given?: AttemptId): Promise<Exchanged> => {
+    const attempt = given ?? p.newAttemptId()
+    let way: Way | undefined
+    const { grant, receipt } = await change(p, id, async (loaded) => {
+      const chosen = await chooseWay(p, loaded.grant, loaded.control, caller, attempt)
+      way = chosen.way
+      return chosen.move
+    })
+    if (way === undefined) throw new Error('an exchange without a way')
+    if (way.kind === 'jwt') {
+      if (receipt !== undefined) await sealOrSay(p, receipt, attempt)
+      return { grant, mint: way.mint, credential: jwtCredential(way, grant) }
+    }
+    if (way.kind === 'replace')
+      return makeVaultCredential(p, caller, await replaceable(p, caller, grant, way.mint, attempt))
+    return makeVaultCredential(p, caller, way.claimed)
+  }
+
+interface Chosen {
+  readonly way: Way
+  readonly move: Move
+}
+
+async function chooseWay(
+  p: ExchangePorts,
+  grant: Grant,
+  control: Control,
+  caller: Caller,
+  attempt: AttemptId,
+): Promise<Chosen> {
+  const rules = p.rules(control)
+  if (!mayView(rules, caller.principal, grant)) throw notFound()
+  const now = p.now()
+  judgeExchange(p, rules, grant, caller, now)
+  const before = grant.head.mints.find(
+    (mint) => mint.attempt === attempt && mint.key === caller.key && mint.status !== 'closed',
+  )
+  if (before !== undefined) return repeat(p, grant, control, before, now)
+  if (usesTaken(grant.head.mints) >= grant.ask.intent.credential.uses) throw usedUp(grant)
+  return grant.ask.credential.kind === 'jwt'
+    ? chooseJwt(p, grant, control, caller, attempt, now)
+    : claimMint(grant, control, caller, attempt, now)
+}
+
+const usedUp = (grant: Grant): BrokerError =>
+  new BrokerError(
+    'uses_exhausted',
+    `This grant gives ${grant.ask.intent.credential.uses} credential(s), and all have been handed out.`,
+    {
+      nextAction: 'Ask for a new grant, or for more uses next time.',
+    },
+  )
+
+/** The same attempt again: the answer was lost. A token is signed once more with the same jti, iat and exp; a login is replaced. */
+async function repeat(p: ExchangePorts, grant: Grant, control: Control, mint: Mint, now: Instant): Promise<Chosen> {
+  if (mint.status !== 'live') {
+    throw new BrokerError('wrong_status', 'This attempt is still being worked on.', {
+      nextAction: 'Try the same attempt again in a second.',
+      facts: { status: grant.head.status },
+    })
+  }
+  if (now >= after(mint.issuedAt, SAME_ATTEMPT)) throw usedUp(grant)
+  if (mint.kind === 'vault') return { way: { kind: 'replace', mint }, move: { done: grant } }
+  const facts = factsOf(grant, control, mint)
+  return { way: { kind: 'jwt', facts, token: await p.tokens.sign(facts, mint.key), mint }, move: { done: grant } }
+}
+
+async function chooseJwt(
+  p: ExchangePorts,
+  grant: Grant,
+  control: Control,
+  caller: Caller,
+  attempt: AttemptId,
+  now: Instant,
+): Promise<Chosen> {
+  const { credential, intent } = grant.ask
+  if (credential.kind !== 'jwt') throw new Error('not a jwt')
+  if (credential.sender === 'dpop' && caller.key === undefined) {
+    throw new BrokerError('invalid_request', 'This credential is bound to a key, and none was shown.', {
+      nextAction: 'Send a DPoP proof (RFC 9449) in the DPoP header.',
+      facts: { member: 'DPoP' },
+    })
+  }
+  const expiresAt = wholeSecond(earliest(after(now, credential.maxLife), intent.window.closesAt))
+  if (expiresAt - now < seconds(1)) throw windowClosing()
+  const unsigned = {
+    n: nextNumber(grant.head.mints),
+    attempt,
+    key: credential.sender === 'dpop' ? caller.key : undefined,
+    claimedAt: now,
+    status: 'live' as const,
+    kind: 'jwt' as const,
+    jti: p.newTokenId(),
+    issuedAt: now,
+    expiresAt,
+  }
+  const facts = factsOf(grant, control, unsigned)
+  const token = await p.tokens.sign(facts, unsigned.key)
+  const mint = { ...unsigned, fingerprint: p.sha256(reveal(token)) }
+  const step = issuedStep(grant, mint, now, caller, control)
+  const guard = { notAfter: intent.window.closesAt, judgedUnder: control }
+  return { way: { kind: 'jwt', facts, token, mint }, move: { step, guard } }
+}
+
+/** JWT times are whole seconds; rounded down, so that a token never outlives its window. */
+const wholeSecond = (at: Instant): Instant => instant(Math.floor(at / 1_000) * 1_000)
+
+const factsOf = (
+  grant: Grant,
+  control: Control,
+  mint: { readonly jti: string; readonly issuedAt: Instant; readonly expiresAt: Instant },
+): TokenFacts => ({
+  grant,
+  audience: grant.ask.audience,
+  subject: grant.ask.intent.executor.principal,
+  jti: mint.jti,
+  issuedAt: mint.issuedAt,
+  notBefore: latest(grant.ask.intent.window.opensAt, wholeSecond(mint.issuedAt)),
+  expiresAt: mint.expiresAt,
+  policyDigest: control.policyDigest,
+})
+
+const jwtCredential = (way: Way & { kind: 'jwt' }, grant: Grant): Credential => ({
+  kind: 'jwt',
+  token: way.token,
+  tokenType: way.mint.key === undefined ? 'Bearer' : 'DPoP',
+  audience: grant.ask.audience,
+  expiresAt: way.mint.expiresAt,
+})

@@ -1,0 +1,53 @@
+// End it now: by the parties, by whoever could have approved it, or by whom the guards name (the SOC). A pending grant is denied instead.
+// Repeating it is harmless; the answer may still be `ending`, and then it has not ended.
+import { BrokerError, notFound } from '../domain/errors.ts'
+import { advance, type Grant, inStatus } from '../domain/grant.ts'
+import { type GrantId, named } from '../domain/ids.ts'
+import type { Caller } from '../domain/principal.ts'
+import { isEligible } from '../domain/quorum.ts'
+import { changeToEnd, eventOf, witness } from './change.ts'
+import { isParty } from './complete.ts'
+import { type EndPorts, end } from './end.ts'
+import type { Ports } from './ports.ts'
+import { mayAct, mayView } from './view.ts'
+
+type RevokePorts = EndPorts & Pick<Ports, 'rulesToEnd'>
+
+export const revoke =
+  (p: RevokePorts) =>
+  async (caller: Caller, id: GrantId, reason: string): Promise<Grant> => {
+    const grant = await p.grants.loadToEnd(id)
+    const rules = p.rulesToEnd()
+    if (grant === undefined || !mayView(rules, caller.principal, grant)) throw notFound()
+    if (
+      !isParty(rules, caller, grant) &&
+      !couldDecide(caller, grant) &&
+      !mayAct(rules, 'Revoke', caller.principal, grant)
+    ) {
+      throw new BrokerError('not_permitted', 'This grant is not yours to revoke.', {
+        nextAction: 'Call the security team of the tenant that owns the target.',
+      })
+    }
+    return (
+      (await denyPending(p, caller, id, reason)) ?? end(p, id, { outcome: 'revoked', by: caller.principal.id, reason })
+    )
+  }
+
+const couldDecide = ({ principal }: Caller, { ask }: Grant): boolean =>
+  principal.kind === 'person' &&
+  principal.tenant === ask.intent.tenant &&
+  ask.rule.mode === 'people' &&
+  isEligible(ask.rule, principal)
+
+/** A grant that nobody has decided on holds nothing: it is denied. Undefined where it is past that. */
+async function denyPending(p: RevokePorts, caller: Caller, id: GrantId, reason: string): Promise<Grant | undefined> {
+  const { grant, receipt } = await changeToEnd(p, id, (grant) => {
+    if (!inStatus(grant, 'pending')) return { done: grant }
+    const at = p.nowToEnd()
+    const by = named.person(caller.principal.id)
+    const event = eventOf(grant.ask, 'denied', at, caller.principal.id, { reason })
+    return { step: advance(grant, { to: 'denied', facts: { at, by, reason }, event }) }
+  })
+  await witness(p, receipt)
+  return receipt === undefined && !inStatus(grant, 'denied', 'withdrawn', 'lapsed', 'ended') ? undefined : grant
+}

@@ -1,0 +1,110 @@
+// The certain end: takes what is due from the deadline set and lapses or ends it. Called by the bucket jobs and, whatever becomes of
+// those, by a plain interval in every broker. `claimDue` leases each grant, so that no two of them work on the same one.
+import type { Lane } from '../domain/entitlement.ts'
+import { advance, deadlineOf, type EndCause, type Grant, inStatus, type Step } from '../domain/grant.ts'
+import type { GrantId } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
+import { OVERDUE } from '../domain/lifecycle.ts'
+import { isClosed } from '../domain/window.ts'
+import { eventOf, witness } from './change.ts'
+import { closeUnfinished, END_LEASE, type EndPorts, end, endLocally, retryEnd } from './end.ts'
+
+export interface Swept {
+  readonly done: number
+  readonly failed: number
+  /** There may be more that is due: call again. */
+  readonly more: boolean
+}
+
+/** As many as one store call moves. */
+const BATCH = 100
+/** Ends at one backend at a time; the backend's own client bounds its calls once more. */
+const CONCURRENT = 16
+
+/** One batch of what is due in this lane. Never throws for a single grant: it stays due, and comes again when its lease is over. */
+export const sweep =
+  (p: EndPorts) =>
+  async (lane: Lane): Promise<Swept> => {
+    const ids = await p.grants.claimDue(lane, BATCH, END_LEASE)
+    if (ids.length === 0) return { done: 0, failed: 0, more: false }
+    const grants = (await Promise.all(ids.map((id) => p.grants.loadToEnd(id)))).filter((grant) => grant !== undefined)
+    const now = p.nowToEnd()
+    const steps: Step[] = []
+    const slow: GrantId[] = []
+    for (const grant of grants) {
+      const step = overdueStep(grant, now)
+      if (step !== undefined) steps.push(step)
+      else if (isOverdue(grant, now)) slow.push(grant.id)
+    }
+    const results = steps.length === 0 ? [] : await p.grants.commitEach(steps)
+    await Promise.all(results.map(({ receipt }) => witness(p, receipt)))
+    const ended = await eachOf(slow, CONCURRENT, (id) => endOverdue(p, id, now))
+    const failed = results.filter(({ receipt }) => receipt === undefined).length + ended.filter((good) => !good).length
+    return { done: ids.length - failed, failed, more: ids.length === BATCH }
+  }
+
+/** The claim moved the deadline in the set only: the record still has the old one, unless somebody changed it since. */
+const isOverdue = (grant: Grant, now: Instant): boolean => {
+  const deadline = deadlineOf(grant)
+  return deadline !== undefined && (deadline <= now || inStatus(grant, 'ending', 'stuck'))
+}
+
+/** What needs no backend is one pure step. Undefined for the rest. */
+export function overdueStep(grant: Grant, now: Instant): Step | undefined {
+  if (!isOverdue(grant, now)) return undefined
+  if (inStatus(grant, 'pending', 'approved') && OVERDUE[grant.head.status] === 'lapse') return lapse(grant, now)
+  if (inStatus(grant, 'active') && grant.ask.credential.kind === 'jwt') return endLocally(grant, EXPIRED, now)
+  return undefined
+}
+
+const EXPIRED: EndCause = { outcome: 'expired', by: 'clock', reason: 'the window has closed' }
+const UNFINISHED: EndCause = { outcome: 'failed', by: 'clock', reason: 'the credential was not finished in time' }
+
+/** Undecided in time, or approved and never used: nothing was ever handed out. */
+function lapse(grant: Grant, now: Instant): Step | undefined {
+  if (inStatus(grant, 'pending')) {
+    const reason = 'nobody decided in time'
+    return advance(grant, {
+      to: 'lapsed',
+      facts: { at: now, reason },
+      event: eventOf(grant.ask, 'lapsed', now, 'clock', { reason }),
+    })
+  }
+  if (!inStatus(grant, 'approved')) return undefined
+  const reason = 'approved, but not used before the window closed'
+  return advance(grant, {
+    to: 'lapsed',
+    facts: { at: now, reason },
+    event: eventOf(grant.ask, 'lapsed', now, 'clock', { reason }),
+  })
+}
+
+/** False where it could not be ended now; it is due again when its lease is over. */
+async function endOverdue(p: EndPorts, id: GrantId, now: Instant): Promise<boolean> {
+  try {
+    const grant = await p.grants.loadToEnd(id)
+    if (grant === undefined) return true
+    if (inStatus(grant, 'ending', 'stuck')) return isDone(await retryEnd(p, id))
+    if (inStatus(grant, 'issuing'))
+      return isDone(await end(p, id, isClosed(grant.ask.intent.window, now) ? EXPIRED : UNFINISHED))
+    if (!inStatus(grant, 'active')) return true
+    if (isClosed(grant.ask.intent.window, now)) return isDone(await end(p, id, EXPIRED))
+    await closeUnfinished(p, id)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const isDone = (grant: Grant | undefined): boolean => grant === undefined || inStatus(grant, 'ended')
+
+/** Runs `work` over all items, at most `width` at a time. */
+async function eachOf<T, R>(items: readonly T[], width: number, work: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = []
+  const waiting = items.entries()
+  const worker = async () => {
+    for (const [index, item] of waiting) results[index] = await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker))
+  return results
+}

@@ -1,0 +1,92 @@
+// Who may see a grant. Absent and forbidden look the same: every verb asks here first and answers `grant_not_found` for both.
+
+import type { Entitlement } from '../domain/entitlement.ts'
+import { notFound } from '../domain/errors.ts'
+import type { Grant } from '../domain/grant.ts'
+import type { GrantId } from '../domain/ids.ts'
+import type { Caller, Principal } from '../domain/principal.ts'
+import { isEligible } from '../domain/quorum.ts'
+import { shareAPerson } from './judge.ts'
+import type { ListQuery, Ports, Rules, StoredEvent } from './ports.ts'
+
+export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
+
+/** The parties and those who answer for them; whoever could decide; whom the guards admit in the grant's own tenant. */
+export function mayView(rules: Rules, viewer: Principal, grant: Grant): boolean {
+  const { intent, rule } = grant.ask
+  const parties = [intent.requester, intent.executor.principal]
+  if (parties.includes(viewer.id)) return true
+  if (parties.some((id) => isBehind(rules, id, viewer))) return true
+  if (viewer.tenant !== intent.tenant) return false
+  const decides = viewer.kind === 'person' && rule.mode === 'people' && isEligible(rule, viewer)
+  return decides || mayAct(rules, 'ReadGrant', viewer, grant)
+}
+
+const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer: Principal): boolean => {
+  const party = rules.directory.principal(id)
+  return party !== undefined && shareAPerson(party, viewer)
+}
+
+/** A guard's answer on an existing grant; no entitlement any more, or no requester, is a no. */
+export function mayAct(
+  rules: Rules,
+  action: 'ReadGrant' | 'Revoke' | 'Complete',
+  principal: Principal,
+  grant: Grant,
+): boolean {
+  const { intent } = grant.ask
+  const entitlement = rules.policy.entitlement(intent.entitlement)
+  const requester = rules.directory.principal(intent.requester)
+  if (entitlement === undefined || requester === undefined || principal.tenant !== intent.tenant) return false
+  return rules.policy.judge({ action, principal, entitlement, intent, requester }).allowed
+}
+
+export const view =
+  (p: ViewPorts) =>
+  async (caller: Caller, id: GrantId): Promise<Grant> => {
+    const loaded = await p.grants.load(id)
+    if (loaded === undefined || !mayView(p.rules(loaded.control), caller.principal, loaded.grant)) throw notFound()
+    return loaded.grant
+  }
+
+/** Newest first. A page may hold fewer than `limit` grants, as what one may not see is left out; `next` tells whether more follow. */
+export const list =
+  (p: ViewPorts) =>
+  async (
+    caller: Caller,
+    query: ListQuery,
+  ): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }> => {
+    const rules = p.rules(await p.control())
+    const seen: Grant[] = []
+    let cursor = query.cursor
+    // Bounded walk: at most ten pages are read for one page of what this caller may see.
+    for (let page = 0; page < 10; page += 1) {
+      const { grants, next } = await p.grants.list({ limit: query.limit - seen.length, cursor })
+      seen.push(...grants.filter((grant) => mayView(rules, caller.principal, grant)))
+      cursor = next
+      if (next === undefined || seen.length >= query.limit) break
+    }
+    return { grants: seen, next: cursor }
+  }
+
+export const events =
+  (p: ViewPorts) =>
+  async (caller: Caller, id: GrantId): Promise<readonly StoredEvent[]> => {
+    await view(p)(caller, id)
+    return p.grants.events(id)
+  }
+
+/** What this caller may ask for, by tenant and guards. */
+export const offered =
+  (p: ViewPorts) =>
+  async (caller: Caller): Promise<readonly Entitlement[]> => {
+    const { policy } = p.rules(await p.control())
+    return policy
+      .entitlements()
+      .filter((entitlement) => entitlement.openTo.includes(caller.principal.tenant))
+      .filter(
+        (entitlement) =>
+          policy.judge({ action: 'Request', principal: caller.principal, entitlement, requester: caller.principal })
+            .allowed,
+      )
+  }

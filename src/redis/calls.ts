@@ -1,0 +1,216 @@
+// Redis functions as typed calls: named keys and arguments in, a checked reply out. Nothing here knows what a reply means.
+// Invariant: a call is sent once. It is repeated only when Redis says that the function does not exist, which means it did not run.
+import type { Redis } from 'ioredis'
+import { z } from 'zod'
+import type { Control } from '../broker/ports.ts'
+import type { Shard } from '../domain/ids.ts'
+import { unavailable, within } from './connect.ts'
+import { dueKey, type GrantKeys, shardKeys } from './keys.ts'
+import { type FunctionName, type Library, loadLibrary } from './library.ts'
+
+/** How far a shard's one order of commits has come: the sequence, and the stream id of the newest event ('' for none). */
+export interface Position {
+  readonly seq: number
+  readonly event: string
+}
+/** A step as Redis sees it: opaque texts, and what the store itself judges. */
+export interface StepRecord {
+  readonly keys: GrantKeys
+  readonly id: string
+  readonly lane: string
+  readonly from: string
+  readonly to: string
+  /** The version it came from; 0 at birth. */
+  readonly expected: number
+  readonly head: string
+  readonly event: string
+  readonly ask: string
+  readonly filedAt: number
+  readonly deadline: number | undefined
+  /** All of them; the store appends those that it does not have. */
+  readonly decisions: readonly string[]
+}
+export type RulesRecord = Pick<Control, 'policyRevision' | 'policyDigest' | 'peopleRevision' | 'peopleDigest'>
+
+const text = z.string()
+const count = z.int().nonnegative()
+const head = <Tag extends string>(tag: Tag) => [z.literal(tag), z.literal([0, 1]), count, text] as const
+/** `[policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch]`, or nothing. */
+const control = z.union([z.tuple([]), z.tuple([text, text, text, text, text])])
+export type ControlReply = z.infer<typeof control>
+
+const failed = [z.tuple([...head('malformed'), text]), z.tuple([...head('wrong_type'), text])] as const
+const refused = [
+  z.tuple([...head('exists')]),
+  z.tuple([...head('missing')]),
+  z.tuple([...head('conflict'), count, text]),
+  z.tuple([...head('illegal'), text, text]),
+] as const
+const guarded = [
+  z.tuple([...head('late'), count]),
+  z.tuple([...head('absent')]),
+  z.tuple([...head('stale')]),
+  z.tuple([...head('behind')]),
+] as const
+const rowRefusal = ['exists', 'missing', 'conflict', 'illegal', 'malformed', 'wrong_type'] as const
+
+const REPLIES = {
+  grant_commit: z.union([z.tuple([...head('ok')]), ...guarded, ...refused, ...failed]),
+  grant_end_commit: z.union([z.tuple([...head('ok')]), ...refused, ...failed]),
+  grant_commit_each: z.union([
+    z.tuple([
+      ...head('ok'),
+      z.array(z.union([z.tuple([z.literal('ok'), count]), z.tuple([z.enum(rowRefusal)], z.union([text, count]))])),
+    ]),
+    ...failed,
+  ]),
+  claim_due: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
+  grant_load: z.union([
+    z.tuple([...head('ok'), control, z.array(z.union([z.tuple([]), z.tuple([count, text, text, z.array(text)])]))]),
+    ...failed,
+  ]),
+  grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
+  grant_list: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
+  control_read: z.union([z.tuple([...head('ok'), control]), ...failed]),
+  control_publish: z.union([
+    z.tuple([...head('ok'), control]),
+    z.tuple([...head('lower'), text]),
+    z.tuple([...head('differs'), text]),
+    z.tuple([...head('absent')]),
+    z.tuple([...head('used')]),
+    ...failed,
+  ]),
+  shard_accept: z.union([z.tuple([...head('ok'), control]), ...failed]),
+} as const satisfies Record<FunctionName, z.ZodType>
+export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
+
+export interface Calling {
+  readonly redis: Redis
+  readonly library: Library
+  /** The whole call, a reload of the library included, is answered or rejected within this time. */
+  readonly deadlineMs: number
+}
+export type Calls = ReturnType<typeof grantCalls>
+
+/** Every call rejects `store_unavailable` and nothing else. */
+export function grantCalls({ redis, library, deadlineMs }: Calling) {
+  let loading: Promise<void> | undefined
+  const load = (): Promise<void> => {
+    loading ??= loadLibrary(redis, library).finally(() => {
+      loading = undefined
+    })
+    return loading
+  }
+
+  const send = async (name: FunctionName, keys: readonly string[], args: readonly (string | number)[]) => {
+    const call = () => redis.fcall(library.nameOf(name), keys.length, ...keys, ...args)
+    try {
+      return await call()
+    } catch (thrown) {
+      if (!isUnknownFunction(thrown)) throw thrown
+      await load()
+      return await call()
+    }
+  }
+  const call = async <Name extends FunctionName>(
+    name: Name,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<Reply<Name>> => {
+    const reply = REPLIES[name].safeParse(await within(deadlineMs, send(name, keys, args)))
+    if (!reply.success) throw unavailable(new Error(`${name} answered what nobody knows`))
+    return reply.data as Reply<Name>
+  }
+
+  return {
+    commit: (shard: Shard, seen: Position, guard: GuardRecord, step: StepRecord) =>
+      call(
+        'grant_commit',
+        [...base(shard), ...commitKeys(shard), ...stepKeys(shard, step)],
+        [...at(seen), guard.notAfter ?? '', ...guard.judged, ...stepArgs(step)],
+      ),
+    endCommit: (shard: Shard, seen: Position, step: StepRecord) =>
+      call(
+        'grant_end_commit',
+        [...base(shard), ...commitKeys(shard), ...stepKeys(shard, step)],
+        [...at(seen), ...stepArgs(step)],
+      ),
+    commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[]) =>
+      call(
+        'grant_commit_each',
+        [...base(shard), shardKeys(shard).filed, shardKeys(shard).retire, ...steps.flatMap((step) => stepKeys(shard, step))],
+        [...at(seen), ...steps.flatMap(stepArgs)],
+      ),
+    claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
+      call('claim_due', [...base(shard), dueKey(shard, claim.lane)], [...at(seen), claim.limit, claim.leaseMs]),
+    load: (shard: Shard, seen: Position, grants: readonly GrantKeys[]) =>
+      call(
+        'grant_load',
+        [...base(shard), shardKeys(shard).control, ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head])],
+        at(seen),
+      ),
+    events: (shard: Shard, seen: Position, grant: GrantKeys) =>
+      call('grant_events', [...base(shard), grant.head], at(seen)),
+    list: (shard: Shard, seen: Position, page: { limit: number; after: { filedAt: number; id: string } | undefined }) =>
+      call(
+        'grant_list',
+        [...base(shard), shardKeys(shard).filed],
+        [...at(seen), page.limit, page.after?.filedAt ?? '', page.after?.id ?? ''],
+      ),
+    readControl: (shard: Shard, seen: Position) =>
+      call('control_read', [...base(shard), shardKeys(shard).control], at(seen)),
+    publish: (shard: Shard, seen: Position, rules: RulesRecord, mayCreate: boolean) =>
+      call(
+        'control_publish',
+        [...base(shard), shardKeys(shard).control],
+        [...at(seen), ...rulesArgs(rules), mayCreate ? 1 : 0],
+      ),
+    accept: (shard: Shard, seen: Position, rules: RulesRecord, freezeEpoch: number) =>
+      call(
+        'shard_accept',
+        [...base(shard), shardKeys(shard).control],
+        [...at(seen), ...rulesArgs(rules), freezeEpoch],
+      ),
+  }
+}
+
+export interface GuardRecord {
+  readonly notAfter: number | undefined
+  /** The control record as judged, in the order of `ControlReply`. */
+  readonly judged: readonly [number, string, number, string, number]
+}
+
+const isUnknownFunction = (thrown: unknown): boolean =>
+  thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
+
+const base = (shard: Shard): readonly string[] => [shardKeys(shard).seq, shardKeys(shard).events]
+const commitKeys = (shard: Shard): readonly string[] => {
+  const { control, filed, retire } = shardKeys(shard)
+  return [control, filed, retire]
+}
+const stepKeys = (shard: Shard, { keys, lane }: StepRecord): readonly string[] => [
+  keys.ask,
+  keys.decisions,
+  keys.head,
+  dueKey(shard, lane),
+]
+const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
+const rulesArgs = (rules: RulesRecord): readonly (string | number)[] => [
+  rules.policyRevision,
+  rules.policyDigest,
+  rules.peopleRevision,
+  rules.peopleDigest,
+]
+const stepArgs = (step: StepRecord): readonly (string | number)[] => [
+  step.id,
+  step.from,
+  step.to,
+  step.expected,
+  step.head,
+  step.event,
+  step.ask,
+  step.filedAt,
+  step.deadline ?? '',
+  step.decisions.length,
+  ...step.decisions,
+]

@@ -1,0 +1,344 @@
+#!lua name=writ
+-- The store's atomic functions. Lua knows versions, edges, times and the control record; what a grant says is opaque text to it.
+-- Invariant: everything is checked before the first write, and the head (version, status) is written last. Lua does not roll back, so
+-- a write that could fail half-way must not be reachable; readers ignore every event above the stored version.
+--
+-- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), NOW (the clock).
+--
+-- KEYS   every function begins with  1 seq (hash: n, event)  2 events (stream)
+-- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
+--        Times and spans are integer milliseconds. An empty text means absent.
+-- Reply  { tag, behind, seq, event, … }: behind = 1 when what the caller has seen is not (or no longer) here; seq and event are the
+--        shard's newest commit. Tags that every function may answer: 'malformed' what, 'wrong_type' key.
+
+local SUFFIX = '' --[[SUFFIX]]
+local EDGES = { --[[EDGES]] }
+--[[NOW]]
+
+-- A status that no edge leaves is terminal: it has no deadline, and every other status must have one.
+local LEAVES = {}
+for edge in pairs(EDGES) do LEAVES[string.match(edge, '^[^>]+')] = true end
+
+local CONTROL = { 'policyRevision', 'policyDigest', 'peopleRevision', 'peopleDigest', 'freezeEpoch' }
+local STREAM_ID = '^%d+%-%d+$'
+
+local function is_count(number) return number ~= nil and number >= 0 and number <= 9007199254740991 and number % 1 == 0 end
+
+local function mistyped(wanted)
+  for key, kind in pairs(wanted) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= 'none' and found ~= kind then return key end
+  end
+end
+
+-- How far the shard's one order of commits has come, and whether the caller has seen further: then Redis was rolled back. A lower
+-- sequence shows it; so does a missing event, also when other brokers have counted up again since.
+local function open_shard(keys, args)
+  local seen_seq, seen_event = tonumber(args[1]), args[2]
+  if not is_count(seen_seq) or (seen_event ~= '' and not string.match(seen_event, STREAM_ID)) then
+    return nil, { 'malformed', 0, 0, '', 'seen' }
+  end
+  local wrong = mistyped({ [keys[1]] = 'hash', [keys[2]] = 'stream' })
+  if wrong then return nil, { 'wrong_type', 0, 0, '', wrong } end
+  local at = redis.call('HMGET', keys[1], 'n', 'event')
+  local shard = { seq_key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', behind = 0 }
+  if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
+  if shard.seq < seen_seq then
+    shard.behind = 1
+  elseif seen_event ~= '' and #redis.call('XRANGE', keys[2], seen_event, seen_event) == 0 then
+    shard.behind = 1
+  end
+  return shard
+end
+
+local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
+
+-- The control record as five texts, or an empty list. Half a record is none.
+local function control_of(key)
+  local values = redis.call('HMGET', key, unpack(CONTROL))
+  for field = 1, #CONTROL do
+    if not values[field] then return {} end
+  end
+  return values
+end
+
+-- One step as it lies in KEYS from k (ask, decisions, head, due) and in ARGV from i:
+-- id, from, to, expected version (0 at birth), head, event, ask, filedAt (birth only), deadline, count, then `count` decisions.
+local function step_at(keys, k, args, i)
+  local step = {
+    ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3],
+    id = args[i], from = args[i + 1], to = args[i + 2], expected = tonumber(args[i + 3]), head = args[i + 4],
+    event = args[i + 5], ask = args[i + 6], filed_at = tonumber(args[i + 7]), deadline = args[i + 8],
+    count = tonumber(args[i + 9]), args = args, decisions_at = i + 9,
+  }
+  if not step.due or not is_count(step.expected) or not is_count(step.count) or not args[step.decisions_at + step.count] then
+    return nil, 'step'
+  end
+  if step.id == '' or step.head == '' or step.event == '' then return nil, 'text' end
+  if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
+  if step.expected == 0 and (step.ask == '' or not is_count(step.filed_at)) then return nil, 'ask' end
+  return step
+end
+
+-- Why this step may not be written, or nil. Reads only.
+local function refusal(step)
+  local wrong = mistyped({
+    [step.ask_key] = 'string', [step.decisions_key] = 'list', [step.head_key] = 'hash', [step.due] = 'zset',
+  })
+  if wrong then return 'wrong_type', wrong end
+  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev')
+  local version, status = tonumber(head[1] or '0'), head[2] or 'none'
+  step.ev, step.have = head[3], redis.call('LLEN', step.decisions_key)
+  if step.expected == 0 and (version ~= 0 or step.have > 0 or redis.call('EXISTS', step.ask_key) == 1) then
+    return 'exists'
+  end
+  if step.expected > 0 and version == 0 then return 'missing' end
+  if version ~= step.expected or status ~= step.from then return 'conflict', version, status end
+  if not EDGES[status .. '>' .. step.to] then return 'illegal', status, step.to end
+  if (step.deadline == '') == (LEAVES[step.to] == true) then return 'malformed', 'deadline' end
+  if step.count < step.have then return 'malformed', 'decisions' end
+end
+
+-- Writes a step that `refusal` let pass: sequence and event, then ask, decisions and indexes, then the head.
+local function write(shard, filed, retire, step)
+  local version = step.expected + 1
+  shard.seq = redis.call('HINCRBY', shard.seq_key, 'n', 1)
+  shard.event = redis.call('XADD', shard.events, '*',
+    'grant', step.id, 'version', version, 'seq', shard.seq, 'event', step.event)
+  redis.call('HSET', shard.seq_key, 'event', shard.event)
+  if step.expected == 0 then
+    redis.call('SET', step.ask_key, step.ask)
+    redis.call('ZADD', filed, step.filed_at, step.id)
+  end
+  for n = step.have + 1, step.count do
+    redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
+  end
+  if step.deadline == '' then
+    redis.call('ZREM', step.due, step.id)
+    redis.call('ZADD', retire, now_ms(), step.id)
+  else
+    redis.call('ZADD', step.due, step.deadline, step.id)
+  end
+  redis.call('HSET', step.head_key, 'ev', step.ev and (step.ev .. ',' .. shard.event) or shard.event,
+    'deadline', step.deadline, 'head', step.head, 'status', step.to, 'version', version)
+end
+
+-- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, and takes no guard).
+-- KEYS  3 control  4 filed  5 retire  6 ask  7 decisions  8 head  9 due
+-- ARGV  3 notAfter ('' for none)  4-8 the control record as judged  9… one step          (grant_commit)
+-- ARGV  3… one step                                                                     (grant_end_commit)
+-- Reply 'ok'; 'exists', 'missing', 'conflict' version status, 'illegal' from to, 'late' now, 'absent', 'stale', 'behind'
+local function commit(keys, args, guarded)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash', [keys[4]] = 'zset', [keys[5]] = 'zset' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local step, what = step_at(keys, 6, args, guarded and 9 or 3)
+  if not step then return reply('malformed', shard, what) end
+  if guarded then
+    if args[3] ~= '' and not is_count(tonumber(args[3])) then return reply('malformed', shard, 'notAfter') end
+    if shard.behind == 1 then return reply('behind', shard) end
+    local control = control_of(keys[3])
+    if #control == 0 then return reply('absent', shard) end
+    for field = 1, #CONTROL do
+      if control[field] ~= args[3 + field] then return reply('stale', shard) end
+    end
+  end
+  local tag, first, second = refusal(step)
+  if tag then return reply(tag, shard, first, second) end
+  if guarded and args[3] ~= '' then
+    local now = now_ms()
+    if now >= tonumber(args[3]) then return reply('late', shard, now) end
+  end
+  write(shard, keys[4], keys[5], step)
+  return reply('ok', shard)
+end
+
+-- grant_commit_each: 1 to 100 ending steps of one shard, each judged alone.
+-- KEYS  3 filed  4 retire  5… ask, decisions, head, due of each step        ARGV  3… the steps, one after the other
+-- Reply 'ok' { { 'ok', seq } or { refusal, … } for each step }
+local function commit_each(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'zset', [keys[4]] = 'zset' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local steps, i = {}, 3
+  for k = 5, #keys, 4 do
+    local step, what = step_at(keys, k, args, i)
+    if not step or #steps == 100 then return reply('malformed', shard, what or 'too many') end
+    steps[#steps + 1] = step
+    i = i + 10 + step.count
+  end
+  if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
+  local rows = {}
+  for n, step in ipairs(steps) do
+    local tag, first, second = refusal(step)
+    if tag then
+      rows[n] = { tag, first, second }
+    else
+      write(shard, keys[3], keys[4], step)
+      rows[n] = { 'ok', shard.seq }
+    end
+  end
+  return reply('ok', shard, rows)
+end
+
+-- claim_due: what is due by this clock, oldest first, each moved to now + lease, so that the next caller does not get it.
+-- KEYS  3 due        ARGV  3 limit  4 leaseMs        Reply 'ok' { id, … }
+local function claim_due(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'zset' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local limit, lease = tonumber(args[3]), tonumber(args[4])
+  if not is_count(limit) or not is_count(lease) or lease == 0 then return reply('malformed', shard, 'limit or lease') end
+  local now = now_ms()
+  local ids = limit == 0 and {} or redis.call('ZRANGEBYSCORE', keys[3], '-inf', now, 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do redis.call('ZADD', keys[3], now + lease, id) end
+  return reply('ok', shard, ids)
+end
+
+-- grant_load: any number of grants and the control record at the same moment.
+-- KEYS  3 control  4… ask, decisions, head of each        Reply 'ok' control { {} or { version, head, ask, { decision, … } } for each }
+local function load_grants(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash' })
+  local rows = {}
+  for k = 4, #keys, 3 do
+    wrong = wrong or mistyped({ [keys[k]] = 'string', [keys[k + 1]] = 'list', [keys[k + 2]] = 'hash' })
+    if wrong then break end
+    local head = redis.call('HMGET', keys[k + 2], 'version', 'head')
+    rows[#rows + 1] = head[1]
+      and { tonumber(head[1]), head[2] or '', redis.call('GET', keys[k]) or '', redis.call('LRANGE', keys[k + 1], 0, -1) }
+      or {}
+  end
+  if wrong then return reply('wrong_type', shard, wrong) end
+  return reply('ok', shard, control_of(keys[3]), rows)
+end
+
+-- grant_events: the events of one grant in order, none above its stored version.
+-- KEYS  3 head        Reply 'ok' { { version, seq, event }, … }
+local function events_of(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local head = redis.call('HMGET', keys[3], 'version', 'ev')
+  local version, rows = tonumber(head[1] or '0'), {}
+  for entry in string.gmatch(head[2] or '', '[^,]+') do
+    for _, found in ipairs(redis.call('XRANGE', keys[2], entry, entry)) do
+      local fields = found[2] -- grant, id, version, n, seq, n, event, text
+      if tonumber(fields[4]) <= version then rows[#rows + 1] = { tonumber(fields[4]), tonumber(fields[6]), fields[8] } end
+    end
+  end
+  return reply('ok', shard, rows)
+end
+
+-- grant_list: ids by time of filing, newest first; within one millisecond by id, last first.
+-- KEYS  3 filed        ARGV  3 limit  4 filedAt  5 id: where the former page ended, or both ''        Reply 'ok' { { id, filedAt }, … }
+local function list_grants(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'zset' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local limit, from = tonumber(args[3]), args[4]
+  if not is_count(limit) or (from ~= '' and not is_count(tonumber(from))) then return reply('malformed', shard, 'page') end
+  local same = from == '' and 0 or redis.call('ZCOUNT', keys[3], from, from)
+  local found = redis.call('ZREVRANGEBYSCORE', keys[3], from == '' and '+inf' or from, '-inf', 'WITHSCORES',
+    'LIMIT', 0, limit + same)
+  local rows = {}
+  for n = 1, #found, 2 do
+    local id, filed_at = found[n], tonumber(found[n + 1])
+    if #rows < limit and (from == '' or filed_at < tonumber(from) or id < args[5]) then rows[#rows + 1] = { id, filed_at } end
+  end
+  return reply('ok', shard, rows)
+end
+
+-- control_read        KEYS  3 control        Reply 'ok' control
+local function read_control(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  return reply('ok', shard, control_of(keys[3]))
+end
+
+-- Why `new` (policyRevision, policyDigest, peopleRevision, peopleDigest) may not follow the record, or nil.
+local function outdated(control, new)
+  for at, name in pairs({ [1] = 'policy', [3] = 'people' }) do
+    local now, next = tonumber(control[at]), tonumber(new[at])
+    if next < now then return 'lower', name end
+    if next == now and control[at + 1] ~= new[at + 1] then return 'differs', name end
+  end
+end
+
+local function rules_at(args, i)
+  local rules = { args[i], args[i + 1], args[i + 2], args[i + 3] }
+  if not is_count(tonumber(rules[1])) or not is_count(tonumber(rules[3])) or not rules[4] then return nil end
+  return rules
+end
+
+local function put_control(shard, key, rules, freeze_epoch)
+  shard.seq = redis.call('HINCRBY', shard.seq_key, 'n', 1)
+  redis.call('HSET', key, 'policyRevision', rules[1], 'policyDigest', rules[2], 'peopleRevision', rules[3],
+    'peopleDigest', rules[4], 'freezeEpoch', freeze_epoch)
+end
+
+-- control_publish: raises the revisions, or creates the record of a shard on which nothing was ever committed.
+-- KEYS  3 control        ARGV  3-6 policyRevision policyDigest peopleRevision peopleDigest  7 mayCreate (0 or 1)
+-- Reply 'ok' control; 'lower' which, 'differs' which; 'absent' (there is no record and none may be made), 'used' (no record, yet commits)
+local function publish_control(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local rules = rules_at(args, 3)
+  if not rules then return reply('malformed', shard, 'rules') end
+  local control = control_of(keys[3])
+  if #control == 0 then
+    if redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0 then return reply('used', shard) end
+    if args[7] ~= '1' then return reply('absent', shard) end
+    put_control(shard, keys[3], rules, 0)
+  else
+    local tag, which = outdated(control, rules)
+    if tag then return reply(tag, shard, which) end
+    if control[1] ~= rules[1] or control[3] ~= rules[3] then put_control(shard, keys[3], rules, control[5]) end
+  end
+  return reply('ok', shard, control_of(keys[3]))
+end
+
+-- shard_accept: an operator takes the shard as it is. Raises the sequence above everything that the caller has seen, and restores the
+-- control record where it is missing. The sequence only ever rises.
+-- KEYS  3 control        ARGV  3-6 as control_publish  7 freezeEpoch for a missing record        Reply 'ok' control
+local function accept_shard(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local wrong = mistyped({ [keys[3]] = 'hash' })
+  if wrong then return reply('wrong_type', shard, wrong) end
+  local rules = rules_at(args, 3)
+  if not rules or not is_count(tonumber(args[7])) then return reply('malformed', shard, 'rules') end
+  local seen = tonumber(args[1])
+  if shard.seq < seen then redis.call('HSET', keys[1], 'n', seen) end
+  if #control_of(keys[3]) == 0 then
+    put_control(shard, keys[3], rules, args[7])
+  else
+    shard.seq = redis.call('HINCRBY', keys[1], 'n', 1)
+  end
+  return reply('ok', shard, control_of(keys[3]))
+end
+
+local function register(name, callback, ...)
+  redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
+end
+
+register('grant_commit', function(keys, args) return commit(keys, args, true) end)
+register('grant_end_commit', function(keys, args) return commit(keys, args, false) end, 'allow-oom')
+register('grant_commit_each', commit_each, 'allow-oom')
+register('claim_due', claim_due, 'allow-oom')
+register('grant_load', load_grants, 'no-writes')
+register('grant_events', events_of, 'no-writes')
+register('grant_list', list_grants, 'no-writes')
+register('control_read', read_control, 'no-writes')
+register('control_publish', publish_control, 'allow-oom')
+register('shard_accept', accept_shard, 'allow-oom')

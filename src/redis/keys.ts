@@ -1,0 +1,44 @@
+// The names of everything in Redis. Every key carries its shard's tag, so a grant and its indexes lie in one cluster slot.
+import type { Lane } from '../domain/entitlement.ts'
+import type { GrantId, Shard } from '../domain/ids.ts'
+import { shardOf } from '../domain/ids.ts'
+
+export interface ShardKeys {
+  /** Hash: `n`, the sequence of the newest commit, and `event`, its id in the stream. */
+  readonly seq: string
+  /** Stream: one entry per commit (grant, version, seq, event). */
+  readonly events: string
+  /** Hash: under what allowing decisions are judged. */
+  readonly control: string
+  /** Sorted set: grant by the time of its filing. */
+  readonly filed: string
+  /** Sorted set: ended grant by the time of its end, for whoever archives it. */
+  readonly retire: string
+}
+
+export interface GrantKeys {
+  /** String: JSON, written once at birth. */
+  readonly ask: string
+  /** List: JSON of each decision, appended. */
+  readonly decisions: string
+  /** Hash: version, status, head (JSON), deadline, and `ev`, the stream ids of this grant's events. */
+  readonly head: string
+}
+
+const tag = (shard: Shard): string => `{writ:${shard}}`
+
+export const shardKeys = (shard: Shard): ShardKeys => ({
+  seq: `${tag(shard)}:seq`,
+  events: `${tag(shard)}:events`,
+  control: `${tag(shard)}:control`,
+  filed: `${tag(shard)}:filed`,
+  retire: `${tag(shard)}:retire`,
+})
+
+/** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */
+export const dueKey = (shard: Shard, lane: Lane): string => `${tag(shard)}:due:${lane}`
+
+export function grantKeys(id: GrantId): GrantKeys {
+  const of = tag(shardOf(id))
+  return { ask: `${of}:ask:${id}`, decisions: `${of}:decisions:${id}`, head: `${of}:head:${id}` }
+}

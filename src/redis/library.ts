@@ -1,0 +1,60 @@
+// The Lua file as it is loaded into Redis: the lifecycle filled in, the clock filled in, and a hash of the result in every name,
+// so that brokers of different releases run side by side, each on its own functions.
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
+import { BIRTH, LIFECYCLE } from '../domain/lifecycle.ts'
+
+export const FUNCTIONS = [
+  'grant_commit',
+  'grant_end_commit',
+  'grant_commit_each',
+  'claim_due',
+  'grant_load',
+  'grant_events',
+  'grant_list',
+  'control_read',
+  'control_publish',
+  'shard_accept',
+] as const
+export type FunctionName = (typeof FUNCTIONS)[number]
+
+export interface Library {
+  readonly name: string
+  readonly code: string
+  /** The name under which a function is registered: its own and the hash of the library. */
+  nameOf(name: FunctionName): string
+}
+
+/** The clock of the shipped functions: Redis's own, in milliseconds, and nothing else. */
+export const REDIS_TIME =
+  "local function now_ms() local at = redis.call('TIME') return at[1] * 1000 + math.floor(at[2] / 1000) end"
+
+/** `nowLine` defines `now_ms()`. Only tests hand in another one. */
+export function renderLibrary(nowLine: string = REDIS_TIME): Library {
+  const source = readFileSync(new URL('./functions/grants.lua', import.meta.url), 'utf8')
+  const edges = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
+  const table = [`none>${BIRTH}`, ...edges].map((edge) => `['${edge}'] = true`).join(', ')
+  const body = fill(fill(source, '--[[EDGES]]', table), '--[[NOW]]', nowLine)
+  const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
+  const named = fill(body, "local SUFFIX = '' --[[SUFFIX]]", `local SUFFIX = '_${hash}'`)
+  return {
+    name: `writ_${hash}`,
+    code: fill(named, '#!lua name=writ\n', `#!lua name=writ_${hash}\n`),
+    nameOf: (name) => `${name}_${hash}`,
+  }
+}
+
+/** Loads the library; succeeds also when another broker was faster, because the name says what is in it. */
+export async function loadLibrary(redis: Redis, library: Library): Promise<void> {
+  try {
+    await redis.function('LOAD', library.code)
+  } catch (thrown) {
+    if (!(thrown instanceof Error && thrown.message.includes('already exists'))) throw thrown
+  }
+}
+
+function fill(text: string, placeholder: string, value: string): string {
+  if (text.split(placeholder).length !== 2) throw new Error(`grants.lua must hold ${placeholder.trim()} exactly once`)
+  return text.replace(placeholder, () => value)
+}
