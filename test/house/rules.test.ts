@@ -1,0 +1,48 @@
+// Rules of the house that carry the safety argument: where time, randomness and secrets may be touched.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const SRC = resolve(import.meta.dirname, '../../src')
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+const code = (file: string): string =>
+  readFileSync(join(SRC, file), 'utf8')
+    .replace(/\/\*[\s\S]*?\*\//g, '')
+    .replace(/(^|\s)\/\/.*$/gm, '$1')
+
+const usersOf = (pattern: RegExp): readonly string[] => files.filter((file) => pattern.test(code(file))).sort()
+
+describe('house rules', () => {
+  it('asks the wall clock nowhere: time comes from Redis', () => {
+    expect(usersOf(/Date\.now|new Date\(\)|performance\.timeOrigin/)).toEqual([])
+  })
+
+  it('makes ids and randomness in the composition root only', () => {
+    expect(usersOf(/Math\.random|randomUUID|randomBytes|getRandomValues|randomInt/)).toEqual(['compose.ts'])
+  })
+
+  it('reveals a secret only where one is handed out, hashed, or given to the backend it came from', () => {
+    const allowed = [
+      'broker/exchange-vault.ts',
+      'broker/exchange.ts',
+      'domain/secret.ts',
+      'compose.ts',
+      'redis/connect.ts',
+    ]
+    const doors = /^(http|oauth|vault)\//
+    expect(usersOf(/\breveal\(/).filter((file) => !allowed.includes(file) && !doors.test(file))).toEqual([])
+  })
+
+  it('runs no other program and evaluates no text', () => {
+    expect(usersOf(/child_process|\beval\(|new Function\(|node:vm/)).toEqual([])
+  })
+
+  it('has no test-only branch', () => {
+    expect(usersOf(/NODE_ENV\s*===?\s*['"]test|VITEST|FAILPOINT/)).toEqual([])
+  })
+
+  it('opens every file with what it is for', () => {
+    const silent = files.filter((file) => !/^(#!.*\n)?\/\/ \S/.test(readFileSync(join(SRC, file), 'utf8')))
+    expect(silent).toEqual([])
+  })
+})
