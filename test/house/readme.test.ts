@@ -1,0 +1,26 @@
+// The documents stay in step with the code: the settings table, the folder map.
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { SETTINGS } from '../../src/settings.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+describe('documents', () => {
+  it('README has every setting, as the code says it', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+    const rows = Object.entries(SETTINGS).map(([name, text]) => `| \`${name}\` | ${text} |`)
+    expect(rows.filter((row) => !readme.includes(row))).toEqual([])
+  })
+
+  it('the map names every folder of src', () => {
+    const map = readFileSync(join(ROOT, 'src/README.md'), 'utf8')
+    const folders = readdirSync(join(ROOT, 'src')).filter((name) => statSync(join(ROOT, 'src', name)).isDirectory())
+    expect(folders.filter((folder) => !map.includes(`\`${folder}/\``))).toEqual([])
+  })
+
+  it('no page names a path of one machine', () => {
+    const pages = ['README.md', 'SECURITY.md', 'src/README.md', 'config/README.md', 'deploy/vault/README.md']
+    for (const page of pages) expect(readFileSync(join(ROOT, page), 'utf8'), page).not.toMatch(/\/(work|root|farm)\//)
+  })
+})
