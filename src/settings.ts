@@ -23,7 +23,6 @@ export interface Settings {
   /** False leaves the backends out: entitlements of kind `vault` cannot be exchanged. */
   readonly vault: boolean
   readonly sweepEveryMs: number
-  readonly requireDpopNonce: boolean
 }
 
 export interface SettingProblem {
@@ -56,7 +55,6 @@ export const SETTINGS = {
   WRIT_KEYS_DIR: 'folder of the signing keys, shared by all brokers (required)',
   WRIT_VAULT: 'on or off (default on): off leaves the backends out',
   WRIT_SWEEP_EVERY_MS: 'interval of the sweep, 100 to 1000 (default 500)',
-  WRIT_DPOP_NONCE: 'required or optional (default optional)',
 } as const
 
 /** Reads and checks everything. Throws SettingsError with every problem. Unknown WRIT_ names are problems too: a typo must not be a default. */
@@ -97,7 +95,6 @@ export function readSettings(env: Environment): Settings {
     keysDir: resolve(text('WRIT_KEYS_DIR')),
     vault: oneOf('WRIT_VAULT', ['on', 'off'], 'on') === 'on',
     sweepEveryMs: whole('WRIT_SWEEP_EVERY_MS', env.WRIT_SWEEP_EVERY_MS ?? '500', 100, 1_000, problem),
-    requireDpopNonce: oneOf('WRIT_DPOP_NONCE', ['required', 'optional'], 'optional') === 'required',
   }
   if (problems.length > 0) throw new SettingsError(problems)
   return Object.freeze(settings)

@@ -1,0 +1,462 @@
+// The composition root: opens every adapter, binds the verbs to them, starts the doors, the queue, the sweep and the watch on the rules.
+// The only file that may import everything, and the only place where ids and randomness are made.
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { type Broker, broker } from './broker/broker.ts'
+import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
+import type { CredentialSource, Ports } from './broker/ports.ts'
+import { isUnder, publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
+import { type Lane, LOCAL_LANE } from './domain/entitlement.ts'
+import { BrokerError, isBrokerError } from './domain/errors.ts'
+import { type AttemptId, grantId, type Shard, shard } from './domain/ids.ts'
+import { formatInstant } from './domain/instant.ts'
+import { reveal, secret } from './domain/secret.ts'
+import { type Door, httpDoor } from './http/door.ts'
+import { healthEndpoints } from './http/health.ts'
+import { authenticator, trustIssuers } from './identity/authenticate.ts'
+import { clientAuthenticator } from './identity/client-assertion.ts'
+import { documentFetcher } from './identity/fetch-document.ts'
+import { parseStrictJson } from './identity/strict-json.ts'
+import { openWitness, type Witness } from './log/witness.ts'
+import { introspectEndpoint } from './oauth/introspect.ts'
+import { metadataEndpoints } from './oauth/metadata.ts'
+import { tokenEndpoint } from './oauth/token.ts'
+import { doorWatch } from './observe/door-watch.ts'
+import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
+import { type Metrics, metrics } from './observe/metrics.ts'
+import { openTimetable } from './queue/timetable.ts'
+import { startWorker } from './queue/worker.ts'
+import { redisClock, type RedisClock, timeOf } from './redis/clock.ts'
+import { assertSafeRedis, connectRedis, type RedisAddress, type RedisConnections } from './redis/connect.ts'
+import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
+import { type Library, renderLibrary } from './redis/library.ts'
+import { redisUseOnce } from './redis/use-once.ts'
+import { type Configuration, fingerprint, readConfiguration, type LoadedRules } from './rules.ts'
+import type { Settings } from './settings.ts'
+import { grantedDetail } from './tokens/authorization-details.ts'
+import { decisionSigner } from './tokens/decisions.ts'
+import { DPOP_ALGORITHMS, proofChecker } from './tokens/dpop.ts'
+import { jwks } from './tokens/jwks.ts'
+import { ensureKeyRing, type KeyRing, loadKeyRing } from './tokens/key-ring.ts'
+import { tokenSigner } from './tokens/sign.ts'
+import { ownTokenVerifier } from './tokens/verify-own.ts'
+import { type Backends, compileBackends } from './vault/backends.ts'
+import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
+import { assertSafeEnvironment } from './vault/environment.ts'
+import { processTimer } from './vault/timer.ts'
+
+const SHARDS: readonly Shard[] = [shard(0)]
+const HOME: Shard = shard(0)
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
+
+/** Everything that was opened for one broker, before a verb is bound: tests wrap `ports` and start the very same broker on them. */
+export interface Adapters {
+  readonly settings: Settings
+  readonly ports: Ports
+  readonly lanes: readonly Lane[]
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock: RedisClock
+  readonly store: ShardStore
+  readonly ring: KeyRing
+  readonly connections: RedisConnections
+  readonly witness: Witness
+  readonly vault: VaultCredentialSource | undefined
+  readonly configuration: Configuration
+  readonly book: Rulebook
+  /** Publishes what the files say; resolves to what hinders it, if anything. */
+  publish(): Promise<string | undefined>
+  close(): Promise<void>
+}
+
+/** Opens everything that a broker needs. Throws with every problem of settings, files, keys or Redis; what was opened is closed again. */
+export async function openAdapters(settings: Settings, write: (line: string) => void = (line) => process.stdout.write(line)): Promise<Adapters> {
+  assertSafeEnvironment(process.env)
+  const configuration = readConfiguration(settings)
+  const backends = settings.vault ? readBackends(settings) : new Map()
+  const figures = metrics()
+  let time = (): string => ''
+  const log = jsonLog({ write, time: () => time() })
+  const toClose: (() => Promise<void> | void)[] = []
+  const close = async (): Promise<void> => {
+    for (const undo of toClose.splice(0).reverse()) await undo()
+  }
+  try {
+    const connections = connectRedis({
+      address: redisAddress(reveal(settings.redisUrl)),
+      jitter: Math.random,
+      onError: (connection, error) => log('warn', 'connection to redis', { error: error.message, backend: connection }),
+    })
+    toClose.push(() => connections.close())
+    await connections.ready(10_000)
+    for (const warning of await assertSafeRedis(connections.issue, { dev: settings.mode === 'dev' })) log('warn', 'redis settings', { reason: warning })
+    const clock = redisClock({ time: timeOf(connections.end), monotonicNow: () => performance.now(), every, onError: () => undefined })
+    toClose.push(() => clock.stop())
+    await clock.sample()
+    time = () => formatInstant(clock.nowToEnd())
+    if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
+    const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
+    const witness = await openWitness(settings.dataDir, {
+      onChange: (healthy) => log(healthy ? 'info' : 'error', healthy ? 'the witness can be written again' : 'the witness cannot be written: issuing stops'),
+    })
+    toClose.push(() => witness.close())
+    const library: Library = renderLibrary()
+    const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
+    const book = rulebook(configuration.rules)
+    const vault = settings.vault ? vaultCredentialSource(backends, processTimer) : undefined
+    toClose.push(() => vault?.stop())
+    const queue = openTimetable({
+      redis: redisAddress(reveal(settings.redisUrl)),
+      shards: SHARDS,
+      now: clock.nowToEnd,
+      onError: (error: unknown) => log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
+    })
+    toClose.push(() => queue.close())
+    const ports: Ports = {
+      grants: measured(store, figures),
+      credentials: vault ?? NO_BACKEND,
+      tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
+      signatures: decisionSigner({ ring, now: clock.nowToEnd }),
+      timetable: queue,
+      seal: timed(witness, figures),
+      rules: (control) => book.under(control),
+      rulesToEnd: () => book.current(),
+      control: () => store.control(HOME),
+      now: clock.now,
+      nowToEnd: clock.nowToEnd,
+      newGrantId: () => grantId(HOME, base32(randomBytes(17)).slice(0, 26)),
+      newAttemptId: () => randomUUID() as AttemptId,
+      newTokenId: () => randomUUID(),
+      jitter: Math.random,
+      sha256,
+      issuer: settings.publicUrl,
+    }
+    const publish = publisher(store, book, witness, log)
+    await publish()
+    const lanes = [LOCAL_LANE, ...backends.keys()]
+    return { settings, ports, lanes, log, metrics: figures, clock, store, ring, connections, witness, vault, configuration, book, publish, close }
+  } catch (thrown) {
+    await close()
+    throw thrown
+  }
+}
+
+export interface RunningBroker {
+  readonly broker: Broker
+  /** Where it listens, as bound. */
+  readonly port: number
+  /** Answers those who wait, lets requests finish, then stops queue, sweep and clients. */
+  stop(): Promise<void>
+}
+
+/** Binds the verbs to the ports and starts everything that calls them. */
+export async function startBroker(adapters: Adapters, ports: Ports = adapters.ports): Promise<RunningBroker> {
+  const { settings, log, lanes, metrics: figures } = adapters
+  const verbs = broker(ports)
+  const sweepLane = sweeper(verbs, figures, log)
+  const worker = await startWorker({
+    redis: redisAddress(reveal(settings.redisUrl)),
+    shards: SHARDS,
+    now: ports.nowToEnd,
+    sweep: sweepLane,
+    onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
+  })
+  const stops = [
+    ...lanes.map((lane) => sweepAlone(lane, sweepLane, settings.sweepEveryMs)),
+    watchRules(adapters),
+    every(60_000, () => void adapters.ring.reload().catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown)))),
+  ]
+  const door = doorOf(adapters, verbs, worker.healthy)
+  const stop = async (): Promise<void> => {
+    await door.close(10_000)
+    for (const undo of stops) undo()
+    await worker.close()
+    await adapters.close()
+  }
+  try {
+    const port = await door.listen(settings.port, settings.host)
+    log('info', 'listening', { address: settings.host, port, revision: adapters.book.current().policy.revision })
+    return { broker: verbs, port, stop }
+  } catch (thrown) {
+    await stop()
+    throw thrown
+  }
+}
+
+function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean): Door {
+  const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections } = adapters
+  const { publicUrl: issuer } = settings
+  const useOnce = redisUseOnce(connections.issue, HOME)
+  const directory = () => (book.current() as LoadedRules).directory
+  const fetch = documentFetcher({ dev: settings.mode === 'dev' })
+  const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.now })
+  const authenticate = authenticator({ issuers: () => issuers, directory, now: clock.now })
+  const proofs = proofChecker({ now: clock.now, useOnce })
+  const clientAssertion = clientAuthenticator({
+    resourceServer: (id) => directory().resourceServer(id),
+    issuer,
+    tokenEndpoint: `${issuer}/oauth2/token`,
+    useOnce,
+    now: clock.now,
+  })
+  const parseJson = (text: string): unknown => parseStrictJson(text)
+  const operate = operatePorts(adapters)
+  return httpDoor({
+    broker: verbs,
+    issuer,
+    now: ports.now,
+    nowToShow: ports.nowToEnd,
+    authenticate,
+    proofs,
+    parseJson,
+    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    newRequestId: () => randomUUID(),
+    ticks: () => performance.now(),
+    watch: doorWatch(figures, log),
+    endpoints: [
+      tokenEndpoint({ broker: verbs, authenticate, proofs, parseJson, grantedDetail, nowToShow: ports.nowToEnd, issuer }),
+      introspectEndpoint({
+        broker: verbs,
+        clientAssertion,
+        verifyOwn: ownTokenVerifier({ ring, issuer, now: clock.nowToEnd }),
+        grantedDetail,
+        now: ports.now,
+        issuer,
+      }),
+      ...metadataEndpoints({
+        issuer,
+        jwks: () => jwks(ring, clock.nowToEnd()),
+        assertionAlgorithms: ['ES256', 'EdDSA', 'PS256', 'RS256'],
+        proofAlgorithms: DPOP_ALGORITHMS,
+      }),
+      ...healthEndpoints({ checks: checksOf(adapters, queueHealthy), metrics: () => figures.text(), checkMs: 2_000 }),
+    ],
+  })
+}
+
+function operatePorts({ store, book, clock, log }: Adapters): OperatePorts {
+  return {
+    shards: SHARDS,
+    rulesToEnd: () => book.current(),
+    acceptStore: (of) => store.accept(of, publishedOf(book.current())),
+    acceptClock: clock.acceptJump,
+    record: async ({ what, by, reason }) => log('warn', `an operator took over: ${what}`, { principal: by, reason }),
+  }
+}
+
+function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
+  const { store, clock, book, witness, vault, ports } = adapters
+  const said = async (work: () => unknown): Promise<string | undefined> => {
+    try {
+      await work()
+      return undefined
+    } catch (thrown) {
+      return isBrokerError(thrown) ? thrown.message : 'it failed'
+    }
+  }
+  return [
+    { name: 'control', mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover', check: () => said(() => store.control(HOME)) },
+    {
+      name: 'policy',
+      mend: 'give this broker the configuration files that the others have',
+      check: () => said(async () => book.under(await ports.control())),
+    },
+    { name: 'clock', mend: 'set the clock of the redis host, then POST /v1/operations/accept-clock', check: () => said(() => clock.now()) },
+    {
+      name: 'witness',
+      mend: 'make WRIT_DATA_DIR writable and give its disk room',
+      check: async () => (witness.healthy() ? undefined : 'the witness file cannot be written'),
+    },
+    {
+      name: 'queue',
+      mend: 'nothing at once, the sweep ends what is due; look for the cause in the log',
+      check: async () => (queueHealthy() ? undefined : 'no job was done lately'),
+    },
+    ...(vault === undefined ? [] : [{ name: 'vault', mend: 'see deploy/vault/README.md: address, AppRole files, rights', check: () => said(() => vault.ready()) }]),
+  ]
+}
+
+/** Ends are counted, and how late they were, where they are committed: whoever asked for them. */
+function measured(store: ShardStore, figures: Metrics): ShardStore {
+  const note = (step: Parameters<ShardStore['commit']>[0]): void => {
+    const { grant, event } = step
+    if (event.type === 'stuck') figures.count('stuck_total', {})
+    if (grant.head.status !== 'ended') return
+    const { outcome } = grant.head.facts
+    figures.count('grants_ended_total', { outcome })
+    if (outcome === 'expired') figures.observe('end_late_seconds', {}, Math.max(0, event.at - grant.ask.intent.window.closesAt) / 1_000)
+  }
+  return {
+    ...store,
+    commit: async (step, guard) => {
+      const receipt = await store.commit(step, guard)
+      note(step)
+      return receipt
+    },
+    commitEach: async (steps) => {
+      const results = await store.commitEach(steps)
+      for (const [n, step] of steps.entries()) if (results[n]?.receipt !== undefined) note(step)
+      return results
+    },
+  }
+}
+
+const timed = (witness: Witness, figures: Metrics): Ports['seal'] => ({
+  seal: async (receipt) => {
+    const started = performance.now()
+    await witness.seal(receipt)
+    figures.observe('witness_seconds', {}, (performance.now() - started) / 1_000)
+  },
+})
+
+function sweeper(verbs: Broker, figures: Metrics, log: Log): (lane: Lane) => Promise<{ readonly more: boolean }> {
+  return async (lane) => {
+    const started = performance.now()
+    try {
+      const swept = await verbs.sweep(lane)
+      if (swept.done + swept.failed > 0) {
+        figures.count('sweeps_total', { lane, result: 'done' })
+        figures.count('swept_grants_total', { lane, result: 'done' }, swept.done)
+        figures.count('swept_grants_total', { lane, result: 'failed' }, swept.failed)
+        figures.observe('sweep_seconds', { lane }, (performance.now() - started) / 1_000)
+      }
+      return swept
+    } catch (thrown) {
+      figures.count('sweeps_total', { lane, result: 'failed' })
+      if (!isBrokerError(thrown, 'store_unavailable')) log('error', 'a sweep failed', { lane, ...thrownRecord(thrown) })
+      throw thrown
+    }
+  }
+}
+
+/** The plain interval: needs no job. A sweep that still runs is not doubled; one that found a full batch goes on at once. */
+function sweepAlone(lane: Lane, sweep: (lane: Lane) => Promise<{ readonly more: boolean }>, everyMs: number): () => void {
+  let running = false
+  return every(everyMs, () => {
+    if (running) return
+    running = true
+    const goOn = async (): Promise<void> => {
+      while ((await sweep(lane)).more);
+    }
+    void goOn()
+      .catch(() => undefined)
+      .finally(() => {
+        running = false
+      })
+  })
+}
+
+/** Looks at the files every second. A good change is published, then judged under; a bad one is told once, and the rules in force stay. */
+function watchRules({ settings, book, publish, log }: Adapters): () => void {
+  let seen = fingerprint(settings)
+  let busy = false
+  const look = async (): Promise<void> => {
+    const now = fingerprint(settings)
+    if (now !== seen) {
+      seen = now
+      const next = readConfiguration(settings).rules
+      const change = changeOf(book.current() as LoadedRules, next)
+      if (change !== undefined) throw new BrokerError('policy_outdated', change)
+      book.adopt(next)
+      log('info', 'new rules', { revision: next.policy.revision, digest: next.policy.digest })
+    }
+    await publish()
+  }
+  return every(1_000, () => {
+    if (busy) return
+    busy = true
+    void look()
+      .catch((thrown: unknown) => log('error', 'the changed rules are refused, the former ones stay', { reason: messageOf(thrown) }))
+      .finally(() => {
+        busy = false
+      })
+  })
+}
+
+/** What is wrong with going from these rules to those, or undefined: whoever changes a meaning says so by raising the revision. */
+function changeOf(now: LoadedRules, next: LoadedRules): string | undefined {
+  const parts = [
+    { name: 'entitlements.yaml', was: now.policy, is: next.policy },
+    { name: 'people.yaml or clients.yaml', was: now.directory, is: next.directory },
+  ]
+  for (const { name, was, is } of parts) {
+    if (is.revision < was.revision) return `${name}: revision ${is.revision} is lower than ${was.revision}, which is in force`
+    if (is.revision === was.revision && is.digest !== was.digest) return `${name}: the meaning changed but not the revision; raise revision above ${was.revision}`
+  }
+  return undefined
+}
+
+/** Told once per reason, not once per second. */
+function publisher(store: ShardStore, book: Rulebook, witness: Witness, log: Log): () => Promise<string | undefined> {
+  let told = ''
+  return async () => {
+    const rules = publishedOf(book.current())
+    let hinders = ''
+    for (const of of SHARDS) {
+      try {
+        const known = await store.read(of)
+        if (known === undefined || !isUnder(book.current(), known.control)) await store.publish(of, rules, witness.highest(of) === 0)
+      } catch (thrown) {
+        if (!isBrokerError(thrown)) throw thrown
+        hinders = thrown.message
+      }
+    }
+    if (hinders !== told && hinders !== '') log('error', 'nothing is issued', { reason: hinders })
+    told = hinders
+    return hinders === '' ? undefined : hinders
+  }
+}
+
+const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : 'unknown')
+
+const NO_BACKEND: CredentialSource = (() => {
+  const none = async (): Promise<never> => {
+    throw new BrokerError('vault_refused', 'This broker runs without backends (WRIT_VAULT=off).', { facts: { definite: true } })
+  }
+  return { open: none, keep: none, issue: none, close: none, confirmGone: none }
+})()
+
+function readBackends(settings: Settings): Backends {
+  const compiled = compileBackends(readFileSync(settings.backendsFile, 'utf8'), {
+    file: settings.backendsFile,
+    plainHttp: settings.mode === 'dev',
+    readFile: (path) => readFileSync(path, 'utf8'),
+  })
+  if (compiled.ok) return compiled.value
+  throw new Error(`the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`)
+}
+
+/** The address without what must not be seen. */
+function redisAddress(text: string): RedisAddress {
+  const url = new URL(text)
+  const { username, password } = url
+  url.username = ''
+  url.password = ''
+  return {
+    url: url.href,
+    username: username === '' ? undefined : decodeURIComponent(username),
+    password: password === '' ? undefined : secret(decodeURIComponent(password)),
+  }
+}
+
+/** RFC 4648 base32 in lower case, without padding. */
+function base32(bytes: Uint8Array): string {
+  const letters = 'abcdefghijklmnopqrstuvwxyz234567'
+  let bits = 0
+  let value = 0
+  let text = ''
+  for (const byte of bytes) {
+    value = ((value << 8) | byte) & 0xfff
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += letters[(value >> bits) & 31] ?? ''
+    }
+  }
+  return text
+}
+
+function every(ms: number, task: () => void): () => void {
+  const timer = setInterval(task, ms)
+  return () => clearInterval(timer)
+}
