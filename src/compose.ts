@@ -26,12 +26,12 @@ import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { startWorker } from './queue/worker.ts'
-import { redisClock, type RedisClock, timeOf } from './redis/clock.ts'
+import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
 import { assertSafeRedis, connectRedis, type RedisAddress, type RedisConnections } from './redis/connect.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisUseOnce } from './redis/use-once.ts'
-import { type Configuration, fingerprint, readConfiguration, type LoadedRules } from './rules.ts'
+import { type Configuration, fingerprint, type LoadedRules, readConfiguration } from './rules.ts'
 import type { Settings } from './settings.ts'
 import { grantedDetail } from './tokens/authorization-details.ts'
 import { decisionSigner } from './tokens/decisions.ts'
@@ -70,7 +70,10 @@ export interface Adapters {
 }
 
 /** Opens everything that a broker needs. Throws with every problem of settings, files, keys or Redis; what was opened is closed again. */
-export async function openAdapters(settings: Settings, write: (line: string) => void = (line) => process.stdout.write(line)): Promise<Adapters> {
+export async function openAdapters(
+  settings: Settings,
+  write: (line: string) => void = (line) => process.stdout.write(line),
+): Promise<Adapters> {
   assertSafeEnvironment(process.env)
   const configuration = readConfiguration(settings)
   const backends = settings.vault ? readBackends(settings) : new Map()
@@ -89,15 +92,25 @@ export async function openAdapters(settings: Settings, write: (line: string) => 
     })
     toClose.push(() => connections.close())
     await connections.ready(10_000)
-    for (const warning of await assertSafeRedis(connections.issue, { dev: settings.mode === 'dev' })) log('warn', 'redis settings', { reason: warning })
-    const clock = redisClock({ time: timeOf(connections.end), monotonicNow: () => performance.now(), every, onError: () => undefined })
+    for (const warning of await assertSafeRedis(connections.issue, { dev: settings.mode === 'dev' }))
+      log('warn', 'redis settings', { reason: warning })
+    const clock = redisClock({
+      time: timeOf(connections.end),
+      monotonicNow: () => performance.now(),
+      every,
+      onError: () => undefined,
+    })
     toClose.push(() => clock.stop())
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
     if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
     const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
     const witness = await openWitness(settings.dataDir, {
-      onChange: (healthy) => log(healthy ? 'info' : 'error', healthy ? 'the witness can be written again' : 'the witness cannot be written: issuing stops'),
+      onChange: (healthy) =>
+        log(
+          healthy ? 'info' : 'error',
+          healthy ? 'the witness can be written again' : 'the witness cannot be written: issuing stops',
+        ),
     })
     toClose.push(() => witness.close())
     const library: Library = renderLibrary()
@@ -109,7 +122,8 @@ export async function openAdapters(settings: Settings, write: (line: string) => 
       redis: redisAddress(reveal(settings.redisUrl)),
       shards: SHARDS,
       now: clock.nowToEnd,
-      onError: (error: unknown) => log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
+      onError: (error: unknown) =>
+        log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
     })
     toClose.push(() => queue.close())
     const ports: Ports = {
@@ -134,7 +148,23 @@ export async function openAdapters(settings: Settings, write: (line: string) => 
     const publish = publisher(store, book, witness, log)
     await publish()
     const lanes = [LOCAL_LANE, ...backends.keys()]
-    return { settings, ports, lanes, log, metrics: figures, clock, store, ring, connections, witness, vault, configuration, book, publish, close }
+    return {
+      settings,
+      ports,
+      lanes,
+      log,
+      metrics: figures,
+      clock,
+      store,
+      ring,
+      connections,
+      witness,
+      vault,
+      configuration,
+      book,
+      publish,
+      close,
+    }
   } catch (thrown) {
     await close()
     throw thrown
@@ -164,7 +194,13 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweepLane, settings.sweepEveryMs)),
     watchRules(adapters),
-    every(60_000, () => void adapters.ring.reload().catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown)))),
+    every(
+      60_000,
+      () =>
+        void adapters.ring
+          .reload()
+          .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
+    ),
   ]
   const door = doorOf(adapters, verbs, worker.healthy)
   const stop = async (): Promise<void> => {
@@ -214,7 +250,15 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
     endpoints: [
-      tokenEndpoint({ broker: verbs, authenticate, proofs, parseJson, grantedDetail, nowToShow: ports.nowToEnd, issuer }),
+      tokenEndpoint({
+        broker: verbs,
+        authenticate,
+        proofs,
+        parseJson,
+        grantedDetail,
+        nowToShow: ports.nowToEnd,
+        issuer,
+      }),
       introspectEndpoint({
         broker: verbs,
         clientAssertion,
@@ -255,13 +299,21 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
     }
   }
   return [
-    { name: 'control', mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover', check: () => said(() => store.control(HOME)) },
+    {
+      name: 'control',
+      mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover',
+      check: () => said(() => store.control(HOME)),
+    },
     {
       name: 'policy',
       mend: 'give this broker the configuration files that the others have',
       check: () => said(async () => book.under(await ports.control())),
     },
-    { name: 'clock', mend: 'set the clock of the redis host, then POST /v1/operations/accept-clock', check: () => said(() => clock.now()) },
+    {
+      name: 'clock',
+      mend: 'set the clock of the redis host, then POST /v1/operations/accept-clock',
+      check: () => said(() => clock.now()),
+    },
     {
       name: 'witness',
       mend: 'make WRIT_DATA_DIR writable and give its disk room',
@@ -272,7 +324,15 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
       mend: 'nothing at once, the sweep ends what is due; look for the cause in the log',
       check: async () => (queueHealthy() ? undefined : 'no job was done lately'),
     },
-    ...(vault === undefined ? [] : [{ name: 'vault', mend: 'see deploy/vault/README.md: address, AppRole files, rights', check: () => said(() => vault.ready()) }]),
+    ...(vault === undefined
+      ? []
+      : [
+          {
+            name: 'vault',
+            mend: 'see deploy/vault/README.md: address, AppRole files, rights',
+            check: () => said(() => vault.ready()),
+          },
+        ]),
   ]
 }
 
@@ -284,7 +344,8 @@ function measured(store: ShardStore, figures: Metrics): ShardStore {
     if (grant.head.status !== 'ended') return
     const { outcome } = grant.head.facts
     figures.count('grants_ended_total', { outcome })
-    if (outcome === 'expired') figures.observe('end_late_seconds', {}, Math.max(0, event.at - grant.ask.intent.window.closesAt) / 1_000)
+    if (outcome === 'expired')
+      figures.observe('end_late_seconds', {}, Math.max(0, event.at - grant.ask.intent.window.closesAt) / 1_000)
   }
   return {
     ...store,
@@ -330,7 +391,11 @@ function sweeper(verbs: Broker, figures: Metrics, log: Log): (lane: Lane) => Pro
 }
 
 /** The plain interval: needs no job. A sweep that still runs is not doubled; one that found a full batch goes on at once. */
-function sweepAlone(lane: Lane, sweep: (lane: Lane) => Promise<{ readonly more: boolean }>, everyMs: number): () => void {
+function sweepAlone(
+  lane: Lane,
+  sweep: (lane: Lane) => Promise<{ readonly more: boolean }>,
+  everyMs: number,
+): () => void {
   let running = false
   return every(everyMs, () => {
     if (running) return
@@ -366,7 +431,9 @@ function watchRules({ settings, book, publish, log }: Adapters): () => void {
     if (busy) return
     busy = true
     void look()
-      .catch((thrown: unknown) => log('error', 'the changed rules are refused, the former ones stay', { reason: messageOf(thrown) }))
+      .catch((thrown: unknown) =>
+        log('error', 'the changed rules are refused, the former ones stay', { reason: messageOf(thrown) }),
+      )
       .finally(() => {
         busy = false
       })
@@ -380,8 +447,10 @@ function changeOf(now: LoadedRules, next: LoadedRules): string | undefined {
     { name: 'people.yaml or clients.yaml', was: now.directory, is: next.directory },
   ]
   for (const { name, was, is } of parts) {
-    if (is.revision < was.revision) return `${name}: revision ${is.revision} is lower than ${was.revision}, which is in force`
-    if (is.revision === was.revision && is.digest !== was.digest) return `${name}: the meaning changed but not the revision; raise revision above ${was.revision}`
+    if (is.revision < was.revision)
+      return `${name}: revision ${is.revision} is lower than ${was.revision}, which is in force`
+    if (is.revision === was.revision && is.digest !== was.digest)
+      return `${name}: the meaning changed but not the revision; raise revision above ${was.revision}`
   }
   return undefined
 }
@@ -395,7 +464,8 @@ function publisher(store: ShardStore, book: Rulebook, witness: Witness, log: Log
     for (const of of SHARDS) {
       try {
         const known = await store.read(of)
-        if (known === undefined || !isUnder(book.current(), known.control)) await store.publish(of, rules, witness.highest(of) === 0)
+        if (known === undefined || !isUnder(book.current(), known.control))
+          await store.publish(of, rules, witness.highest(of) === 0)
       } catch (thrown) {
         if (!isBrokerError(thrown)) throw thrown
         hinders = thrown.message
@@ -411,7 +481,9 @@ const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown
 
 const NO_BACKEND: CredentialSource = (() => {
   const none = async (): Promise<never> => {
-    throw new BrokerError('vault_refused', 'This broker runs without backends (WRIT_VAULT=off).', { facts: { definite: true } })
+    throw new BrokerError('vault_refused', 'This broker runs without backends (WRIT_VAULT=off).', {
+      facts: { definite: true },
+    })
   }
   return { open: none, keep: none, issue: none, close: none, confirmGone: none }
 })()
@@ -423,7 +495,9 @@ function readBackends(settings: Settings): Backends {
     readFile: (path) => readFileSync(path, 'utf8'),
   })
   if (compiled.ok) return compiled.value
-  throw new Error(`the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`)
+  throw new Error(
+    `the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`,
+  )
 }
 
 /** The address without what must not be seen. */

@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Rules } from './broker/ports.ts'
 import { type Clients, compileClients } from './identity/clients.ts'
-import { type Compiled, type Problem } from './identity/config-file.ts'
+import type { Compiled, Problem } from './identity/config-file.ts'
 import { compileDirectory, type PeopleDirectory } from './identity/directory.ts'
 import { compileIssuers, type Issuer } from './identity/issuers.ts'
 import { compilePeople, type People } from './identity/people.ts'
-import { checkReferences } from './policy/references.ts'
 import { type CompiledPolicy, compilePolicy } from './policy/compile.ts'
 import { PolicyError } from './policy/problem.ts'
+import { checkReferences } from './policy/references.ts'
 import type { Settings } from './settings.ts'
 
 export interface LoadedRules extends Rules {
@@ -26,7 +26,9 @@ export interface Configuration {
 export class RulesError extends Error {
   readonly problems: readonly Problem[]
   constructor(problems: readonly Problem[]) {
-    super(`the configuration cannot be used:\n${problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`)
+    super(
+      `the configuration cannot be used:\n${problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`,
+    )
     this.name = 'RulesError'
     this.problems = problems
   }
@@ -57,20 +59,31 @@ export function readConfiguration(where: Where): Configuration {
   const people = take<People>(compilePeople(read(path('people.yaml')), path('people.yaml')))
   const clients = take<Clients>(compileClients(read(where.clientsFile), where.clientsFile, beside(where.clientsFile)))
   const issuers = take<readonly Issuer[]>(
-    compileIssuers(read(where.issuersFile), where.issuersFile, beside(where.issuersFile), { dev: where.mode === 'dev' }),
+    compileIssuers(read(where.issuersFile), where.issuersFile, beside(where.issuersFile), {
+      dev: where.mode === 'dev',
+    }),
   )
   const policy = policyFrom(read, path, problems)
   const names = issuers?.map(({ name }) => name)
   const directory = people && clients && take(compileDirectory(people, clients, names))
   if (policy && directory) problems.push(...checkReferences(policy, directory))
-  if (problems.length > 0 || policy === undefined || directory === undefined || issuers === undefined) throw new RulesError(problems)
+  if (problems.length > 0 || policy === undefined || directory === undefined || issuers === undefined)
+    throw new RulesError(problems)
   return { rules: { policy, directory }, issuers }
 }
 
-function policyFrom(read: (file: string) => string, path: (name: string) => string, problems: Problem[]): CompiledPolicy | undefined {
+function policyFrom(
+  read: (file: string) => string,
+  path: (name: string) => string,
+  problems: Problem[],
+): CompiledPolicy | undefined {
   const source = (name: string) => ({ file: path(name), text: read(path(name)) })
   try {
-    return compilePolicy({ entitlements: source('entitlements.yaml'), guards: source('guards.cedar'), schema: source('guards.cedarschema') })
+    return compilePolicy({
+      entitlements: source('entitlements.yaml'),
+      guards: source('guards.cedar'),
+      schema: source('guards.cedarschema'),
+    })
   } catch (thrown) {
     if (!(thrown instanceof PolicyError)) throw thrown
     problems.push(...thrown.problems)
@@ -80,7 +93,9 @@ function policyFrom(read: (file: string) => string, path: (name: string) => stri
 
 /** What the files hold now, to see whether anything changed since. Unreadable counts as a content of its own. */
 export function fingerprint(where: Where): string {
-  const files = ['people.yaml', 'entitlements.yaml', 'guards.cedar', 'guards.cedarschema'].map((name) => join(where.configDir, name))
+  const files = ['people.yaml', 'entitlements.yaml', 'guards.cedar', 'guards.cedarschema'].map((name) =>
+    join(where.configDir, name),
+  )
   return [...files, where.clientsFile, where.issuersFile]
     .map((file) => {
       try {

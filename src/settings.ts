@@ -73,7 +73,12 @@ export function readSettings(env: Environment): Settings {
     return chosen ?? fallback
   }
   for (const name of Object.keys(env)) {
-    if (name.startsWith('WRIT_') && !name.startsWith('WRIT_TEST_') && name !== 'WRIT_CACHE_DIR' && !Object.hasOwn(SETTINGS, name)) {
+    if (
+      name.startsWith('WRIT_') &&
+      !name.startsWith('WRIT_TEST_') &&
+      name !== 'WRIT_CACHE_DIR' &&
+      !Object.hasOwn(SETTINGS, name)
+    ) {
       problem(name, 'is not a setting of Writ')
     }
   }
@@ -107,7 +112,10 @@ function publicUrl(text: string, mode: Settings['mode'], problem: Problem): stri
   const url = URL.canParse(text) ? new URL(text) : undefined
   const secure = url?.protocol === 'https:' || (mode === 'dev' && url?.protocol === 'http:')
   if (url === undefined || !secure || url.origin !== text) {
-    problem('WRIT_PUBLIC_URL', `must be an ${mode === 'dev' ? 'http(s)' : 'https'} origin without path, query or trailing slash`)
+    problem(
+      'WRIT_PUBLIC_URL',
+      `must be an ${mode === 'dev' ? 'http(s)' : 'https'} origin without path, query or trailing slash`,
+    )
   }
   return text
 }
@@ -117,7 +125,8 @@ function redisUrl(env: Environment, problem: Problem): Secret<string> {
   const given = fromFile === undefined ? env.WRIT_REDIS_URL : readText('WRIT_REDIS_URL_FILE', fromFile, problem)
   if (given === undefined) problem('WRIT_REDIS_URL', `or WRIT_REDIS_URL_FILE is required: ${SETTINGS.WRIT_REDIS_URL}`)
   const url = given !== undefined && URL.canParse(given) ? new URL(given) : undefined
-  if (given !== undefined && !/^rediss?:$/.test(url?.protocol ?? '')) problem('WRIT_REDIS_URL', 'must be a redis:// or rediss:// URL')
+  if (given !== undefined && !/^rediss?:$/.test(url?.protocol ?? ''))
+    problem('WRIT_REDIS_URL', 'must be a redis:// or rediss:// URL')
   if (fromFile === undefined && (url?.password ?? '') !== '') {
     problem('WRIT_REDIS_URL', 'holds a password: put the URL into a file and name it in WRIT_REDIS_URL_FILE')
   }

@@ -5,27 +5,24 @@ import type { Thumbprint } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
 import type { Answer, Incoming } from './endpoint.ts'
 
-/** Who a token names, and the key it is bound to (its `cnf.jkt`), if any. */
-export interface Authenticated {
-  readonly caller: Caller
-  readonly boundTo: Thumbprint | undefined
-}
 export interface Proof {
   readonly proof: string
   readonly method: string
   /** The public URL of the request, without query and fragment: what `htu` must be. */
   readonly url: string
-  /** The token sent with it, whose hash `ath` must be; undefined at the token endpoint. */
-  readonly accessToken: string | undefined
+  /** The token sent with it, whose hash `ath` must be. */
+  readonly accessToken?: string
 }
 
 export interface Authentication {
-  /** Rejects `unauthenticated` for a token that is not good here. `key` is the key proven in this request. */
-  authenticate(token: string, key: Thumbprint | undefined): Promise<Authenticated>
-  /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`, with the fact `dpop: 'use_dpop_nonce'` where only the nonce is missing. */
-  proveKey(proof: Proof): Promise<Thumbprint>
-  /** The nonce that the next proof should carry; undefined where none is asked for. */
-  dpopNonce(): string | undefined
+  /** Rejects `unauthenticated` for a token that is not good here, or is bound to another key than `key`, the one proven in this request. */
+  authenticate(token: string, key: Thumbprint | undefined): Promise<Caller>
+  readonly proofs: {
+    /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`; the fact `oauth` says `use_dpop_nonce` where only the nonce is missing. */
+    check(proof: Proof): Promise<Thumbprint>
+    /** The nonce that the next proof should carry; undefined where none is asked for. */
+    freshNonce(): string | undefined
+  }
   /** The broker's public URL, without a slash at its end. */
   readonly issuer: string
 }
@@ -36,22 +33,32 @@ const CREDENTIALS = /^(bearer|dpop) ([A-Za-z0-9._~+/-]{1,8192}=*)$/i
 export async function callerOf(p: Authentication, incoming: Incoming): Promise<Caller> {
   const { scheme, token } = credentialsOf(incoming)
   const proof = proofOf(incoming)
-  if (scheme === 'dpop' && proof === undefined) throw unauthenticated('A DPoP token needs a DPoP proof.')
+  if (proof === undefined) {
+    if (scheme === 'dpop') throw unauthenticated('A DPoP token needs a DPoP proof.')
+    return p.authenticate(token, undefined)
+  }
   const url = `${p.issuer}${incoming.path}`
-  const key = proof && (await p.proveKey({ proof, method: incoming.method, url, accessToken: token }))
-  const { caller, boundTo } = await p.authenticate(token, key)
-  if (boundTo === undefined && scheme === 'dpop') throw unauthenticated('This token is not bound to a key: send it as Bearer.')
-  if (boundTo !== undefined && scheme !== 'dpop') throw unauthenticated('This token is bound to a key: send it as DPoP.')
-  if (boundTo !== undefined && boundTo !== key) throw unauthenticated('This token is bound to another key.')
-  // The key proven here, and no other, is the caller's key: whatever `authenticate` put there.
+  const key = await p.proofs.check({ proof, method: incoming.method, url, accessToken: token })
+  const caller = await p.authenticate(token, key)
+  // RFC 9449 §7.1 and §7.2: the scheme says whether the token is bound, so that neither is ever taken for the other.
+  const bound = isBound(token)
+  if (bound && scheme !== 'dpop') throw unauthenticated('This token is bound to a key: send it as DPoP.')
+  if (!bound && scheme === 'dpop') throw unauthenticated('This token is not bound to a key: send it as Bearer.')
   return { ...caller, key }
+}
+
+/** Whether a token that has been verified carries a confirmation (RFC 7800). */
+function isBound(verified: string): boolean {
+  const claims: unknown = JSON.parse(Buffer.from(verified.split('.')[1] ?? '', 'base64url').toString('utf8'))
+  return typeof claims === 'object' && claims !== null && Object.hasOwn(claims, 'cnf')
 }
 
 function credentialsOf(incoming: Incoming): { readonly scheme: 'bearer' | 'dpop'; readonly token: string } {
   const sent = incoming.header('authorization')
   if (sent.length === 0) throw new BrokerError('unauthenticated', 'No token was sent.', SIGN_IN)
   const [, scheme, token] = CREDENTIALS.exec(sent.length === 1 ? (sent[0] ?? '') : '') ?? []
-  if (scheme === undefined || token === undefined) throw unauthenticated('Send one Authorization header: Bearer or DPoP and a token.')
+  if (scheme === undefined || token === undefined)
+    throw unauthenticated('Send one Authorization header: Bearer or DPoP and a token.')
   return { scheme: scheme.toLowerCase() === 'dpop' ? 'dpop' : 'bearer', token }
 }
 
@@ -62,26 +69,37 @@ function proofOf(incoming: Incoming): string | undefined {
   return sent[0]
 }
 
-const SIGN_IN = { nextAction: 'Send a token of a trusted issuer in the Authorization header.', facts: { anonymous: true } }
-const unauthenticated = (message: string) => new BrokerError('unauthenticated', message, { nextAction: SIGN_IN.nextAction })
+const SIGN_IN = {
+  nextAction: 'Send a token of a trusted issuer in the Authorization header.',
+  facts: { anonymous: true },
+}
+const unauthenticated = (message: string) =>
+  new BrokerError('unauthenticated', message, { nextAction: SIGN_IN.nextAction })
 
 const ALGS = 'algs="ES256 EdDSA"'
 
 /** Adds to a 401 what RFC 9110 §11.6.1 wants: a challenge of each scheme; without an error code where no token was sent (RFC 6750 §3.1). */
-export function challenged(p: Pick<Authentication, 'dpopNonce'>, thrown: unknown, answer: Answer): Answer {
+export function challenged(p: Authentication, thrown: unknown, answer: Answer): Answer {
   if (!isBrokerError(thrown, 'unauthenticated')) return answer
-  const wantsNonce = thrown.facts.dpop === 'use_dpop_nonce'
-  const error = wantsNonce ? 'use_dpop_nonce' : thrown.facts.dpop === undefined ? 'invalid_token' : 'invalid_dpop_proof'
-  const nonce = p.dpopNonce()
-  const anonymous = thrown.facts.anonymous === true
-  return {
-    ...answer,
-    headers: {
-      ...answer.headers,
-      'WWW-Authenticate': anonymous
-        ? [`DPoP ${ALGS}`, 'Bearer']
-        : [`DPoP error="${error}", ${ALGS}`, wantsNonce ? 'Bearer' : 'Bearer error="invalid_token"'],
-      ...(nonce === undefined ? {} : { 'DPoP-Nonce': nonce }),
-    },
+  const { oauth, anonymous } = thrown.facts
+  const ofProof = oauth === 'use_dpop_nonce' || oauth === 'invalid_dpop_proof' ? oauth : undefined
+  const challenges =
+    anonymous === true
+      ? [`DPoP ${ALGS}`, 'Bearer']
+      : [
+          `DPoP error="${ofProof ?? 'invalid_token'}", ${ALGS}`,
+          ofProof === undefined ? 'Bearer error="invalid_token"' : 'Bearer',
+        ]
+  return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenges, ...nonceHeader(p) } }
+}
+
+/** A fresh nonce for the next proof (RFC 9449 §8.2). A clock that is not trusted costs the nonce, never the answer. */
+export function nonceHeader(p: Authentication): { readonly 'DPoP-Nonce'?: string } {
+  try {
+    const nonce = p.proofs.freshNonce()
+    return nonce === undefined ? {} : { 'DPoP-Nonce': nonce }
+  } catch (thrown) {
+    if (isBrokerError(thrown)) return {}
+    throw thrown
   }
 }

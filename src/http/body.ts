@@ -21,7 +21,9 @@ export async function readText(req: IncomingMessage, takes: Takes): Promise<stri
     if (hasBody(req)) throw new DoorRefusal('malformed', 'This route takes no body.')
     return ''
   }
-  if (takes.maybe === true && !hasBody(req)) return ''
+  // Clients that send nothing may still announce a chunked body; then only its length tells.
+  const unnamed = takes.maybe === true && req.headers['content-type'] === undefined
+  if (unnamed && (await readBytes(req, 0).then(({ length }) => length === 0, isTooLarge))) return ''
   checkMedia(req, takes.media)
   const bytes = await readBytes(req, takes.limitBytes)
   try {
@@ -33,11 +35,16 @@ export async function readText(req: IncomingMessage, takes: Takes): Promise<stri
 
 function checkMedia(req: IncomingMessage, media: string): void {
   const types = req.headersDistinct['content-type'] ?? []
-  const [type, parameter, ...more] = (types[0] ?? '').toLowerCase().split(';').map((part) => part.trim())
+  const [type, parameter, ...more] = (types[0] ?? '')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim())
   const charset = parameter === undefined || /^charset="?utf-8"?$/.test(parameter)
   const plain = req.headersDistinct['content-encoding'] === undefined
   if (types.length === 1 && type === media && charset && more.length === 0 && plain) return
-  throw new DoorRefusal('unsupported_media_type', `The body must be ${media}, in UTF-8 and not compressed.`, { Accept: media })
+  throw new DoorRefusal('unsupported_media_type', `The body must be ${media}, in UTF-8 and not compressed.`, {
+    Accept: media,
+  })
 }
 
 const tooLarge = (limitBytes: number) => new DoorRefusal('body_too_large', `The body may have ${limitBytes} bytes.`)

@@ -37,7 +37,6 @@ export interface Endpoint {
   /** The route's name in metrics and logs. */
   readonly name: string
   readonly takes: Takes
-  readonly cacheControl: string
   answer(incoming: Incoming): Promise<Answer>
   /** Anything thrown, in this endpoint's own words. Never throws, never shows more than a refusal's own message. */
   refuse(thrown: unknown, requestId: string): Answer
@@ -50,7 +49,6 @@ export interface Takes {
   readonly maybe?: boolean
 }
 export const NO_BODY: Takes = { media: 'none', limitBytes: 0 }
-export const NO_STORE = 'no-store'
 
 export const json = (status: number, value: unknown, headers: Answer['headers'] = {}): Answer => ({
   status,

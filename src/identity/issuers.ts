@@ -96,12 +96,19 @@ export const IssuersFile = z.strictObject({
 /** The JSON Schema for editors. */
 export const issuersSchema = (): object => z.toJSONSchema(IssuersFile, { io: 'input', unrepresentable: 'any' })
 
-/** Compiles issuers.yaml, or says everything that is wrong with it. `file` is for messages; `readFile` reads a `jwksFile`. */
-export function compileIssuers(text: string, file: string, readFile: ReadFile): Compiled<readonly Issuer[]> {
+/**
+ * Compiles issuers.yaml, or says everything that is wrong with it. `file` is for messages; `readFile` reads a `jwksFile`.
+ * Only with `dev` may a URL be plain http.
+ */
+export function compileIssuers(
+  text: string,
+  file: string,
+  readFile: ReadFile,
+  { dev = false }: { readonly dev?: boolean } = {},
+): Compiled<readonly Issuer[]> {
   const { value, problems, line } = readConfig(text, file, IssuersFile)
   if (value === undefined) return { ok: false, problems }
   const found: Problem[] = []
-  const warnings: Problem[] = []
   const byUrl = new Map<string, string>()
   const issuers = Object.entries(value.issuers).map(([name, entry]): Issuer => {
     const report = (member: string, message: string): void => {
@@ -110,6 +117,8 @@ export function compileIssuers(text: string, file: string, readFile: ReadFile): 
     const other = byUrl.get(entry.url)
     if (other !== undefined) report('url', `this is the URL of issuer '${other}' too`)
     byUrl.set(entry.url, name)
+    for (const member of ['url', 'jwksUri'] as const)
+      if (!dev && entry[member]?.startsWith('http:')) report(member, 'https is needed outside development')
     return {
       name,
       url: entry.url,
@@ -126,7 +135,7 @@ export function compileIssuers(text: string, file: string, readFile: ReadFile): 
     }
   })
   if (found.length > 0) return { ok: false, problems: found }
-  return { ok: true, value: freezeDeep(issuers), warnings }
+  return { ok: true, value: freezeDeep(issuers), warnings: [] }
 }
 
 function keySource(

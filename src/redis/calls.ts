@@ -39,7 +39,7 @@ const head = <Tag extends string>(tag: Tag) => [z.literal(tag), z.literal([0, 1]
 const control = z.union([z.tuple([]), z.tuple([text, text, text, text, text])])
 export type ControlReply = z.infer<typeof control>
 
-const failed = [z.tuple([...head('malformed'), text]), z.tuple([...head('wrong_type'), text])] as const
+const failed = [z.tuple([...head('malformed'), text])] as const
 const refused = [
   z.tuple([...head('exists')]),
   z.tuple([...head('missing')]),
@@ -52,7 +52,7 @@ const guarded = [
   z.tuple([...head('stale')]),
   z.tuple([...head('behind')]),
 ] as const
-const rowRefusal = ['exists', 'missing', 'conflict', 'illegal', 'malformed', 'wrong_type'] as const
+const rowRefusal = ['exists', 'missing', 'conflict', 'illegal', 'malformed'] as const
 
 const REPLIES = {
   grant_commit: z.union([z.tuple([...head('ok')]), ...guarded, ...refused, ...failed]),
@@ -138,7 +138,12 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[]) =>
       call(
         'grant_commit_each',
-        [...base(shard), shardKeys(shard).filed, shardKeys(shard).retire, ...steps.flatMap((step) => stepKeys(shard, step))],
+        [
+          ...base(shard),
+          shardKeys(shard).filed,
+          shardKeys(shard).retire,
+          ...steps.flatMap((step) => stepKeys(shard, step)),
+        ],
         [...at(seen), ...steps.flatMap(stepArgs)],
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
@@ -146,7 +151,11 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     load: (shard: Shard, seen: Position, grants: readonly GrantKeys[]) =>
       call(
         'grant_load',
-        [...base(shard), shardKeys(shard).control, ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head])],
+        [
+          ...base(shard),
+          shardKeys(shard).control,
+          ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head]),
+        ],
         at(seen),
       ),
     events: (shard: Shard, seen: Position, grant: GrantKeys) =>
@@ -166,11 +175,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...at(seen), ...rulesArgs(rules), mayCreate ? 1 : 0],
       ),
     accept: (shard: Shard, seen: Position, rules: RulesRecord, freezeEpoch: number) =>
-      call(
-        'shard_accept',
-        [...base(shard), shardKeys(shard).control],
-        [...at(seen), ...rulesArgs(rules), freezeEpoch],
-      ),
+      call('shard_accept', [...base(shard), shardKeys(shard).control], [...at(seen), ...rulesArgs(rules), freezeEpoch]),
   }
 }
 

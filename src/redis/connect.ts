@@ -32,7 +32,8 @@ export interface Connecting {
 /** The longest wait between two attempts to connect. */
 const RECONNECT_CAP_MS = 1_000
 
-export const requestPathOptions = (jitter: () => number): RedisOptions => ({
+export const requestPathOptions = (jitter: () => number): RedisOptions & { readonly replyMapping: 'legacy' } => ({
+  replyMapping: 'legacy',
   maxRetriesPerRequest: 0,
   autoResendUnfulfilledCommands: false,
   enableOfflineQueue: false,
@@ -41,7 +42,8 @@ export const requestPathOptions = (jitter: () => number): RedisOptions => ({
   connectTimeout: 2_000,
   // A peer that vanished without closing answers nothing: give the socket up, so that the next attempt reaches a living one.
   socketTimeout: 2_000,
-  retryStrategy: (attempt) => Math.ceil(Math.min(RECONNECT_CAP_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.5 + jitter() / 2)),
+  retryStrategy: (attempt) =>
+    Math.ceil(Math.min(RECONNECT_CAP_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.5 + jitter() / 2)),
   // After a failover the old master says READONLY: connect anew, but do not send the command again.
   reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
 })
@@ -148,7 +150,9 @@ export async function inspectRedis(redis: Redis): Promise<SafetyReport> {
 export async function assertSafeRedis(redis: Redis, { dev }: { readonly dev: boolean }): Promise<readonly string[]> {
   const { problems, warnings } = await inspectRedis(redis)
   if (problems.length > 0 && !dev)
-    throw new BrokerError('store_unavailable', `Redis is not set up safely: ${problems.join('; ')}`, { facts: { problems } })
+    throw new BrokerError('store_unavailable', `Redis is not set up safely: ${problems.join('; ')}`, {
+      facts: { problems },
+    })
   return [...problems, ...warnings]
 }
 
@@ -184,4 +188,10 @@ const pairs = (flat: readonly string[]): ReadonlyMap<string, string> =>
   new Map(flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : [])))
 
 const facts = (info: string): ReadonlyMap<string, string> =>
-  new Map(info.split('\r\n').flatMap((line) => (line.includes(':') ? [[line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)] as const] : [])))
+  new Map(
+    info
+      .split('\r\n')
+      .flatMap((line) =>
+        line.includes(':') ? [[line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)] as const] : [],
+      ),
+  )

@@ -16,7 +16,8 @@ const name = <T extends string>() => text as unknown as z.ZodType<T>
 const at = z.int().nonnegative() as unknown as z.ZodType<Instant>
 const count = z.int().nonnegative()
 /** Absent in the text, a member with the value undefined in the domain. */
-const maybe = <T extends z.ZodType>(schema: T) => schema.optional().default(undefined as never)
+const maybe = <T extends z.ZodType>(schema: T) =>
+  schema.optional().default(undefined as never) as unknown as z.ZodType<z.output<T> | undefined>
 
 const record = z.strictObject
 const window = record({ opensAt: at, closesAt: at })
@@ -38,7 +39,12 @@ const intent: z.ZodType<Intent> = record({
   dataTypes: z.array(text),
   destination: text,
   changeClass: z.enum(['standard', 'normal', 'emergency']),
-  impact: record({ dataFlow: z.boolean(), privilegedAccess: z.boolean(), resilience: z.boolean(), externalTransfer: z.boolean() }),
+  impact: record({
+    dataFlow: z.boolean(),
+    privilegedAccess: z.boolean(),
+    resilience: z.boolean(),
+    externalTransfer: z.boolean(),
+  }),
   plan: maybe(record({ digest: name<Ask['digest']>(), mediaType: text })),
   ticket: maybe(record({ system: text, id: text })),
   window,
@@ -111,8 +117,15 @@ const mint: z.ZodType<Mint> = z.discriminatedUnion('status', [
     record({ ...live, kind: z.literal('jwt'), jti: text }),
     record({ ...live, kind: z.literal('vault'), accessor: text, lease }),
   ]),
-  record({ ...made, status: z.literal('closing'), accessor: maybe(text), lease: maybe(lease) }),
-  record({ ...made, status: z.literal('closed'), closedAt: at, released: z.boolean(), expiresAt: maybe(at), confirmation }),
+  record({ ...made, status: z.literal('closing'), deadline: at, accessor: maybe(text), lease: maybe(lease) }),
+  record({
+    ...made,
+    status: z.literal('closed'),
+    closedAt: at,
+    released: z.boolean(),
+    expiresAt: maybe(at),
+    confirmation,
+  }),
 ])
 
 const cause = record({
@@ -122,7 +135,6 @@ const cause = record({
 })
 const result = maybe(z.record(text, text))
 const ending = { cause, since: at, attempts: count, retryAt: at, lastError: text }
-const stopped = { at, by: name<never>(), reason: text }
 const headOf = <S extends string, F extends z.ZodType>(status: S, facts: F) =>
   record({ v: z.literal(1), status: z.literal(status), facts, mints: z.array(mint), result })
 const head1: z.ZodType<Head> = z.discriminatedUnion('status', [
@@ -132,8 +144,8 @@ const head1: z.ZodType<Head> = z.discriminatedUnion('status', [
   headOf('active', record({ approvedAt: at, activeSince: at })),
   headOf('ending', record(ending)),
   headOf('stuck', record({ ...ending, stuckSince: at })),
-  headOf('denied', record(stopped)),
-  headOf('withdrawn', record(stopped)),
+  headOf('denied', record({ at, by: name<Decision['by']>(), reason: text })),
+  headOf('withdrawn', record({ at, by: name<Intent['requester']>(), reason: text })),
   headOf('lapsed', record({ at, reason: text })),
   headOf('ended', record({ outcome: cause.shape.outcome, cause, endedAt: at, confirmation, residueUntil: at, result })),
 ])
@@ -172,12 +184,9 @@ export interface StoredTexts {
   readonly head: string
 }
 
-/** The stored texts of a grant. */
-export const printGrant = (grant: Grant): Omit<StoredTexts, 'version'> => ({
-  ask: JSON.stringify(grant.ask),
-  decisions: grant.decisions.map((decision) => JSON.stringify(decision)),
-  head: JSON.stringify(grant.head),
-})
+export const printAsk = (ask: Ask): string => JSON.stringify(ask)
+export const printHead = (head: Head): string => JSON.stringify(head)
+export const printDecision = (decision: Decision): string => JSON.stringify(decision)
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
 /** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { BIRTH, LIFECYCLE } from '../domain/lifecycle.ts'
+import { BIRTH, isTerminal, LIFECYCLE, STATUSES } from '../domain/lifecycle.ts'
 
 export const FUNCTIONS = [
   'grant_commit',
@@ -34,8 +34,9 @@ export const REDIS_TIME =
 export function renderLibrary(nowLine: string = REDIS_TIME): Library {
   const source = readFileSync(new URL('./functions/grants.lua', import.meta.url), 'utf8')
   const edges = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
-  const table = [`none>${BIRTH}`, ...edges].map((edge) => `['${edge}'] = true`).join(', ')
-  const body = fill(fill(source, '--[[EDGES]]', table), '--[[NOW]]', nowLine)
+  const open = STATUSES.filter((status) => !isTerminal(status))
+  const tables = fill(fill(source, '--[[EDGES]]', setOf([`none>${BIRTH}`, ...edges])), '--[[OPEN]]', setOf(open))
+  const body = fill(tables, '--[[NOW]]', nowLine)
   const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
   const named = fill(body, "local SUFFIX = '' --[[SUFFIX]]", `local SUFFIX = '_${hash}'`)
   return {
@@ -53,6 +54,8 @@ export async function loadLibrary(redis: Redis, library: Library): Promise<void>
     if (!(thrown instanceof Error && thrown.message.includes('already exists'))) throw thrown
   }
 }
+
+const setOf = (names: readonly string[]): string => names.map((name) => `['${name}'] = true`).join(', ')
 
 function fill(text: string, placeholder: string, value: string): string {
   if (text.split(placeholder).length !== 2) throw new Error(`grants.lua must hold ${placeholder.trim()} exactly once`)

@@ -1,51 +1,44 @@
 #!lua name=writ
 -- The store's atomic functions. Lua knows versions, edges, times and the control record; what a grant says is opaque text to it.
 -- Invariant: everything is checked before the first write, and the head (version, status) is written last. Lua does not roll back, so
--- a write that could fail half-way must not be reachable; readers ignore every event above the stored version.
+-- a write that could fail half-way must not be reachable; readers ignore every event above the stored version. A key of the wrong type
+-- fails the read that comes first: every key that is written was read before, if only with XLEN, ZCARD or LLEN.
 --
--- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), NOW (the clock).
+-- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), OPEN (what is
+-- not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
 -- KEYS   every function begins with  1 seq (hash: n, event)  2 events (stream)
 -- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
 --        Times and spans are integer milliseconds. An empty text means absent.
 -- Reply  { tag, behind, seq, event, … }: behind = 1 when what the caller has seen is not (or no longer) here; seq and event are the
---        shard's newest commit. Tags that every function may answer: 'malformed' what, 'wrong_type' key.
+--        shard's newest commit. Every function may answer 'malformed' what.
 
 local SUFFIX = '' --[[SUFFIX]]
 local EDGES = { --[[EDGES]] }
 --[[NOW]]
 
--- A status that no edge leaves is terminal: it has no deadline, and every other status must have one.
-local LEAVES = {}
-for edge in pairs(EDGES) do LEAVES[string.match(edge, '^[^>]+')] = true end
+-- The statuses that some edge leaves. Each of them must have a deadline; a terminal one has none.
+local OPEN = { --[[OPEN]] }
 
 local CONTROL = { 'policyRevision', 'policyDigest', 'peopleRevision', 'peopleDigest', 'freezeEpoch' }
 local STREAM_ID = '^%d+%-%d+$'
 
 local function is_count(number) return number ~= nil and number >= 0 and number <= 9007199254740991 and number % 1 == 0 end
 
-local function mistyped(wanted)
-  for key, kind in pairs(wanted) do
-    local found = redis.call('TYPE', key).ok
-    if found ~= 'none' and found ~= kind then return key end
-  end
-end
-
 -- How far the shard's one order of commits has come, and whether the caller has seen further: then Redis was rolled back. A lower
--- sequence shows it; so does a missing event, also when other brokers have counted up again since.
+-- sequence shows it; so does a missing event, also when other brokers have counted up again since. Callers name an event after each
+-- new connection: a server is not rolled back under an open one.
 local function open_shard(keys, args)
   local seen_seq, seen_event = tonumber(args[1]), args[2]
   if not is_count(seen_seq) or (seen_event ~= '' and not string.match(seen_event, STREAM_ID)) then
     return nil, { 'malformed', 0, 0, '', 'seen' }
   end
-  local wrong = mistyped({ [keys[1]] = 'hash', [keys[2]] = 'stream' })
-  if wrong then return nil, { 'wrong_type', 0, 0, '', wrong } end
   local at = redis.call('HMGET', keys[1], 'n', 'event')
   local shard = { seq_key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', behind = 0 }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
   if shard.seq < seen_seq then
     shard.behind = 1
-  elseif seen_event ~= '' and #redis.call('XRANGE', keys[2], seen_event, seen_event) == 0 then
+  elseif seen_event ~= '' and seen_event ~= shard.event and #redis.call('XRANGE', keys[2], seen_event, seen_event) == 0 then
     shard.behind = 1
   end
   return shard
@@ -81,11 +74,9 @@ local function step_at(keys, k, args, i)
 end
 
 -- Why this step may not be written, or nil. Reads only.
-local function refusal(step)
-  local wrong = mistyped({
-    [step.ask_key] = 'string', [step.decisions_key] = 'list', [step.head_key] = 'hash', [step.due] = 'zset',
-  })
-  if wrong then return 'wrong_type', wrong end
+local function refusal(shard, filed, retire, step)
+  redis.call('XLEN', shard.events)
+  redis.call('ZCARD', step.due)
   local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
   step.ev, step.have = head[3], redis.call('LLEN', step.decisions_key)
@@ -95,17 +86,19 @@ local function refusal(step)
   if step.expected > 0 and version == 0 then return 'missing' end
   if version ~= step.expected or status ~= step.from then return 'conflict', version, status end
   if not EDGES[status .. '>' .. step.to] then return 'illegal', status, step.to end
-  if (step.deadline == '') == (LEAVES[step.to] == true) then return 'malformed', 'deadline' end
+  if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
+  if step.expected == 0 then redis.call('ZCARD', filed) end
+  if step.deadline == '' then redis.call('ZCARD', retire) end
 end
 
 -- Writes a step that `refusal` let pass: sequence and event, then ask, decisions and indexes, then the head.
 local function write(shard, filed, retire, step)
   local version = step.expected + 1
-  shard.seq = redis.call('HINCRBY', shard.seq_key, 'n', 1)
+  shard.seq = shard.seq + 1
   shard.event = redis.call('XADD', shard.events, '*',
     'grant', step.id, 'version', version, 'seq', shard.seq, 'event', step.event)
-  redis.call('HSET', shard.seq_key, 'event', shard.event)
+  redis.call('HSET', shard.seq_key, 'n', shard.seq, 'event', shard.event)
   if step.expected == 0 then
     redis.call('SET', step.ask_key, step.ask)
     redis.call('ZADD', filed, step.filed_at, step.id)
@@ -131,8 +124,6 @@ end
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash', [keys[4]] = 'zset', [keys[5]] = 'zset' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local step, what = step_at(keys, 6, args, guarded and 9 or 3)
   if not step then return reply('malformed', shard, what) end
   if guarded then
@@ -144,7 +135,7 @@ local function commit(keys, args, guarded)
       if control[field] ~= args[3 + field] then return reply('stale', shard) end
     end
   end
-  local tag, first, second = refusal(step)
+  local tag, first, second = refusal(shard, keys[4], keys[5], step)
   if tag then return reply(tag, shard, first, second) end
   if guarded and args[3] ~= '' then
     local now = now_ms()
@@ -160,8 +151,6 @@ end
 local function commit_each(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'zset', [keys[4]] = 'zset' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local steps, i = {}, 3
   for k = 5, #keys, 4 do
     local step, what = step_at(keys, k, args, i)
@@ -172,8 +161,11 @@ local function commit_each(keys, args)
   if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
   local rows = {}
   for n, step in ipairs(steps) do
-    local tag, first, second = refusal(step)
-    if tag then
+    -- A damaged grant must not keep the others from ending.
+    local sound, tag, first, second = pcall(refusal, shard, keys[3], keys[4], step)
+    if not sound then
+      rows[n] = { 'malformed', 'type' }
+    elseif tag then
       rows[n] = { tag, first, second }
     else
       write(shard, keys[3], keys[4], step)
@@ -188,8 +180,6 @@ end
 local function claim_due(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'zset' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local limit, lease = tonumber(args[3]), tonumber(args[4])
   if not is_count(limit) or not is_count(lease) or lease == 0 then return reply('malformed', shard, 'limit or lease') end
   local now = now_ms()
@@ -203,17 +193,13 @@ end
 local function load_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash' })
   local rows = {}
   for k = 4, #keys, 3 do
-    wrong = wrong or mistyped({ [keys[k]] = 'string', [keys[k + 1]] = 'list', [keys[k + 2]] = 'hash' })
-    if wrong then break end
     local head = redis.call('HMGET', keys[k + 2], 'version', 'head')
     rows[#rows + 1] = head[1]
       and { tonumber(head[1]), head[2] or '', redis.call('GET', keys[k]) or '', redis.call('LRANGE', keys[k + 1], 0, -1) }
       or {}
   end
-  if wrong then return reply('wrong_type', shard, wrong) end
   return reply('ok', shard, control_of(keys[3]), rows)
 end
 
@@ -222,8 +208,6 @@ end
 local function events_of(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local head = redis.call('HMGET', keys[3], 'version', 'ev')
   local version, rows = tonumber(head[1] or '0'), {}
   for entry in string.gmatch(head[2] or '', '[^,]+') do
@@ -240,8 +224,6 @@ end
 local function list_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'zset' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local limit, from = tonumber(args[3]), args[4]
   if not is_count(limit) or (from ~= '' and not is_count(tonumber(from))) then return reply('malformed', shard, 'page') end
   local same = from == '' and 0 or redis.call('ZCOUNT', keys[3], from, from)
@@ -259,8 +241,6 @@ end
 local function read_control(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   return reply('ok', shard, control_of(keys[3]))
 end
 
@@ -291,8 +271,6 @@ end
 local function publish_control(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local rules = rules_at(args, 3)
   if not rules then return reply('malformed', shard, 'rules') end
   local control = control_of(keys[3])
@@ -314,8 +292,6 @@ end
 local function accept_shard(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local wrong = mistyped({ [keys[3]] = 'hash' })
-  if wrong then return reply('wrong_type', shard, wrong) end
   local rules = rules_at(args, 3)
   if not rules or not is_count(tonumber(args[7])) then return reply('malformed', shard, 'rules') end
   local seen = tonumber(args[1])

@@ -1,0 +1,270 @@
+// A whole Writ on this machine: Redis, identity provider, and, when they are up, PostgreSQL and Vault with Writ's set-up; brokers as
+// processes of their own. One piece of code for the quickstart, the journeys and the crash runs. Whatever it started, `stop` ends.
+import { chmodSync, closeSync, copyFileSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { named } from '../../src/domain/ids.ts'
+import { readConfiguration } from '../../src/rules.ts'
+import { applyVaultSetup } from '../vault/setup.ts'
+import { type ProofKey, proofKey } from './client.ts'
+import { type IdentityProvider, startIdentityProvider } from './identity-provider.ts'
+import { type PostgresService, startPostgres } from './postgres.ts'
+import { type RedisService, startRedis } from './redis.ts'
+import { freePort, launch, type Running, temporaryFolder } from './running.ts'
+import type { Stage } from './story.ts'
+import { startVault, type VaultService } from './vault.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const SERVERS = ['webshop-api', 'desk-api', 'reports-api'] as const
+const DATABASE = 'payments'
+
+export interface StageOptions {
+  /** Where everything lies; a temporary folder that goes with `stop` where absent. */
+  readonly dir?: string
+  readonly port?: number
+  /** False leaves the backends out (WRIT_VAULT=off). */
+  readonly vault: boolean
+}
+export interface BrokerProcess {
+  readonly url: string
+  readonly pid: number
+  output(): string
+  hasExited(): boolean
+  stop(): Promise<void>
+  kill(): Promise<void>
+  freeze(): void
+  thaw(): void
+}
+export interface DevStage {
+  readonly dir: string
+  /** The first broker's, and the issuer of every broker of this stage. */
+  readonly url: string
+  readonly redis: RedisService
+  readonly idp: IdentityProvider
+  /** Settings for the n-th broker: 0 listens at `url`, others at ports of their own behind the same public URL. */
+  settings(n: number, port: number): Record<string, string>
+  startBroker(
+    n?: number,
+    more?: { readonly program?: string; readonly env?: Readonly<Record<string, string>> },
+  ): Promise<BrokerProcess>
+  /** PostgreSQL and Vault with Writ's set-up, at the addresses that the brokers know already. */
+  bringVault(): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
+  resourceServer(id: string): { readonly id: string; readonly privateKey: ProofKey['privateKey']; readonly kid: string }
+  /** What the story needs. */
+  story(say: (line: string) => void): Stage
+  stop(): Promise<void>
+}
+
+export async function openStage(options: StageOptions): Promise<DevStage> {
+  const temporary = options.dir === undefined ? await temporaryFolder('stage') : undefined
+  const dir = options.dir ?? temporary?.path ?? ''
+  for (const folder of ['', 'resource-servers', 'secrets'])
+    mkdirSync(join(dir, folder), { recursive: true, mode: 0o700 })
+  const keys = writeResourceServers(dir)
+  const [port, postgresPort, vaultPort] = [options.port ?? (await freePort()), await freePort(), await freePort()]
+  const url = `http://127.0.0.1:${port}`
+  writeBackends(dir, vaultPort, postgresPort)
+  const redis = await startRedis({ own: true })
+  const { rules } = readConfiguration({
+    mode: 'production',
+    configDir: join(ROOT, 'config'),
+    issuersFile: join(ROOT, 'config/issuers.yaml'),
+    clientsFile: join(dir, 'clients.yaml'),
+  })
+  const idp = await startIdentityProvider({ brokerUrl: url, directory: rules.directory })
+  await idp.writeIssuersFile(join(dir, 'issuers.yaml'))
+  writeSecret(dir, 'redis-url', redis.url)
+  const toStop: (() => Promise<void>)[] = [() => redis.stop(), () => idp.stop()]
+  let services: { vault: VaultService; postgres: PostgresService } | undefined
+
+  const settings = (n: number, at: number): Record<string, string> => ({
+    WRIT_MODE: 'dev',
+    WRIT_LISTEN: `127.0.0.1:${at}`,
+    WRIT_PUBLIC_URL: url,
+    WRIT_REDIS_URL_FILE: join(dir, 'secrets/redis-url'),
+    WRIT_DATA_DIR: join(dir, `broker-${n}`),
+    WRIT_KEYS_DIR: join(dir, 'keys'),
+    WRIT_CONFIG_DIR: join(ROOT, 'config'),
+    WRIT_ISSUERS_FILE: join(dir, 'issuers.yaml'),
+    WRIT_CLIENTS_FILE: join(dir, 'clients.yaml'),
+    WRIT_BACKENDS_FILE: join(dir, 'backends.yaml'),
+    WRIT_VAULT: options.vault ? 'on' : 'off',
+  })
+
+  const startBroker: DevStage['startBroker'] = async (n = 0, more = {}) => {
+    const at = n === 0 ? port : await freePort()
+    const log = join(dir, `broker-${n}.log`)
+    closeSync(openSync(log, 'a', 0o600))
+    const running: Running = await launch(log, {
+      command: process.execPath,
+      args: [more.program ?? join(ROOT, 'src/main.ts')],
+      env: { ...plainEnvironment(), ...settings(n, at), ...more.env },
+      cwd: ROOT,
+      stopSignal: 'SIGTERM',
+      orphanSignal: 'SIGKILL',
+    })
+    const broker: BrokerProcess = { ...running, url: `http://127.0.0.1:${at}` }
+    toStop.push(() => broker.stop())
+    await untilAlive(broker)
+    return broker
+  }
+
+  return {
+    dir,
+    url,
+    redis,
+    idp,
+    settings,
+    startBroker,
+    bringVault: async () => {
+      const postgres = await startPostgres({ own: true, port: postgresPort })
+      toStop.push(() => postgres.stop())
+      const vault = await startVault({ own: true, port: vaultPort })
+      toStop.push(() => vault.stop())
+      await setUpDatabase(dir, vault, postgres)
+      services = { vault, postgres }
+      return services
+    },
+    resourceServer: (id) => keys.get(id) ?? fail(`no resource server ${id}`),
+    story: (say) => ({
+      brokerUrl: url,
+      personToken: idp.personToken,
+      agentToken: idp.agentToken,
+      ciToken: idp.ciToken,
+      resourceServer: (id) => keys.get(id) ?? fail(`no resource server ${id}`),
+      say,
+      ...(services === undefined
+        ? {}
+        : {
+            database: {
+              host: '127.0.0.1',
+              port: postgresPort,
+              database: DATABASE,
+              adminUrl: adminUrl(services.postgres),
+            },
+          }),
+    }),
+    stop: async () => {
+      // Brokers first, then what they use.
+      for (const stop of toStop.splice(0).reverse()) await stop().catch(() => undefined)
+      temporary?.remove()
+    },
+  }
+}
+
+const fail = (message: string): never => {
+  throw new Error(message)
+}
+
+/** Nothing of ours that would be a setting of the broker's. */
+const plainEnvironment = (): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) =>
+      value === undefined || name.startsWith('WRIT_') ? [] : [[name, value]],
+    ),
+  )
+
+async function untilAlive(broker: BrokerProcess): Promise<void> {
+  for (let tries = 0; tries < 300; tries += 1) {
+    if (broker.hasExited()) throw new Error(`the broker did not start:\n${broker.output().slice(-4_000)}`)
+    const alive = await fetch(`${broker.url}/healthz`).then(
+      (answer) => answer.ok,
+      () => false,
+    )
+    if (alive) return
+    await pause(50)
+  }
+  throw new Error(`the broker does not answer:\n${broker.output().slice(-4_000)}`)
+}
+
+function writeSecret(dir: string, name: string, value: string): void {
+  const file = join(dir, 'secrets', name)
+  writeFileSync(file, value, { mode: 0o600 })
+  chmodSync(file, 0o600)
+}
+
+/** Key pairs for the example resource servers; clients.yaml names their public halves beside itself. */
+function writeResourceServers(
+  dir: string,
+): ReadonlyMap<string, { id: string; privateKey: ProofKey['privateKey']; kid: string }> {
+  copyFileSync(join(ROOT, 'config/clients.yaml'), join(dir, 'clients.yaml'))
+  return new Map(
+    SERVERS.map((id) => {
+      const { privateKey, thumbprint: kid } = proofKey()
+      const { crv, kty, x, y } = privateKey.export({ format: 'jwk' })
+      writeFileSync(
+        join(dir, `resource-servers/${id}.jwks.json`),
+        JSON.stringify({ keys: [{ kty, crv, x, y, kid, alg: 'ES256', use: 'sig' }] }),
+      )
+      return [id, { id, privateKey, kid }] as const
+    }),
+  )
+}
+
+/** Written before Vault and PostgreSQL are up, so that a broker can start meanwhile. JSON is YAML. */
+function writeBackends(dir: string, vaultPort: number, postgresPort: number): void {
+  const backends = {
+    'vault-main': {
+      kind: 'vault',
+      address: `http://127.0.0.1:${vaultPort}`,
+      roleIdFile: 'secrets/vault-role-id',
+      secretIdFile: 'secrets/vault-secret-id',
+      probes: {
+        payments: {
+          host: '127.0.0.1',
+          port: postgresPort,
+          database: DATABASE,
+          user: 'writ_probe',
+          passwordFile: 'secrets/probe-password',
+        },
+      },
+    },
+  }
+  writeFileSync(join(dir, 'backends.yaml'), JSON.stringify({ backends }, undefined, 2))
+}
+
+const adminUrl = (postgres: PostgresService): string => {
+  const url = new URL(postgres.url)
+  url.pathname = `/${DATABASE}`
+  return url.href
+}
+
+async function setUpDatabase(dir: string, vault: VaultService, postgres: PostgresService): Promise<void> {
+  const admin = new pg.Client({ connectionString: postgres.url })
+  await admin.connect()
+  await admin.query(`create database ${DATABASE}`)
+  await admin.end()
+  const { broker, inventory, probes } = await applyVaultSetup({
+    addr: vault.addr,
+    adminToken: vault.rootToken,
+    connections: {
+      payments: {
+        host: postgres.host,
+        port: postgres.port,
+        database: DATABASE,
+        sslmode: 'disable',
+        schema: 'public',
+        schemaRights: 'USAGE, CREATE',
+        by: { superuserUrl: adminUrl(postgres) },
+      },
+    },
+    entitlements: [
+      {
+        id: named.entitlement('payments-migrator'),
+        database: {
+          mount: 'database',
+          connection: 'payments',
+          grantedRole: 'payments_migrator',
+          ownerRole: 'payments_owner',
+        },
+      },
+    ],
+  })
+  writeSecret(dir, 'vault-role-id', broker.roleId)
+  writeSecret(dir, 'vault-secret-id', broker.secretId)
+  writeSecret(dir, 'inventory-role-id', inventory.roleId)
+  writeSecret(dir, 'inventory-secret-id', inventory.secretId)
+  writeSecret(dir, 'probe-password', probes.payments?.password ?? fail('no probe login'))
+}

@@ -1,0 +1,156 @@
+// The pipeline, in order, on one screen: an id and headers, the routes, and what is said where none fits. Invariant: every answer
+// goes out through `send`, complete, with the security headers, and `no-store` unless the answer says otherwise.
+import { createServer, type Server } from 'node:http'
+import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
+import { isBrokerError } from '../domain/errors.ts'
+import { hasBody, isDrainable, readText } from './body.ts'
+import { type Answer, DoorRefusal, type Endpoint, type Incoming } from './endpoint.ts'
+import { parsePairs } from './pairs.ts'
+import { problem } from './problem.ts'
+
+/** What the pipeline tells the outside about itself. Names and values only, never a header, a body or a query. */
+export interface Watch {
+  answered(route: string, method: string, status: number, seconds: number): void
+  refused(route: string, code: string): void
+  /** The broker's or an upstream's fault, or a refusal with a cause that the caller is not told; said once, here. */
+  failed(failure: {
+    readonly requestId: string
+    readonly route: string
+    readonly status: number
+    readonly thrown: unknown
+  }): void
+}
+export interface AppPorts {
+  readonly endpoints: readonly Endpoint[]
+  /** Unique; what the client sends as an id is not trusted. */
+  newRequestId(): string
+  /** Monotonic milliseconds, for durations only. */
+  ticks(): number
+  readonly watch: Watch
+  /** Whether clients reach us by https: then they are told to stay there. */
+  readonly https: boolean
+  /** Aborted when the broker stops: whoever waits is answered. */
+  readonly stopping: AbortSignal
+}
+
+export function buildApp(p: AppPorts): express.Express {
+  const app = express()
+  app.disable('x-powered-by').disable('etag').set('query parser', false)
+  app.enable('case sensitive routing').enable('strict routing')
+  for (const path of new Set(p.endpoints.map((endpoint) => endpoint.path))) {
+    const here = p.endpoints.filter((endpoint) => endpoint.path === path)
+    const route = app.route(path)
+    for (const endpoint of here)
+      route[endpoint.method === 'GET' ? 'get' : 'post']((req, res) => serve(p, endpoint, req, res))
+    route.all((req, res) => refuseMethod(p, here, req, res))
+  }
+  app.use((req, res) => refuse(p, req, res, new DoorRefusal('no_such_route', 'There is nothing at this address.')))
+  app.use(((thrown, req, res, _next) => refuse(p, req, res, unrouted(thrown))) satisfies ErrorRequestHandler)
+  return app
+}
+
+/** A listener with every time limit set. A waiting request may last a minute, so an idle socket lives a little longer. */
+export function buildServer(app: express.Express): Server {
+  const limits = { headersTimeout: 10_000, requestTimeout: 20_000, keepAliveTimeout: 65_000, maxHeaderSize: 32_768 }
+  const server = createServer({ ...limits, connectionsCheckingInterval: 5_000, requireHostHeader: true }, app)
+  server.maxHeadersCount = 64
+  server.setTimeout(90_000)
+  return server
+}
+
+async function serve(p: AppPorts, endpoint: Endpoint, req: Request, res: Response): Promise<void> {
+  const started = p.ticks()
+  const requestId = p.newRequestId()
+  const answer = await answerOf(p, endpoint, requestId, req, res)
+  send(p, req, res, answer, requestId)
+  p.watch.answered(endpoint.name, req.method, answer.status, (p.ticks() - started) / 1_000)
+}
+
+async function answerOf(
+  p: AppPorts,
+  endpoint: Endpoint,
+  requestId: string,
+  req: Request,
+  res: Response,
+): Promise<Answer> {
+  try {
+    const answer = await endpoint.answer(incomingOf(p, endpoint, requestId, req, res))
+    if (answer.code !== undefined) p.watch.refused(endpoint.name, answer.code)
+    return answer
+  } catch (thrown) {
+    const answer = endpoint.refuse(thrown, requestId)
+    p.watch.refused(endpoint.name, answer.code ?? 'internal')
+    const hasCause = isBrokerError(thrown) && thrown.cause !== undefined
+    if (answer.status >= 500 || hasCause)
+      p.watch.failed({ requestId, route: endpoint.name, status: answer.status, thrown })
+    return answer
+  }
+}
+
+function incomingOf(p: AppPorts, endpoint: Endpoint, requestId: string, req: Request, res: Response): Incoming {
+  const mark = req.url.indexOf('?')
+  const text = () => readText(req, endpoint.takes)
+  return {
+    method: req.method,
+    path: mark < 0 ? req.url : req.url.slice(0, mark),
+    params: req.params as Readonly<Record<string, string>>,
+    query: mark < 0 ? '' : req.url.slice(mark + 1),
+    requestId,
+    header: (name) => req.headersDistinct[name] ?? [],
+    text,
+    pairs: async () => parsePairs(await text()),
+    gone: () => {
+      const closed = new AbortController()
+      res.once('close', () => closed.abort())
+      return AbortSignal.any([closed.signal, p.stopping])
+    },
+  }
+}
+
+function refuseMethod(p: AppPorts, here: readonly Endpoint[], req: Request, res: Response): void {
+  const methods = here.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+  const thrown = new DoorRefusal('method_not_allowed', 'This method has no meaning here.', {
+    Allow: methods.join(', '),
+  })
+  refuse(p, req, res, thrown, here[0])
+}
+
+/** What express itself throws is a path that cannot be decoded; anything else is a bug. */
+const unrouted = (thrown: unknown): unknown =>
+  thrown instanceof URIError ? new DoorRefusal('no_such_route', 'There is nothing at this address.') : thrown
+
+function refuse(p: AppPorts, req: Request, res: Response, thrown: unknown, endpoint?: Endpoint): void {
+  const requestId = p.newRequestId()
+  const answer = endpoint === undefined ? problem(thrown, requestId) : endpoint.refuse(thrown, requestId)
+  const route = endpoint?.name ?? 'none'
+  if (!(thrown instanceof DoorRefusal)) p.watch.failed({ requestId, route, status: answer.status, thrown })
+  p.watch.refused(route, answer.code ?? 'internal')
+  p.watch.answered(route, METHODS.has(req.method) ? req.method : 'other', answer.status, 0)
+  send(p, req, res, answer, requestId)
+}
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+function send(p: AppPorts, req: Request, res: Response, answer: Answer, requestId: string): void {
+  if (res.headersSent || res.destroyed) return
+  // A body that nobody will read must not be taken for the next request, nor be drained without end.
+  const close = p.stopping.aborted || (hasBody(req) && !req.readableEnded && !isDrainable(req))
+  res.writeHead(answer.status, {
+    ...SECURITY,
+    ...(p.https ? HSTS : {}),
+    ...(close ? { Connection: 'close' } : {}),
+    'Content-Type': answer.media,
+    'Content-Length': Buffer.byteLength(answer.text),
+    'Cache-Control': 'no-store',
+    'X-Request-Id': requestId,
+    ...(answer.headers as Record<string, string | string[]> | undefined),
+  })
+  res.end(answer.text)
+}
+
+const SECURITY = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+}
+const HSTS = { 'Strict-Transport-Security': 'max-age=31536000; includeSubDomains' }

@@ -1,0 +1,187 @@
+// The table of `/v1`: one row per route, with the schemas of what it takes and gives. Every row goes through the same steps in the
+// same order: who calls, which grant, which query, which body, the verb. Invariant: no verb is called before all of them hold.
+import type { z } from 'zod'
+import { BrokerError } from '../domain/errors.ts'
+import type { Caller } from '../domain/principal.ts'
+import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
+import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endpoint.ts'
+import * as grants from './grants.ts'
+import { parsePairs, single } from './pairs.ts'
+import { problem } from './problem.ts'
+import * as wire from './wire.ts'
+
+/** What operators may do to the broker itself. The verb judges `Operate`; the record is what it did, without secrets. */
+export interface Operations {
+  recover(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
+  acceptClock(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
+}
+export interface V1Ports extends grants.GrantsPorts, Authentication {
+  readonly operations: Operations
+  /** Strict JSON: duplicates refused, depth and size bounded. Throws `invalid_request`, and never quotes the text. */
+  parseJson(text: string): unknown
+}
+
+interface Row<B, Q> {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly name: string
+  readonly query?: z.ZodType<Q>
+  readonly body?: z.ZodType<B>
+  readonly answers: z.ZodType
+  run(p: V1Ports, call: grants.Call<B, Q>): Promise<Answer>
+}
+/** A row with its types forgotten, as tables hold it. */
+export interface Route extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'query' | 'body' | 'answers'> {
+  endpoint(p: V1Ports): Endpoint
+}
+
+const BODY_LIMIT = 65_536
+
+export const ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/v1/grants',
+    name: 'request',
+    body: wire.askBody,
+    answers: wire.grantAnswer,
+    run: grants.file,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants',
+    name: 'list',
+    query: wire.listQuery,
+    answers: wire.listAnswer,
+    run: grants.list,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants/:id',
+    name: 'view',
+    query: wire.waitQuery,
+    answers: wire.waitAnswer,
+    run: grants.show,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/decisions',
+    name: 'decide',
+    body: wire.decisionBody,
+    answers: wire.grantAnswer,
+    run: grants.decide,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/withdraw',
+    name: 'withdraw',
+    body: wire.reasonBody,
+    answers: wire.grantAnswer,
+    run: grants.withdraw,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/exchange',
+    name: 'exchange',
+    body: wire.exchangeBody,
+    answers: wire.exchangeAnswer,
+    run: grants.exchange,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/complete',
+    name: 'complete',
+    body: wire.completeBody,
+    answers: wire.grantAnswer,
+    run: grants.complete,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/revoke',
+    name: 'revoke',
+    body: wire.reasonBody,
+    answers: wire.grantAnswer,
+    run: grants.revoke,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants/:id/events',
+    name: 'events',
+    answers: wire.eventsAnswer,
+    run: grants.events,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/entitlements',
+    name: 'offered',
+    answers: wire.entitlementsAnswer,
+    run: grants.entitlements,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/operations/recover',
+    name: 'recover',
+    body: wire.reasonBody,
+    answers: wire.operationAnswer,
+    run: async (p, { caller, body }) => json(200, await p.operations.recover(caller, body.reason)),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/operations/accept-clock',
+    name: 'accept_clock',
+    body: wire.reasonBody,
+    answers: wire.operationAnswer,
+    run: async (p, { caller, body }) => json(200, await p.operations.acceptClock(caller, body.reason)),
+  }),
+]
+
+function route<B, Q>(row: Row<B, Q>): Route {
+  // A body whose every member has a default may be left out altogether.
+  const maybe = row.body?.safeParse({}).success === true
+  return {
+    ...row,
+    endpoint: (p) => ({
+      method: row.method,
+      path: row.path,
+      name: row.name,
+      takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: BODY_LIMIT, maybe },
+      answer: async (incoming) => {
+        const caller = await callerOf(p, incoming)
+        if (row.path.includes(':id')) grants.idOf(incoming)
+        const query = parsed(
+          row.query ?? (wire.noQuery as unknown as z.ZodType<Q>),
+          single(parsePairs(incoming.query)),
+          'query',
+        )
+        const body = await bodyOf(p, row.body, incoming)
+        const answer = await row.run(p, { caller, incoming, body, query })
+        return withNonce(p, incoming, answer)
+      },
+      refuse: (thrown, requestId) => challenged(p, thrown, problem(thrown, requestId)),
+    }),
+  }
+}
+
+async function bodyOf<B>(p: V1Ports, schema: z.ZodType<B> | undefined, incoming: Incoming): Promise<B> {
+  const text = await incoming.text()
+  if (schema === undefined) return undefined as B
+  if (text === '') return parsed(schema, {}, 'body')
+  return parsed(schema, p.parseJson(text), 'body')
+}
+
+/** The value as the schema gives it. Throws `invalid_request` with up to ten members and what is wrong with each. */
+function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query'): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issues = result.error.issues.slice(0, 10).map((issue) => ({
+    member: issue.path.join('.').slice(0, 200),
+    problem: issue.message.slice(0, 200),
+  }))
+  throw new BrokerError('invalid_request', `The ${what} is not what this route takes.`, {
+    nextAction: 'Correct the members that are named here.',
+    facts: { issues },
+  })
+}
+
+/** A fresh nonce on every answer to a request that carried a proof (RFC 9449 §8.2). */
+const withNonce = (p: V1Ports, incoming: Incoming, answer: Answer): Answer =>
+  incoming.header('dpop').length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...nonceHeader(p) } }

@@ -1,0 +1,218 @@
+// Domain values as the wire shows them. Invariant: nothing here holds a secret, and a grant on its way to its end is never shown as
+// ended: the status is the stored one, word for word.
+
+import type { z } from 'zod'
+import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
+import type { GrantEvent } from '../domain/events.ts'
+import type { Grant, Head } from '../domain/grant.ts'
+import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
+import { isTerminal } from '../domain/lifecycle.ts'
+import type { Confirmation, Mint } from '../domain/mint.ts'
+import type { entitlementsAnswer, eventsAnswer, factsAnswer, GrantAnswer, mintAnswer, ruleAnswer } from './wire.ts'
+
+/** Approved, and its window is not open yet. */
+export const isScheduled = (grant: Grant, now: Instant): boolean =>
+  grant.head.status === 'approved' && now < grant.ask.intent.window.opensAt
+
+export function showGrant(grant: Grant, now: Instant): GrantAnswer {
+  const { ask, head } = grant
+  return {
+    id: grant.id,
+    status: head.status,
+    scheduled: isScheduled(grant, now),
+    digest: ask.digest,
+    tier: ask.tier,
+    filedAt: formatInstant(ask.filedAt),
+    decideBy: formatInstant(ask.decideBy),
+    intent: showIntent(grant),
+    texts: { ...ask.texts },
+    audience: ask.audience,
+    policy: { ...ask.policy },
+    rule: showRule(ask.rule),
+    reasons: [...ask.reasons],
+    decisions: grant.decisions.map(({ by, verdict, reason, at }) => ({ by, verdict, reason, at: formatInstant(at) })),
+    mints: head.mints.map(showMint),
+    facts: showFacts(head),
+    ...(head.result === undefined ? {} : { result: { ...head.result } }),
+    next_action: nextAction(grant, now),
+    links: linksOf(grant),
+  }
+}
+
+function showIntent(grant: Grant): GrantAnswer['intent'] {
+  const { executor, plan, ticket, window, ...rest } = grant.ask.intent
+  return {
+    ...rest,
+    actions: [...rest.actions],
+    scope: [...rest.scope],
+    dataTypes: [...rest.dataTypes],
+    executor: { principal: executor.principal, ...(executor.key === undefined ? {} : { key: executor.key }) },
+    ...(plan === undefined ? {} : { plan: { ...plan } }),
+    ...(ticket === undefined ? {} : { ticket: { ...ticket } }),
+    window: { opensAt: formatInstant(window.opensAt), closesAt: formatInstant(window.closesAt) },
+  }
+}
+
+export const showRule = (rule: ApprovalRule): z.infer<typeof ruleAnswer> =>
+  rule.mode === 'auto'
+    ? { mode: 'auto' }
+    : {
+        mode: 'people',
+        owners: [...rule.owners],
+        reviewers: rule.reviewers.map((reviewer) => ({ ...reviewer })),
+        approvals: rule.approvals,
+      }
+
+const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
+
+export function showMint(mint: Mint): z.infer<typeof mintAnswer> {
+  const made = {
+    n: mint.n,
+    status: mint.status,
+    claimedAt: formatInstant(mint.claimedAt),
+    ...(mint.key === undefined ? {} : { key: mint.key }),
+  }
+  switch (mint.status) {
+    case 'claimed':
+    case 'opened':
+      return made
+    case 'live':
+      return {
+        ...made,
+        kind: mint.kind,
+        issuedAt: formatInstant(mint.issuedAt),
+        expiresAt: formatInstant(mint.expiresAt),
+        fingerprint: mint.fingerprint,
+        ...(mint.kind === 'jwt' ? { jti: mint.jti } : { leaseId: mint.lease.id }),
+      }
+    case 'closing':
+      return mint.lease === undefined ? made : { ...made, leaseId: mint.lease.id }
+    case 'closed':
+      return {
+        ...made,
+        closedAt: formatInstant(mint.closedAt),
+        released: mint.released,
+        ...(mint.expiresAt === undefined ? {} : { expiresAt: formatInstant(mint.expiresAt) }),
+        confirmation: showConfirmation(mint.confirmation),
+      }
+  }
+}
+
+function showFacts(head: Head): z.infer<typeof factsAnswer> {
+  switch (head.status) {
+    case 'pending':
+      return {}
+    case 'approved':
+    case 'issuing':
+      return { approvedAt: formatInstant(head.facts.approvedAt) }
+    case 'active':
+      return { approvedAt: formatInstant(head.facts.approvedAt), activeSince: formatInstant(head.facts.activeSince) }
+    case 'ending':
+      return showEnding(head.facts)
+    case 'stuck':
+      return { ...showEnding(head.facts), stuckSince: formatInstant(head.facts.stuckSince) }
+    case 'denied':
+    case 'withdrawn':
+      return { at: formatInstant(head.facts.at), by: head.facts.by, reason: head.facts.reason }
+    case 'lapsed':
+      return { at: formatInstant(head.facts.at), reason: head.facts.reason }
+    case 'ended':
+      return {
+        outcome: head.facts.outcome,
+        cause: { ...head.facts.cause },
+        endedAt: formatInstant(head.facts.endedAt),
+        confirmation: showConfirmation(head.facts.confirmation),
+        residueUntil: formatInstant(head.facts.residueUntil),
+      }
+  }
+}
+
+const showEnding = ({ cause, since, attempts, retryAt, lastError }: Extract<Head, { status: 'ending' }>['facts']) => ({
+  cause: { ...cause },
+  since: formatInstant(since),
+  attempts,
+  retryAt: formatInstant(retryAt),
+  lastError,
+})
+
+/** What one can do next, in one sentence. */
+function nextAction(grant: Grant, now: Instant): string {
+  const { intent, decideBy } = grant.ask
+  const { opensAt, closesAt } = intent.window
+  switch (grant.head.status) {
+    case 'pending':
+      return `Wait for a decision until ${formatInstant(decideBy)}.`
+    case 'approved':
+      return isScheduled(grant, now)
+        ? `Exchange it from ${formatInstant(opensAt)} on.`
+        : `Exchange it before ${formatInstant(closesAt)}.`
+    case 'issuing':
+      return 'Wait: a credential is being made.'
+    case 'active':
+      return `Complete it when the task is done; it ends by itself at ${formatInstant(closesAt)}.`
+    case 'ending':
+      return 'Wait: the end is not confirmed yet, so the credential may still work.'
+    case 'stuck':
+      return 'The end cannot be confirmed and an operator has been told; the credential may still work.'
+    case 'denied':
+      return 'Read the reason; ask again only for something else.'
+    case 'withdrawn':
+    case 'lapsed':
+      return 'Ask again if it is still needed.'
+    case 'ended':
+      return 'Nothing: it has ended.'
+  }
+}
+
+function linksOf(grant: Grant): Record<string, string> {
+  const self = `/v1/grants/${grant.id}`
+  const { status } = grant.head
+  const links: Record<string, string> = { self, events: `${self}/events` }
+  if (status === 'pending') links.decisions = `${self}/decisions`
+  if (status === 'pending' || status === 'approved') links.withdraw = `${self}/withdraw`
+  if (status === 'approved' || status === 'active') links.exchange = `${self}/exchange`
+  if (status === 'active') links.complete = `${self}/complete`
+  if (!isTerminal(status)) links.revoke = `${self}/revoke`
+  return links
+}
+
+/** The store's sequence stays inside: it tells how much happens elsewhere. */
+export const showEvent = (
+  event: GrantEvent & { readonly version: number },
+): z.infer<typeof eventsAnswer>['events'][number] => ({
+  version: event.version,
+  type: event.type,
+  at: formatInstant(event.at),
+  by: event.by,
+  digest: event.digest,
+  policyDigest: event.policyDigest,
+  details: Object.fromEntries(
+    Object.entries(event.details).map(([name, value]) => [name, typeof value === 'object' ? [...value] : value]),
+  ),
+})
+
+/** Mounts, connections and roles of the backend are the operator's, not the asker's. */
+export const showEntitlement = (
+  entitlement: Entitlement,
+): z.infer<typeof entitlementsAnswer>['entitlements'][number] => ({
+  id: entitlement.id,
+  title: entitlement.title,
+  tenant: entitlement.tenant,
+  tier: entitlement.tier,
+  target: { ...entitlement.target },
+  actions: { ...entitlement.actions },
+  scopes: [...entitlement.scopes],
+  credential:
+    entitlement.credential.kind === 'jwt'
+      ? { kind: 'jwt', sender: entitlement.credential.sender }
+      : { kind: entitlement.credential.kind },
+  approval: showRule(entitlement.approval),
+  limits: {
+    maxDuration: formatDuration(entitlement.limits.maxDuration),
+    horizon: formatDuration(entitlement.limits.horizon),
+    decideWithin: formatDuration(entitlement.limits.decideWithin),
+    maxUses: entitlement.limits.maxUses,
+  },
+  ticketRequired: entitlement.ticketRequired,
+  planRequired: entitlement.planRequired,
+})

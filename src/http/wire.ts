@@ -1,0 +1,327 @@
+// Every body and every answer of `/v1` as a strict schema: an unknown member is refused, a default is written here and nowhere else.
+// Invariant: a text that passes shows exactly what it holds: no control, no bidirectional override, nothing invisible.
+import { z } from 'zod'
+import { ACTION_CLASSES } from '../domain/entitlement.ts'
+import { EVENT_TYPES } from '../domain/events.ts'
+import { isAttemptId, isDigest, isName, isThumbprint } from '../domain/ids.ts'
+import { parseDuration, parseInstant } from '../domain/instant.ts'
+import { STATUSES } from '../domain/lifecycle.ts'
+import { TIERS } from '../domain/tier.ts'
+
+// Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
+// isolates; what takes no room; tag characters. Joiners stay: several scripts cannot be written without them.
+const UNSEEN = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060-\u2064\ufeff\u{e0000}-\u{e007f}]/u
+
+const showsItself = (text: string): boolean => text.isWellFormed() && !UNSEEN.test(text)
+const UNSEEN_MESSAGE = 'holds a control, bidirectional or invisible character, or half a surrogate pair'
+
+/** One line that a person reads. */
+const line = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .refine(showsItself, UNSEEN_MESSAGE)
+    .refine((text) => !text.includes('\n'), 'is one line')
+/** Several lines that a person reads; only the line feed parts them. */
+const lines = (most: number) => z.string().max(most).refine(showsItself, UNSEEN_MESSAGE)
+/** A name in somebody's system: printable ASCII without spaces. */
+const word = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .regex(/^[\x21-\x7e]+$/, 'is printable ASCII without spaces')
+const address = z
+  .string()
+  .max(2_000)
+  .refine(
+    (text) => text === '' || (/^https?:\/\/[\x21-\x7e]+$/.test(text) && URL.canParse(text)),
+    'is an http or https address',
+  )
+const name = z.string().refine(isName, 'is a name: lower case words joined by -, at most 32 characters')
+const digest = z.string().refine(isDigest, 'is sha-256: and 43 characters of base64url')
+const time = z
+  .string()
+  .max(40)
+  .refine((text) => parseInstant(text) !== undefined, 'is an RFC 3339 time with a zone')
+const span = z
+  .string()
+  .max(40)
+  .refine((text) => (parseDuration(text) ?? 0) > 0, 'is a duration above zero like 30m or 1h30m')
+
+export const windowAsked = z.union([
+  z.strictObject({
+    opensAt: time.meta({ description: 'When the credential may begin, RFC 3339.' }),
+    closesAt: time.meta({ description: 'When it is over, RFC 3339. The end never moves.' }),
+  }),
+  z.strictObject({ duration: span.meta({ description: 'A window that opens now and is this long.' }) }),
+])
+
+export const askBody = z.strictObject({
+  entitlement: name.meta({ description: 'What is asked for; see GET /v1/entitlements.' }),
+  actions: z.array(word(64)).min(1).max(20).meta({ description: 'Actions of the entitlement.' }),
+  scope: z
+    .array(word(200))
+    .max(50)
+    .default([])
+    .meta({ description: 'What is touched inside the target, such as schema:payments.' }),
+  dataTypes: z
+    .array(word(64))
+    .max(20)
+    .default([])
+    .meta({ description: 'Kinds of data that are touched, such as pii.' }),
+  destination: z
+    .union([z.literal(''), word(200)])
+    .default('')
+    .meta({ description: 'Where data goes to, if anywhere.' }),
+  task: z
+    .strictObject({
+      id: z
+        .union([z.literal(''), word(100)])
+        .default('')
+        .meta({ description: 'The task in the caller’s own system.' }),
+      summary: line(500).min(1).meta({ description: 'What is done, in one line.' }),
+      expectedOutcome: lines(2_000).default('').meta({ description: 'What is true afterwards.' }),
+      rollback: lines(2_000).default('').meta({ description: 'How it is undone.' }),
+    })
+    .meta({ description: 'Texts that approvers read: immutable once filed and hashed into every decision.' }),
+  changeClass: z
+    .enum(['standard', 'normal', 'emergency'])
+    .default('normal')
+    .meta({ description: 'The class of the change.' }),
+  impact: z
+    .strictObject({
+      dataFlow: z.boolean().default(false),
+      privilegedAccess: z.boolean().default(false),
+      resilience: z.boolean().default(false),
+      externalTransfer: z.boolean().default(false),
+    })
+    .prefault({})
+    .meta({ description: 'What the change may affect.' }),
+  plan: z
+    .strictObject({
+      digest: digest.meta({ description: 'Of the plan’s bytes.' }),
+      mediaType: z
+        .string()
+        .max(100)
+        .regex(/^[a-z0-9.+-]+\/[a-z0-9.+-]+$/i, 'is a media type')
+        .default('application/octet-stream'),
+      uri: address.default(''),
+    })
+    .optional()
+    .meta({ description: 'The plan that will be executed, by its digest.' }),
+  ticket: z
+    .strictObject({ system: word(64), id: word(100), url: address.default('') })
+    .optional()
+    .meta({ description: 'The change ticket.' }),
+  window: windowAsked.meta({ description: 'Half-open: opensAt <= t < closesAt.' }),
+  credential: z
+    .strictObject({ uses: z.int().min(1).max(1_000).default(1) })
+    .prefault({})
+    .meta({ description: 'How many credentials may be made inside the window.' }),
+  executor: z
+    .strictObject({
+      principal: name.optional(),
+      key: z.string().refine(isThumbprint, 'is an RFC 7638 thumbprint').optional(),
+    })
+    .refine(({ principal, key }) => principal !== undefined || key !== undefined, 'names a principal, a key, or both')
+    .optional()
+    .meta({ description: 'Who alone may exchange; the caller where it is left out.' }),
+})
+export type AskBody = z.infer<typeof askBody>
+
+const reason = lines(2_000).meta({ description: 'Why, for those who read it later.' })
+export const decisionBody = z.strictObject({
+  verdict: z.enum(['approve', 'deny']),
+  reason: reason.default(''),
+  digest: digest.optional().meta({ description: 'The revision decided on; or as If-Match.' }),
+})
+export const reasonBody = z.strictObject({ reason: reason.default('') })
+export const exchangeBody = z.strictObject({
+  attempt: z
+    .string()
+    .refine(isAttemptId, 'is 8 to 64 letters, digits, dots, dashes or underscores')
+    .optional()
+    .meta({ description: 'Chosen by the caller: the same attempt and key never make a second credential.' }),
+})
+export const completeBody = z.strictObject({
+  result: z
+    .record(z.string().regex(/^[a-zA-Z][a-zA-Z0-9_.-]{0,63}$/, 'is a short name'), lines(1_000))
+    .refine((result) => Object.keys(result).length <= 20, 'has at most 20 members')
+    .default({})
+    .meta({ description: 'What came of the task.' }),
+})
+
+const count = (most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,4}$/, 'is a number')
+    .transform(Number)
+    .pipe(z.int().min(1).max(most))
+export const noQuery = z.strictObject({})
+export const listQuery = z.strictObject({
+  limit: count(100).default(20),
+  cursor: z
+    .string()
+    .regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
+    .optional(),
+})
+export const waitQuery = z
+  .strictObject({
+    wait: count(60).optional().meta({ description: 'Seconds to wait for a change, at most 60.' }),
+    for: z.literal('status').optional().meta({ description: 'Wait for another status, not for any change.' }),
+    since: z
+      .enum(STATUSES as [string, ...string[]])
+      .optional()
+      .meta({ description: 'The status the caller saw last: answers at once if it is another.' }),
+  })
+  .refine(
+    ({ wait, for: what, since }) => wait !== undefined || (what === undefined && since === undefined),
+    'for and since go with wait',
+  )
+
+// Answers. Times are RFC 3339 in UTC.
+const text = z.string()
+const confirmation = z.strictObject({ asked: z.enum(['nothing', 'introspection', 'backend']), answer: text, at: text })
+const outcome = z.enum(['completed', 'expired', 'revoked', 'failed'])
+const cause = z.strictObject({ outcome, by: text, reason: text })
+
+export const ruleAnswer = z.union([
+  z.strictObject({ mode: z.literal('auto') }),
+  z.strictObject({
+    mode: z.literal('people'),
+    owners: z.array(text),
+    reviewers: z.array(z.strictObject({ group: text, count: z.int() })),
+    approvals: z.int(),
+  }),
+])
+
+export const mintAnswer = z.strictObject({
+  n: z.int(),
+  status: z.enum(['claimed', 'opened', 'live', 'closing', 'closed']),
+  claimedAt: text,
+  key: text.optional(),
+  kind: z.enum(['jwt', 'vault']).optional(),
+  jti: text.optional(),
+  leaseId: text.optional(),
+  fingerprint: text.optional(),
+  issuedAt: text.optional(),
+  expiresAt: text.optional(),
+  closedAt: text.optional(),
+  released: z.boolean().optional(),
+  confirmation: confirmation.optional(),
+})
+
+export const factsAnswer = z.strictObject({
+  approvedAt: text.optional(),
+  activeSince: text.optional(),
+  at: text.optional(),
+  by: text.optional(),
+  reason: text.optional(),
+  since: text.optional(),
+  attempts: z.int().optional(),
+  retryAt: text.optional(),
+  lastError: text.optional(),
+  stuckSince: text.optional(),
+  outcome: outcome.optional(),
+  cause: cause.optional(),
+  endedAt: text.optional(),
+  confirmation: confirmation.optional(),
+  residueUntil: text.optional(),
+})
+
+export const grantAnswer = z.strictObject({
+  id: text,
+  status: z.enum(STATUSES as [string, ...string[]]),
+  scheduled: z.boolean().meta({ description: 'Approved, and the window is not open yet.' }),
+  digest: text.meta({ description: 'The revision: what is voted on.' }),
+  tier: z.enum(TIERS),
+  filedAt: text,
+  decideBy: text,
+  intent: z.strictObject({
+    tenant: text,
+    entitlement: text,
+    requester: text,
+    executor: z.strictObject({ principal: text, key: text.optional() }),
+    task: text,
+    session: text,
+    target: text,
+    environment: text,
+    actions: z.array(text),
+    scope: z.array(text),
+    dataTypes: z.array(text),
+    destination: text,
+    changeClass: text,
+    impact: z.strictObject({
+      dataFlow: z.boolean(),
+      privilegedAccess: z.boolean(),
+      resilience: z.boolean(),
+      externalTransfer: z.boolean(),
+    }),
+    plan: z.strictObject({ digest: text, mediaType: text }).optional(),
+    ticket: z.strictObject({ system: text, id: text }).optional(),
+    window: z.strictObject({ opensAt: text, closesAt: text }),
+    credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), uses: z.int() }),
+  }),
+  texts: z.strictObject({ summary: text, expectedOutcome: text, rollback: text, ticketUrl: text, planUri: text }),
+  audience: text,
+  policy: z.strictObject({ revision: z.int(), digest: text }),
+  rule: ruleAnswer,
+  reasons: z.array(text),
+  decisions: z.array(z.strictObject({ by: text, verdict: z.enum(['approve', 'deny']), reason: text, at: text })),
+  mints: z.array(mintAnswer),
+  facts: factsAnswer.meta({ description: 'What is true in this status.' }),
+  result: z.record(text, text).optional(),
+  next_action: text,
+  links: z.record(text, text),
+})
+export type GrantAnswer = z.infer<typeof grantAnswer>
+
+export const waitAnswer = z.strictObject({ ...grantAnswer.shape, timed_out: z.boolean().optional() })
+export const listAnswer = z.strictObject({ grants: z.array(grantAnswer), next: text.optional() })
+export const exchangeAnswer = z.strictObject({
+  grant: grantAnswer,
+  mint: mintAnswer,
+  credential: z.union([
+    z.strictObject({
+      kind: z.literal('jwt'),
+      token: text,
+      tokenType: z.enum(['DPoP', 'Bearer']),
+      expiresAt: text,
+      audience: text,
+    }),
+    z.strictObject({ kind: z.literal('vault'), secret: z.record(text, text), leaseId: text, expiresAt: text }),
+  ]),
+})
+export const eventsAnswer = z.strictObject({
+  events: z.array(
+    z.strictObject({
+      version: z.int(),
+      type: z.enum(EVENT_TYPES),
+      at: text,
+      by: text,
+      digest: text,
+      policyDigest: text,
+      details: z.record(text, z.union([text, z.number(), z.boolean(), z.array(text)])),
+    }),
+  ),
+})
+export const entitlementsAnswer = z.strictObject({
+  entitlements: z.array(
+    z.strictObject({
+      id: text,
+      title: text,
+      tenant: text,
+      tier: z.enum(TIERS),
+      target: z.strictObject({ id: text, environment: text, audience: text }),
+      actions: z.record(text, z.enum(ACTION_CLASSES)),
+      scopes: z.array(text),
+      credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
+      approval: ruleAnswer,
+      limits: z.strictObject({ maxDuration: text, horizon: text, decideWithin: text, maxUses: z.int() }),
+      ticketRequired: z.boolean(),
+      planRequired: z.boolean(),
+    }),
+  ),
+})
+/** What an operation did, as the operation itself says. */
+export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

@@ -1,0 +1,128 @@
+// From a token to a Caller: its issuer is trusted, every pin holds, the account is in the people directory, and a token bound to a key
+// came with exactly that key. Claims only authenticate: tenant, groups, sponsors and aliases come from the directory.
+import { BrokerError } from '../domain/errors.ts'
+import type { Thumbprint } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
+import type { Caller } from '../domain/principal.ts'
+import type { PeopleDirectory, Resolved } from './directory.ts'
+import type { FetchDocument } from './fetch-document.ts'
+import type { Issuer } from './issuers.ts'
+import { keyStore } from './key-store.ts'
+import { isJsonObject } from './strict-json.ts'
+import { type Claims, type Pins, readToken, verifyToken } from './verify.ts'
+
+/** `key` is the thumbprint of the DPoP key proven in this very request, if any. Rejects with `unauthenticated`. */
+export type Authenticate = (token: string, key: Thumbprint | undefined) => Promise<Caller>
+
+/** The issuers with their pins and keys; replaced whole when the file changes. */
+export interface TrustedIssuers {
+  find(url: unknown): { readonly issuer: Issuer; readonly pins: Pins } | undefined
+}
+
+/** `audience` is the broker's public URL, for issuers that name no other. */
+export function trustIssuers(
+  issuers: readonly Issuer[],
+  { audience, fetch, now }: { readonly audience: string; readonly fetch: FetchDocument; readonly now: () => Instant },
+): TrustedIssuers {
+  const trusted = new Map(
+    issuers.map((issuer) => {
+      const { url, algorithms, types, ignoredHeaders, maximalAge, maximalLife, clockTolerance } = issuer
+      const pins: Pins = {
+        issuer: url,
+        audience: issuer.audience ?? audience,
+        algorithms,
+        types,
+        ignoredHeaders,
+        required: ['iat', 'sub'],
+        maximalAge,
+        maximalLife,
+        clockTolerance,
+        keys: keyStore(issuer, fetch, now),
+      }
+      return [url, { issuer, pins }] as const
+    }),
+  )
+  return { find: (url) => (typeof url === 'string' ? trusted.get(url) : undefined) }
+}
+
+/** `issuers` and `directory` are asked once per token, so that a reload never mixes two states in one answer. */
+export function authenticator(known: {
+  readonly issuers: () => TrustedIssuers
+  readonly directory: () => PeopleDirectory
+  readonly now: () => Instant
+}): Authenticate {
+  return async (token, key) => {
+    const trusted = known.issuers().find(readToken(token).claims.iss)
+    if (trusted === undefined)
+      throw new BrokerError('unauthenticated', 'The issuer of the token is not trusted here.', {
+        nextAction: 'Get a token from one of the issuers that this broker is configured with.',
+      })
+    const { issuer, pins } = trusted
+    const claims = await verifyToken(token, pins, known.now())
+    checkBinding(claims, key)
+    const resolved = resolve(known.directory(), issuer, claims)
+    return callerOf(resolved, issuer, claims, key)
+  }
+}
+
+/** RFC 9449 §7.1, RFC 7800 §3.1: a confirmation that we cannot check is refused, never passed over. */
+function checkBinding(claims: Claims, key: Thumbprint | undefined): void {
+  if (!Object.hasOwn(claims, 'cnf')) return
+  const { cnf } = claims
+  if (!isJsonObject(cnf) || Object.keys(cnf).join() !== 'jkt' || typeof cnf.jkt !== 'string')
+    throw new BrokerError('unauthenticated', 'The token is bound to a key in a way that is not supported here.', {
+      nextAction: 'Use DPoP.',
+    })
+  if (cnf.jkt !== key)
+    throw new BrokerError('unauthenticated', 'The token is bound to a key, and this request does not prove that key.', {
+      nextAction: 'Send a DPoP proof made with the key that the token was issued for.',
+    })
+}
+
+function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Resolved {
+  const facts = { issuer: issuer.name }
+  // RFC 8693 §4.1: such a token says that somebody else acts. Who acts must stand here under their own name (an agent that borrowed
+  // its sponsor's authority would be its sponsor otherwise).
+  if (Object.hasOwn(claims, 'act'))
+    throw new BrokerError('unauthenticated', 'A token that somebody acts with for somebody else does not authenticate here.', {
+      nextAction: 'Authenticate as the one who acts.',
+      facts,
+    })
+  const resolved = directory.resolve(issuer.name, claims)
+  if (resolved === undefined) {
+    const candidates = directory.candidates(issuer.name, claims)
+    throw candidates.length === 0
+      ? new BrokerError('unauthenticated', 'This account is not in the people directory.', {
+          nextAction: 'Ask an administrator of the broker to enter the account.',
+          facts,
+        })
+      : new BrokerError('unauthenticated', 'This account fits more than one entry of the people directory, so it is nobody.', {
+          nextAction: 'Ask an administrator of the broker to keep the entries apart.',
+          facts,
+          cause: candidates,
+        })
+  }
+  // RFC 9068 §5: a client that acts for itself may have the name of a person as its client id.
+  if (resolved.principal.kind === 'person' && (claims.client_id === claims.sub || claims.azp === claims.sub))
+    throw new BrokerError('unauthenticated', 'The token is of a client, not of the person with the same name.', { facts })
+  return resolved
+}
+
+function callerOf({ principal, sessionClaim, factClaims }: Resolved, issuer: Issuer, claims: Claims, key: Thumbprint | undefined): Caller {
+  const text = (claim: string): string | undefined => {
+    const value = Object.hasOwn(claims, claim) ? claims[claim] : undefined
+    return typeof value === 'string' && value.length <= 512 ? value : undefined
+  }
+  if (principal.kind === 'person') return Object.freeze({ principal, key, session: '', facts: Object.freeze({}) })
+  const session = sessionClaim ?? issuer.session
+  const facts = (factClaims ?? issuer.facts).flatMap((claim) => {
+    const value = text(claim)
+    return value === undefined ? [] : [[claim, value] as const]
+  })
+  return Object.freeze({
+    principal,
+    key,
+    session: session === undefined ? '' : (text(session) ?? ''),
+    facts: Object.freeze(Object.fromEntries(facts)),
+  })
+}

@@ -1,0 +1,114 @@
+// The one place where a signature of somebody else is verified, with every pin set: algorithm, key, issuer, audience, type, times.
+// A caller cannot leave a pin out, and every kind of bad token is `unauthenticated`.
+import { errors, jwtVerify } from 'jose'
+import { BrokerError } from '../domain/errors.ts'
+import { type Duration, type Instant, toSeconds } from '../domain/instant.ts'
+import { type CompactJws, parseCompactJws } from './compact-jws.ts'
+import type { Algorithm } from './fields.ts'
+import type { KeysFor } from './key-store.ts'
+import type { Json } from './strict-json.ts'
+
+export type Claims = { readonly [claim: string]: Json }
+
+/** What is demanded of a token. */
+export interface Pins {
+  /** Who must have made it, compared exactly. */
+  readonly issuer: string
+  /** For whom it must be; nobody else may be named beside. */
+  readonly audience: string
+  readonly algorithms: readonly Algorithm[]
+  /** Accepted `typ`, exactly; `absent` for none. */
+  readonly types: readonly string[]
+  /** Header members that are not looked at. */
+  readonly ignoredHeaders: readonly string[]
+  /** Claims that must be there besides iss, aud and exp. */
+  readonly required: readonly string[]
+  /** Since `iat`; needs `iat` to be required. */
+  readonly maximalAge: Duration
+  /** From `iat` to `exp` where there is an `iat`, and from now to `exp` always. */
+  readonly maximalLife: Duration
+  /** At most 5 s; widens verification only. */
+  readonly clockTolerance: Duration
+  readonly keys: KeysFor
+}
+
+/** The parts of a token, nothing verified. Throws `unauthenticated`. */
+export function readToken(token: string): CompactJws {
+  const parsed = parseCompactJws(token)
+  if (typeof parsed === 'string') throw badToken(`The token cannot be read: ${parsed}.`)
+  return parsed
+}
+
+/**
+ * The claims of a token that meets every pin at `now`. Throws `unauthenticated` for every other.
+ * RFC 8725 (all of §3), RFC 7519 §4.1; an `aud` array is accepted only when it has the one member (RFC 7523 §3 read strictly).
+ */
+export async function verifyToken(token: string, pins: Pins, now: Instant): Promise<Claims> {
+  const { algorithm, kid, type, otherHeaders, claims } = readToken(token)
+  if (!pins.algorithms.includes(algorithm)) throw badToken(`The token's algorithm ${algorithm} is not accepted from its issuer.`)
+  if (otherHeaders.some((header) => !pins.ignoredHeaders.includes(header)))
+    throw badToken('The token has header members that are not accepted.')
+  if (!pins.types.includes(type)) throw badToken(`The token is of the wrong type; accepted: ${pins.types.join(', ')}.`)
+  checkClaims(claims, pins)
+  checkTimes(claims, pins, now)
+  const keys = await pins.keys((set) => set.find(kid, algorithm) !== undefined)
+  const key = keys.find(kid, algorithm)
+  if (key === undefined) throw badToken('The token was signed with a key that its issuer does not publish.')
+  try {
+    const { payload } = await jwtVerify(token, key, {
+      algorithms: [algorithm],
+      issuer: pins.issuer,
+      audience: pins.audience,
+      requiredClaims: ['exp', ...pins.required],
+      clockTolerance: toSeconds(pins.clockTolerance),
+      currentDate: new Date(now),
+      ...(type === 'absent' ? {} : { typ: type }),
+      ...(pins.required.includes('iat') ? { maxTokenAge: toSeconds(pins.maximalAge) } : {}),
+    })
+    // The strict reading, not the library's own: both read the same text, and the library has now vouched for it.
+    if (payload.iss !== claims.iss || payload.sub !== claims.sub) throw badToken('The token is not valid.')
+    return claims
+  } catch (thrown) {
+    throw thrown instanceof BrokerError ? thrown : refused(thrown)
+  }
+}
+
+/** Before any cryptography: what a claim says against its own token needs no key to be believed. */
+function checkClaims(claims: Claims, pins: Pins): void {
+  for (const claim of ['iss', 'aud', 'exp', ...pins.required])
+    if (!Object.hasOwn(claims, claim)) throw badToken(`The token has no '${claim}' claim.`)
+  if (claims.iss !== pins.issuer) throw badToken('The token is of another issuer.')
+  const { aud, sub } = claims
+  const sole: Json | undefined = Array.isArray(aud) && aud.length === 1 ? (aud[0] as Json) : aud
+  if (sole !== pins.audience) throw badToken('The token is not for this broker alone.', 'Ask its issuer for a token whose only audience is the broker.')
+  if (sub !== undefined && (typeof sub !== 'string' || sub === '' || sub.length > 255)) throw badToken("The token's subject is not valid.")
+}
+
+function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
+  for (const claim of ['exp', 'iat', 'nbf']) {
+    const value = claims[claim]
+    if (value !== undefined && (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0))
+      throw badToken(`The token's '${claim}' claim is not a time.`)
+  }
+  const { exp, iat } = claims as { readonly exp: number; readonly iat?: number }
+  const second = toSeconds(now)
+  const tolerance = toSeconds(pins.clockTolerance)
+  const life = toSeconds(pins.maximalLife)
+  if (iat !== undefined && iat > second + tolerance) throw badToken('The token was issued in the future.', CLOCKS)
+  if (iat !== undefined && (exp - iat > life || exp <= iat)) throw badToken(`The token's life is not within ${life} seconds.`)
+  if (exp <= second - tolerance) throw badToken('The token is expired.', 'Get a fresh token and try again.')
+  if (exp > second + life + tolerance) throw badToken(`The token's end is more than ${life} seconds away.`)
+}
+
+const CLOCKS = 'Compare the clocks of the issuer and the broker.'
+
+function refused(thrown: unknown): BrokerError {
+  if (thrown instanceof errors.JWTExpired) return badToken('The token is expired or too old.', 'Get a fresh token and try again.')
+  if (thrown instanceof errors.JWTClaimValidationFailed && thrown.claim === 'nbf') return badToken('The token is not valid yet.', CLOCKS)
+  if (thrown instanceof errors.JOSEError) return badToken('The signature of the token does not hold.')
+  // A TypeError of the crypto layer, for a key that does not fit: no difference to whoever asks, and the cause is kept for the log.
+  return new BrokerError('unauthenticated', 'The signature of the token does not hold.', { cause: thrown })
+}
+
+const badToken = (message: string, nextAction = 'Get a token for this broker from a trusted issuer.'): BrokerError =>
+  new BrokerError('unauthenticated', message, { nextAction })

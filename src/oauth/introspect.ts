@@ -1,0 +1,95 @@
+// POST /oauth2/introspect (RFC 7662): a resource server asks whether a token still holds. Invariant: whatever the reason, "no" is the
+// same bytes, so that nobody learns from it; and when we cannot know, the answer is an error, never "no" and never "yes".
+import type { Broker, Introspected } from '../broker/broker.ts'
+import { isBrokerError } from '../domain/errors.ts'
+import type { Grant } from '../domain/grant.ts'
+import type { GrantId } from '../domain/ids.ts'
+import { type Instant, toSeconds } from '../domain/instant.ts'
+import { FORM, json, type OAuthAnswer, type OAuthEndpoint, type OAuthRequest } from './endpoint.ts'
+import { OAuthError, refuse } from './errors.ts'
+import { type Form, formOf } from './form.ts'
+
+/** The facts of a token that this broker group signed: what the signature, type and issuer checks left. */
+export interface OwnToken {
+  readonly grant: GrantId
+  readonly jti: string
+  readonly audience: string
+  readonly subject: string
+  /** The key it is bound to; undefined for a Bearer token. */
+  readonly jkt: string | undefined
+  readonly exp: Instant
+}
+export interface ResourceServer {
+  readonly id: string
+  readonly audiences: readonly string[]
+}
+export interface IntrospectPorts {
+  readonly broker: Pick<Broker, 'introspect'>
+  /** The resource server whose `private_key_jwt` this is (RFC 7523), used for the first time. Rejects `unauthenticated`. */
+  clientAssertion(assertion: string, clientId: string | undefined): Promise<ResourceServer>
+  /** Undefined for anything that is not a token of ours, whatever is wrong with it; expiry is judged here. */
+  verifyOwn(token: string): Promise<OwnToken | undefined>
+  /** What was granted, as one RFC 9396 object: the same as in the token. */
+  grantedDetail(grant: Grant, audience: string): object
+  /** Redis's time as sampled; throws `clock_untrusted`. */
+  now(): Instant
+  readonly issuer: string
+}
+
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+const INACTIVE: OAuthAnswer = { status: 200, media: 'application/json', text: '{"active":false}' }
+
+export const introspectEndpoint = (p: IntrospectPorts): OAuthEndpoint => ({
+  method: 'POST',
+  path: '/oauth2/introspect',
+  name: 'introspect',
+  takes: FORM,
+  answer: (request) => introspect(p, request),
+  refuse,
+})
+
+async function introspect(p: IntrospectPorts, request: OAuthRequest): Promise<OAuthAnswer> {
+  const form = await formOf(request)
+  const server = await serverOf(p, request, form)
+  const token = await p.verifyOwn(form.need('token'))
+  const now = p.now()
+  if (token === undefined || !server.audiences.includes(token.audience) || now >= token.exp) return INACTIVE
+  const found = await p.broker.introspect({ grant: token.grant, jti: token.jti, audience: token.audience })
+  return found.active ? active(p, token, found) : INACTIVE
+}
+
+function active(p: IntrospectPorts, token: OwnToken, { grant, mint }: Introspected & { active: true }): OAuthAnswer {
+  // The signer never dates a token before its window nor after its signing, so both are the second of the issue.
+  const issuedSeconds = toSeconds(mint.issuedAt)
+  return json(200, {
+    active: true,
+    iss: p.issuer,
+    sub: token.subject,
+    aud: token.audience,
+    exp: toSeconds(token.exp),
+    iat: issuedSeconds,
+    nbf: issuedSeconds,
+    jti: token.jti,
+    client_id: grant.ask.intent.executor.principal,
+    token_type: token.jkt === undefined ? 'Bearer' : 'DPoP',
+    ...(token.jkt === undefined ? {} : { cnf: { jkt: token.jkt } }),
+    txn: grant.id,
+    authorization_details: [p.grantedDetail(grant, token.audience)],
+    grant_status: grant.head.status,
+  })
+}
+
+/** RFC 7662 §2.1: never without authentication; RFC 6749 §5.2: failing it is 401 `invalid_client`. */
+async function serverOf(p: IntrospectPorts, request: OAuthRequest, form: Form): Promise<ResourceServer> {
+  const assertion = form.one('client_assertion')
+  const ours = form.one('client_assertion_type') === ASSERTION_TYPE
+  // Two ways of authenticating at once are one too many (RFC 6749 §2.3).
+  const other = request.header('authorization').length > 0 || form.one('client_secret') !== undefined
+  const failed = (cause?: unknown) => new OAuthError('invalid_client', 'Authenticate with private_key_jwt.', { cause })
+  if (assertion === undefined || !ours || other) throw failed()
+  try {
+    return await p.clientAssertion(assertion, form.one('client_id'))
+  } catch (thrown) {
+    throw isBrokerError(thrown, 'unauthenticated') ? failed(thrown.cause) : thrown
+  }
+}

@@ -1,0 +1,166 @@
+// The shape of entitlements.yaml: what each member may be, before anything is compared with anything else.
+// Unknown keys are errors, and every message says what to write. The JSON Schema for editors is made from here.
+import { z } from 'zod'
+import { ACTION_CLASSES } from '../domain/entitlement.ts'
+import { type Duration, days, parseDuration, seconds } from '../domain/instant.ts'
+import { TIERS } from '../domain/tier.ts'
+
+const must = (what: string) => (issue: { readonly input?: unknown }) =>
+  issue.input === undefined ? `This is missing: write ${what}.` : `Write ${what}.`
+
+const members = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `Remove what is unknown here (${issue.keys?.join(', ')}); known are: ${Object.keys(shape).join(', ')}.`
+        : must(`a mapping with: ${Object.keys(shape).join(', ')}`)(issue),
+  })
+
+const NAME = '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'
+const matching = (pattern: string, max: number, what: string) =>
+  z
+    .string({ error: must(what) })
+    .regex(new RegExp(pattern), { error: `Write ${what}.` })
+    .max(max, { error: `Write ${what}.` })
+
+/** As `isName` in the domain; a test holds the two together. */
+export const nameShape = matching(NAME, 32, 'a name: lower case words joined by "-", at most 32 characters')
+const actionName = matching(
+  '^[a-z][a-z0-9]*([._-][a-z0-9]+)*$',
+  64,
+  'an action such as db.migrate: lower case words joined by ".", "_" or "-"',
+)
+// The engine's own rule for unquoted identifiers, so that nothing has to be quoted to be safe.
+const sqlName = matching('^[a-z][a-z0-9_]*$', 63, 'a role name: lower case letters, digits and "_"')
+// RFC 6749 §3.3 allows more; what is left out would need escaping somewhere.
+const scope = matching(
+  '^[a-z0-9][A-Za-z0-9._/-]*(:[A-Za-z0-9._/-]+)*(:\\*)?$',
+  128,
+  'a scope such as report:read, or commit:* for every scope that begins with commit:',
+)
+const claimTarget = matching(
+  '^(environment|scope:[a-z0-9][A-Za-z0-9._/-]*)$',
+  64,
+  '"environment", or "scope:<word>" for the scope member <word>:<claim>',
+)
+// RFC 8707 §2: an absolute URI without a fragment.
+const audience = z
+  .string({ error: must('the audience: an absolute URI') })
+  .max(256, { error: 'Write a URI of at most 256 characters.' })
+  .refine((text) => /^[a-z][a-z0-9+.-]*:[^\s#"<>\\^`{|}]+$/.test(text) && URL.canParse(text), {
+    error: 'Write an absolute URI without a fragment, such as https://reports.example.',
+  })
+
+const LONGEST = days(365)
+const span = (least: Duration) =>
+  z
+    .string({ error: must('a duration such as 90s, 15m, 4h or 14d') })
+    .regex(/^(\d{1,9}(ms|s|m|h|d))+$/, { error: 'Write a duration such as 90s, 15m, 4h or 14d.' })
+    .transform((text, context) => {
+      const parsed = parseDuration(text)
+      if (parsed !== undefined && parsed >= least && parsed <= LONGEST && parsed % 1_000 === 0) return parsed
+      const bounds = least === 0 ? 'of at most 365d' : 'of at least 1s and at most 365d'
+      context.addIssue({ code: 'custom', message: `Write a duration of whole seconds, ${bounds}.` })
+      return z.NEVER
+    })
+const duration = span(seconds(1))
+const cacheSpan = span(seconds(0))
+
+const count = (max: number) =>
+  z
+    .int({ error: must(`a whole number from 1 to ${max}`) })
+    .min(1, { error: `Write a whole number from 1 to ${max}; nothing below 1 is ever read as "none".` })
+    .max(max, { error: `Write a whole number from 1 to ${max}.` })
+
+const flag = z.boolean({ error: must('true or false') })
+const title = z
+  .string({ error: must('a title that a person understands') })
+  .regex(/^\P{C}+$/u, { error: 'Write one line of printable text.' })
+  .max(120, { error: 'Write at most 120 characters.' })
+const listOf = <Item extends z.ZodType>(item: Item, least: number, what: string) =>
+  z
+    .array(item, { error: must(`a list of ${what}`) })
+    .min(least, { error: `Name at least ${least} of ${what}.` })
+    .max(64, { error: `Name at most 64 of ${what}.` })
+
+const tier = members({
+  approvals: count(8),
+  maxDuration: duration,
+  horizon: duration,
+  decideWithin: duration,
+  maxUses: count(1_000),
+  maxLife: duration,
+  ticketRequired: flag.optional(),
+  planRequired: flag.optional(),
+})
+
+const jwtCredential = members({
+  kind: z.literal('jwt'),
+  sender: z.enum(['dpop', 'bearer'], { error: must('dpop or bearer') }).optional(),
+  maxLife: duration.optional(),
+  verifierCache: cacheSpan.optional(),
+})
+const vaultCredential = members({
+  kind: z.literal('vault'),
+  backend: nameShape,
+  engine: z.literal('database', { error: must('database') }),
+  database: members({ mount: nameShape, connection: nameShape, grantedRole: sqlName, ownerRole: sqlName }),
+  revocability: z.enum(['at_once', 'expiry'], { error: must('at_once or expiry') }).optional(),
+})
+
+const people = members({
+  owners: listOf(nameShape, 1, 'the persons who own the target'),
+  reviewers: listOf(members({ group: nameShape, count: count(8) }), 0, 'groups with a count').optional(),
+  approvals: count(64).optional(),
+})
+
+const entitlement = members({
+  title,
+  tenant: nameShape,
+  openTo: listOf(nameShape, 1, 'the tenants whose principals may ask').optional(),
+  tier: z.enum(TIERS, { error: must(`one of: ${TIERS.join(', ')}`) }),
+  target: members({ id: nameShape, environment: nameShape, audience: audience.optional() }),
+  actions: z.record(actionName, z.enum(ACTION_CLASSES, { error: must(`one of: ${ACTION_CLASSES.join(', ')}`) }), {
+    error: must('a mapping from each action to what it does, such as report.read: read'),
+  }),
+  scopes: listOf(scope, 0, 'scopes').optional(),
+  credential: z.discriminatedUnion('kind', [jwtCredential, vaultCredential], {
+    error: must('a credential with kind: jwt or kind: vault'),
+  }),
+  approval: z.union([z.literal('auto'), people]),
+  limits: members({
+    maxDuration: duration.optional(),
+    horizon: duration.optional(),
+    decideWithin: duration.optional(),
+    maxUses: count(1_000).optional(),
+  }).optional(),
+  ticketRequired: flag.optional(),
+  planRequired: flag.optional(),
+  bindClaims: z
+    .record(matching('^[A-Za-z_][A-Za-z0-9_./:-]*$', 64, 'the name of a claim'), claimTarget, {
+      error: must('a mapping from a claim to what it must equal'),
+    })
+    .optional(),
+})
+
+export const MAX_ENTITLEMENTS = 1_000
+/** Parsed member by member, so that one bad entitlement does not hide the problems of the next. */
+export const parts = { tier, entitlement, people, revision: count(Number.MAX_SAFE_INTEGER) } as const
+export type TierFile = z.output<typeof tier>
+export type EntitlementFile = z.output<typeof entitlement>
+export type PeopleFile = z.output<typeof people>
+
+/** The whole file, for the JSON Schema that editors use. */
+export const entitlementsFile = z.strictObject({
+  revision: parts.revision,
+  tiers: z.strictObject({
+    low: tier.optional(),
+    elevated: tier.optional(),
+    high: tier.optional(),
+    critical: tier.optional(),
+  }),
+  entitlements: z.record(nameShape, entitlement),
+})
+
+/** The JSON Schema that editors use; what compares one member with another is checked only when the file is compiled. */
+export const entitlementsSchema = (): object => z.toJSONSchema(entitlementsFile, { io: 'input' })

@@ -1,0 +1,176 @@
+// Does the looks: a job calls the sweep of its lane, again while there is more. It decides nothing about a grant. A canary every 5 s proves
+// that jobs are done at all; when none was done for 10 s the worker is made anew, because a worker can go deaf without an error.
+import { type Job, UnrecoverableError, Worker } from 'bullmq'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Lane } from '../domain/entitlement.ts'
+import { isBrokerError } from '../domain/errors.ts'
+import type { Shard } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
+import { connectWorker, openProducer, type QueueServer } from './connections.ts'
+import { beginOf, BUCKET, CANARY, CanaryData, LOOK, LookData, prefixOf, QUEUE, retryAfterMs } from './jobs.ts'
+import { firstOf } from './timetable.ts'
+
+export interface WorkerOptions extends QueueServer {
+  readonly shards: readonly Shard[]
+  readonly now: () => Instant
+  /** The verb: does one batch of what is due in this lane. */
+  readonly sweep: (lane: Lane) => Promise<{ readonly more: boolean }>
+  /** How long a job stays with a worker that shows no life. It is renewed while the work goes on: three times the longest call. */
+  readonly lockMs?: number
+}
+export interface QueueWorker {
+  /** False when no job was done for 10 s, canaries included. */
+  healthy(): boolean
+  /** How often a deaf worker was replaced. */
+  restarts(): number
+  /** Lets running jobs finish (10 s at most), then closes the connections. */
+  close(): Promise<void>
+}
+
+const CANARY_EVERY_MS = 5_000
+const DEAF_AFTER_MS = 10_000
+const CLOSE_WITHIN_MS = 10_000
+/** Redis's clock, which says what is due, may be this much behind our estimate of it. */
+const CLOCK_ERROR_MS = 2
+/** Lanes are few, and each is swept by one job at a time. */
+const CONCURRENT_JOBS = 16
+
+/** Resolves when the first worker takes jobs, or Redis cannot be reached yet: then it begins by itself. */
+export async function startWorker(options: WorkerOptions): Promise<QueueWorker> {
+  const { now, onError } = options
+  const prefix = prefixOf(firstOf(options.shards))
+  const producer = openProducer(options, prefix)
+  const sweepLane = oneAtATime(options.sweep)
+  let lastDone = now()
+  let restarts = 0
+  let closed = false
+
+  const process = async (job: Job): Promise<void> => {
+    try {
+      if (job.name === CANARY) CanaryData.parse(job.data)
+      else await look(job, now, sweepLane)
+      lastDone = now()
+    } catch (thrown) {
+      onError(thrown)
+      // Work was done, though in vain: a backend that is down does not make the worker deaf.
+      lastDone = now()
+      throw forQueue(thrown)
+    }
+  }
+  let current = makeWorker(options, prefix, process)
+
+  const replace = () => {
+    restarts += 1
+    lastDone = now()
+    onError(new Error(`no job was done for ${DEAF_AFTER_MS} ms: the worker is replaced`))
+    const deaf = current
+    current = makeWorker(options, prefix, process)
+    deaf.close(0).catch(onError)
+  }
+  let sent = 0
+  const sendCanary = async () => {
+    const queue = await producer.queue()
+    sent += 1
+    // Twelve ids in turn: while a deaf queue keeps them, no more are added.
+    await queue.add(CANARY, CanaryData.parse({ v: 1 }), { jobId: `canary-${current.id}-${sent % 12}` })
+  }
+  const beat = setInterval(() => void sendCanary().catch(onError), CANARY_EVERY_MS)
+  // Without Redis nothing can be done, and a new worker would change nothing.
+  const watch = setInterval(() => {
+    if (now() - lastDone > DEAF_AFTER_MS && current.isConnected()) replace()
+  }, 1_000)
+
+  await current.ready()
+  return {
+    healthy: () => now() - lastDone <= DEAF_AFTER_MS,
+    restarts: () => restarts,
+    close: async () => {
+      if (closed) return
+      closed = true
+      clearInterval(beat)
+      clearInterval(watch)
+      await current.close(CLOSE_WITHIN_MS)
+      await producer.close()
+    },
+  }
+}
+
+/** Waits for the bucket to begin on our clock, as the host's may be ahead, then sweeps until nothing more is due. */
+async function look(job: Job, now: () => Instant, sweepLane: (lane: Lane) => Promise<void>): Promise<void> {
+  if (job.name !== LOOK) throw new UnrecoverableError('unknown job')
+  // A job whose hash was lost still runs, with empty data: it ends here, and is reported.
+  const { lane } = LookData.parse(job.data)
+  const begin = beginOf(job.id ?? '')
+  const early = begin === undefined ? 0 : begin + CLOCK_ERROR_MS - now()
+  if (early > 0) await pause(Math.min(early, BUCKET))
+  await sweepLane(lane)
+}
+
+/**
+ * Blame says whether trying again can help. What goes to Redis is a word of ours: BullMQ stores the message of an error with the job,
+ * and an adapter's message may hold anything.
+ */
+const forQueue = (thrown: unknown): Error => {
+  if (isBrokerError(thrown) && thrown.blame !== 'caller') return new Error(thrown.code)
+  return new UnrecoverableError(isBrokerError(thrown) ? thrown.code : 'bug')
+}
+
+/** One sweep of a lane at a time in this process: a job that comes meanwhile makes the running one look once more, and is done. */
+function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void> {
+  const again = new Map<Lane, boolean>()
+  return async (lane) => {
+    if (again.has(lane)) {
+      again.set(lane, true)
+      return
+    }
+    again.set(lane, true)
+    try {
+      while (again.get(lane)) {
+        again.set(lane, false)
+        while ((await sweep(lane)).more);
+      }
+    } finally {
+      again.delete(lane)
+    }
+  }
+}
+
+interface RunningWorker {
+  readonly id: string
+  ready(): Promise<void>
+  isConnected(): boolean
+  /** Gives running jobs this long. */
+  close(withinMs: number): Promise<void>
+}
+
+function makeWorker(options: WorkerOptions, prefix: string, process: (job: Job) => Promise<void>): RunningWorker {
+  const { lockMs = 60_000, jitter, onError } = options
+  const client = connectWorker(options)
+  const worker = new Worker(QUEUE, process, {
+    connection: client,
+    prefix,
+    concurrency: CONCURRENT_JOBS,
+    lockDuration: lockMs,
+    stalledInterval: Math.ceil(lockMs / 2),
+    // By default a job that was begun twice by workers that died is lost for ever.
+    maxStalledCount: 1_000_000,
+    settings: { backoffStrategy: (failures) => retryAfterMs(failures, jitter()) },
+  })
+  worker.on('error', onError)
+  const isConnected = () => client.status === 'ready'
+  return {
+    id: worker.id,
+    ready: async () => {
+      if (isConnected()) await worker.waitUntilReady()
+    },
+    isConnected,
+    close: async (withinMs) => {
+      const patience = new AbortController()
+      const closing = worker.close()
+      closing.catch(() => undefined)
+      await Promise.race([closing, pause(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)])
+      patience.abort()
+      client.disconnect()
+    },
+  }
+}

@@ -1,0 +1,337 @@
+// The store of grants and of the control record, in Redis. One function call per commit; issuing and ending on connections of their own.
+// Invariant: what allows is refused whenever this broker has seen more than Redis shows (a rolled-back Redis) or there is no control
+// record; what ends goes on.
+import type { Redis } from 'ioredis'
+import type { Control, ControlStore, EndResult, GrantStore, Guard, Loaded, Receipt } from '../broker/ports.ts'
+import { laneOf } from '../domain/entitlement.ts'
+import { BrokerError } from '../domain/errors.ts'
+import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
+import { type GrantId, isGrantId, type Shard, shardOf } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
+import type { Sha256 } from '../domain/intent.ts'
+import { type Calls, type GuardRecord, grantCalls, type StepRecord } from './calls.ts'
+import { unavailable } from './connect.ts'
+import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
+import { grantKeys } from './keys.ts'
+import type { Library } from './library.ts'
+import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
+
+export type PublishedRules = Parameters<ControlStore['publish']>[1]
+
+/** GrantStore and ControlStore, and what an operator does with a shard. */
+export interface ShardStore extends GrantStore, ControlStore {
+  /**
+   * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
+   * the same (`recovering`) on a shard that has ever been committed to.
+   */
+  publish(shard: Shard, rules: PublishedRules, mayCreate?: boolean): Promise<Control>
+  /** The control record under which new grants are judged. Rejects `recovering`. */
+  control(shard: Shard): Promise<Control>
+  /** Why this shard allows nothing at present, as far as this broker has noticed; undefined when all is well. */
+  recovering(shard: Shard): string | undefined
+  /**
+   * An operator takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record
+   * is restored under these rules. The caller must record who did it. Every broker that noticed must accept for itself.
+   */
+  accept(shard: Shard, rules: PublishedRules): Promise<{ readonly seq: number; readonly control: Control }>
+}
+
+export interface RedisGrantStore extends StoreSettings {
+  /** For loads, allowing commits and lists. */
+  readonly issue: Redis
+  /** For everything that ends: its budget is its own. */
+  readonly end: Redis
+  readonly library: Library
+}
+export interface StoreFunctions {
+  readonly issuing: Calls
+  readonly ending: Calls
+  /** How many connections were made so far. */
+  readonly connects: () => number
+}
+export interface StoreSettings {
+  readonly sha256: Sha256
+  /** The shards that this broker looks after; one unless the store is spread. */
+  readonly shards: readonly Shard[]
+  /** The highest sequence of a shard that is on record outside Redis; 0 for none. Asked once per shard. */
+  readonly lowWater: (shard: Shard) => number
+}
+
+const CALL_DEADLINE_MS = 900
+/** Steps or grants in one call: more would hold Redis up for everybody else. */
+const BATCH = 100
+
+export function redisGrantStore({ issue, end, library, ...settings }: RedisGrantStore): ShardStore {
+  const issuing = grantCalls({ redis: issue, library, deadlineMs: CALL_DEADLINE_MS })
+  const ending = grantCalls({ redis: end, library, deadlineMs: CALL_DEADLINE_MS })
+  let connects = 0
+  for (const connection of [issue, end]) connection.on('ready', () => (connects += 1))
+  return grantStore({ issuing, ending, connects: () => connects, ...settings })
+}
+
+/** The store over its atomic functions, wherever those run. */
+export function grantStore({
+  issuing,
+  ending,
+  sha256,
+  shards,
+  lowWater,
+  connects,
+}: StoreSettings & StoreFunctions): ShardStore {
+  const memory = shardMemory(lowWater, connects)
+
+  const receiptOf = (shard: Shard, seq: number, record: StepRecord): Receipt => ({
+    shard,
+    seq,
+    eventHash: sha256(record.event),
+  })
+
+  async function commit(step: Step, guard?: Guard): Promise<Receipt> {
+    const record = stepRecord(step)
+    const shard = shardOf(step.grant.id)
+    if (guard) memory.refuseIfBehind(shard)
+    const reply = await memory.watch(shard, (seen) =>
+      guard ? issuing.commit(shard, seen, guardRecord(guard), record) : ending.endCommit(shard, seen, record),
+    )
+    switch (reply[0]) {
+      case 'ok':
+        return receiptOf(shard, reply[2], record)
+      case 'exists':
+      case 'missing':
+      case 'conflict':
+        throw new BrokerError('store_conflict', 'The grant has changed meanwhile.', { facts: { found: reply[0] } })
+      case 'illegal':
+        throw new BrokerError('wrong_status', `A grant that is ${reply[4]} cannot become ${reply[5]}.`, {
+          facts: { status: reply[4] },
+        })
+      case 'late':
+        throw new BrokerError('window_closed', 'The time for this has passed.', { facts: { now: reply[4] } })
+      case 'stale':
+        throw new BrokerError('stale', 'Policy, people or a freeze changed while this was judged.')
+      case 'absent':
+        throw memory.withoutControl(shard)
+      case 'behind':
+        throw recoveringError(BEHIND)
+      default:
+        throw broken(reply)
+    }
+  }
+
+  async function commitEach(steps: readonly Step[]): Promise<readonly EndResult[]> {
+    const receipts: (Receipt | undefined)[] = []
+    const numbered = steps.map((step, place) => ({ place, shard: shardOf(step.grant.id), record: stepRecord(step) }))
+    for (const [shard, all] of byShard(numbered, (step) => step.shard)) {
+      for (const some of batches(all)) {
+        const records = some.map((step) => step.record)
+        const reply = expect('ok', await memory.watch(shard, (seen) => ending.commitEach(shard, seen, records)))
+        for (const [n, { place, record }] of some.entries()) {
+          const row = reply[4][n]
+          if (row?.[0] === 'ok') receipts[place] = receiptOf(shard, row[1], record)
+        }
+      }
+    }
+    return steps.map((step, place) => ({ id: step.grant.id, receipt: receipts[place] }))
+  }
+
+  /** The grants and the control record, read at one moment of one shard. */
+  async function loadMany(shard: Shard, ids: readonly GrantId[], calls = issuing) {
+    const reply = expect('ok', await memory.watch(shard, (seen) => calls.load(shard, seen, ids.map(grantKeys))))
+    const control = memory.noteControl(shard, reply[4])
+    const grants = ids.map((id, n) => {
+      const [version, head, ask, decisions] = reply[5][n] ?? []
+      if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
+      return readable(() => readGrant(id, { version, head, ask, decisions }))
+    })
+    return { grants, control, behind: reply[1] === 1 }
+  }
+
+  async function load(id: GrantId): Promise<Loaded | undefined> {
+    const shard = shardOf(id)
+    memory.refuseIfBehind(shard)
+    const { grants, control, behind } = await loadMany(shard, [id])
+    if (behind) throw recoveringError(BEHIND)
+    if (control === undefined) throw recoveringError(NO_CONTROL)
+    const [grant] = grants
+    return grant && { grant, control }
+  }
+
+  async function read(shard: Shard) {
+    const reply = expect('ok', await memory.watch(shard, (seen) => issuing.readControl(shard, seen)))
+    const control = memory.noteControl(shard, reply[4])
+    return { control, seq: reply[2], behind: reply[1] === 1 }
+  }
+
+  return {
+    load,
+    commit,
+    commitEach,
+    loadToEnd: async (id) => (await loadMany(shardOf(id), [id], ending)).grants[0],
+
+    claimDue: async (lane, limit, lease) => {
+      const claimed: GrantId[] = []
+      for (const [n, shard] of shards.entries()) {
+        // An even share of what is left for each shard that is left, so that a busy one cannot starve the others.
+        const share = Math.ceil((limit - claimed.length) / (shards.length - n))
+        const claim = { lane, limit: share, leaseMs: lease }
+        const reply = expect('ok', await memory.watch(shard, (seen) => ending.claimDue(shard, seen, claim)))
+        claimed.push(...reply[4].filter(isGrantId))
+      }
+      return claimed
+    },
+
+    events: async (id) => {
+      const shard = shardOf(id)
+      const reply = expect('ok', await memory.watch(shard, (seen) => issuing.events(shard, seen, grantKeys(id))))
+      return reply[4].map(([version, seq, text]) => ({ ...readable(() => readEvent(text)), version, seq }))
+    },
+
+    list: async ({ limit, cursor }) => {
+      const after = cursor === undefined ? undefined : parseCursor(cursor)
+      const pages = await Promise.all(
+        shards.map(async (shard) => {
+          const page = { limit: limit + 1, after }
+          return expect('ok', await memory.watch(shard, (seen) => issuing.list(shard, seen, page)))[4]
+        }),
+      )
+      const found = pages.flat().sort(newestFirst)
+      const page = found.slice(0, limit)
+      const last = page.at(-1)
+      const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), async (shard, ids) =>
+        loadMany(shard, ids),
+      )
+      return { grants, next: found.length > limit && last ? `${last[1]}-${last[0]}` : undefined }
+    },
+
+    read: async (shard) => {
+      const { control, seq } = await read(shard)
+      return control && { control, seq }
+    },
+
+    control: async (shard) => {
+      memory.refuseIfBehind(shard)
+      const { control, behind } = await read(shard)
+      if (behind) throw recoveringError(BEHIND)
+      if (control === undefined) throw recoveringError(NO_CONTROL)
+      return control
+    },
+
+    publish: async (shard, rules, mayCreate = false) => {
+      const reply = await memory.watch(shard, (seen) => issuing.publish(shard, seen, rules, mayCreate))
+      switch (reply[0]) {
+        case 'ok':
+          return memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+        case 'lower':
+        case 'differs':
+          throw new BrokerError(
+            'policy_outdated',
+            `A newer ${reply[4]} revision is in force, or another one of the same number.`,
+            {
+              facts: { which: reply[4], how: reply[0] },
+            },
+          )
+        case 'absent':
+        case 'used':
+          throw memory.withoutControl(shard)
+        default:
+          throw broken(reply)
+      }
+    },
+
+    recovering: memory.reason,
+
+    accept: async (shard, rules) => {
+      const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), rules, memory.freezeEpoch(shard) + 1))
+      memory.accepted(shard, { seq: reply[2], event: reply[3] })
+      const control = memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+      return { seq: reply[2], control }
+    },
+  }
+}
+
+function stepRecord({ grant, event, from }: Step): StepRecord {
+  return {
+    keys: grantKeys(grant.id),
+    id: grant.id,
+    lane: laneOf(grant.ask.credential),
+    from,
+    to: grant.head.status,
+    expected: grant.version - 1,
+    head: printHead(grant.head),
+    event: printEvent(event),
+    // Written once: only a birth carries it.
+    ask: from === 'none' ? printAsk(grant.ask) : '',
+    filedAt: grant.ask.filedAt,
+    deadline: deadlineOf(grant),
+    decisions: grant.decisions.map(printDecision),
+  }
+}
+
+const guardRecord = ({ notAfter, judgedUnder: control }: Guard): GuardRecord => ({
+  notAfter,
+  judged: [
+    control.policyRevision,
+    control.policyDigest,
+    control.peopleRevision,
+    control.peopleDigest,
+    control.freezeEpoch,
+  ],
+})
+
+function expect<Reply extends readonly [string, ...unknown[]], Tag extends Reply[0]>(
+  tag: Tag,
+  reply: Reply,
+): Extract<Reply, readonly [Tag, ...unknown[]]> {
+  if (reply[0] !== tag) throw broken(reply)
+  return reply as Extract<Reply, readonly [Tag, ...unknown[]]>
+}
+
+/** A key of the wrong type or an argument that the function refused: nothing was written, and nothing a caller can mend. */
+const broken = (reply: readonly unknown[]): BrokerError => unavailable(new Error(`${reply[0]}: ${reply[4]}`))
+
+function readable<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (thrown) {
+    throw unavailable(thrown)
+  }
+}
+
+const raise = (error: Error): never => {
+  throw error
+}
+
+function byShard<T>(items: readonly T[], of: (item: T) => Shard): ReadonlyMap<Shard, readonly T[]> {
+  const groups = new Map<Shard, T[]>()
+  for (const item of items) {
+    const shard = of(item)
+    const group = groups.get(shard)
+    if (group) group.push(item)
+    else groups.set(shard, [item])
+  }
+  return groups
+}
+
+const batches = <T>(items: readonly T[]): readonly (readonly T[])[] =>
+  Array.from({ length: Math.ceil(items.length / BATCH) }, (_, n) => items.slice(n * BATCH, (n + 1) * BATCH))
+
+/** Loads by shard and gives back in the order asked for; what has gone since it was listed is left out. */
+async function loadInOrder(
+  ids: readonly GrantId[],
+  loadSome: (shard: Shard, ids: readonly GrantId[]) => Promise<{ readonly grants: readonly (Grant | undefined)[] }>,
+): Promise<readonly Grant[]> {
+  const found = new Map<GrantId, Grant>()
+  for (const [shard, all] of byShard(ids, shardOf))
+    for (const some of batches(all))
+      for (const grant of (await loadSome(shard, some)).grants) if (grant) found.set(grant.id, grant)
+  return ids.flatMap((id) => found.get(id) ?? [])
+}
+
+const newestFirst = (a: readonly [string, number], b: readonly [string, number]): number =>
+  b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
+
+function parseCursor(cursor: string): { readonly filedAt: Instant; readonly id: GrantId } {
+  const [, filedAt, id] = /^(\d{1,16})-(.+)$/.exec(cursor) ?? []
+  if (filedAt === undefined || id === undefined || !isGrantId(id))
+    throw new BrokerError('invalid_request', 'This cursor is not one that a former page returned.')
+  return { filedAt: Number(filedAt) as Instant, id }
+}

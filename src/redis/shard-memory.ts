@@ -1,0 +1,107 @@
+// What this broker has seen of each shard, to notice a Redis that was rolled back, restored or replaced.
+// Invariant: a shard found behind stays so until an operator accepts it, whatever it counts up to meanwhile.
+import type { Control } from '../broker/ports.ts'
+import { BrokerError } from '../domain/errors.ts'
+import type { Digest, Shard } from '../domain/ids.ts'
+import type { ControlReply, Position } from './calls.ts'
+import { unavailable } from './connect.ts'
+
+export const BEHIND = 'The store is behind what this broker has seen: it was restored, rolled back or replaced.'
+export const NO_CONTROL = 'The store has no control record.'
+
+export const recoveringError = (reason: string): BrokerError =>
+  new BrokerError('recovering', reason, { nextAction: 'An operator must look at the store and accept it.' })
+
+/**
+ * Redis itself compares: every call carries what was seen when it was sent, so answers that overtake each other on two connections
+ * are no rollback. `lowWater` is the highest sequence of a shard on record outside Redis. `connects` counts the connections made so far:
+ * the first answers over a new one must prove that the newest commit seen before is still there, since other brokers may have counted
+ * the sequence up again.
+ */
+export function shardMemory(lowWater: (shard: Shard) => number, connects: () => number) {
+  interface Seen {
+    position: Position
+    /** The connection over which the position was proven. */
+    proven: number
+    behind: boolean
+    withoutControl: boolean
+    freezeEpoch: number
+    /** Rises with each acceptance, so that an answer to a question from before it is not held against the shard. */
+    acceptances: number
+  }
+  const shards = new Map<Shard, Seen>()
+  const of = (shard: Shard): Seen => {
+    const known = shards.get(shard)
+    if (known) return known
+    const position = { seq: lowWater(shard), event: '' }
+    const fresh: Seen = { position, proven: -1, behind: false, withoutControl: false, freezeEpoch: 0, acceptances: 0 }
+    shards.set(shard, fresh)
+    return fresh
+  }
+
+  return {
+    seen: (shard: Shard): Position => of(shard).position,
+    freezeEpoch: (shard: Shard): number => of(shard).freezeEpoch,
+
+    async watch<Reply extends readonly [string, number, number, string, ...unknown[]]>(
+      shard: Shard,
+      call: (seen: Position) => Promise<Reply>,
+    ): Promise<Reply> {
+      const seen = of(shard)
+      const { acceptances, position, proven } = seen
+      const connection = connects()
+      const reply = await call(proven === connection ? { seq: position.seq, event: '' } : position)
+      const [, behind, seq, event] = reply
+      if (seen.acceptances !== acceptances) return reply
+      if (behind === 1) {
+        seen.behind = true
+        return reply
+      }
+      seen.proven = Math.max(seen.proven, connection)
+      if (seq > seen.position.seq) seen.position = { seq, event }
+      return reply
+    },
+
+    noteControl(shard: Shard, reply: ControlReply): Control | undefined {
+      const control = controlOf(reply)
+      const seen = of(shard)
+      seen.withoutControl = control === undefined
+      if (control) seen.freezeEpoch = Math.max(seen.freezeEpoch, control.freezeEpoch)
+      return control
+    },
+    withoutControl(shard: Shard): BrokerError {
+      of(shard).withoutControl = true
+      return recoveringError(NO_CONTROL)
+    },
+
+    refuseIfBehind(shard: Shard): void {
+      if (of(shard).behind) throw recoveringError(BEHIND)
+    },
+    reason(shard: Shard): string | undefined {
+      const { behind, withoutControl } = of(shard)
+      if (behind) return BEHIND
+      return withoutControl ? NO_CONTROL : undefined
+    },
+    accepted(shard: Shard, position: Position): void {
+      const seen = of(shard)
+      seen.acceptances += 1
+      seen.behind = false
+      seen.position = position
+    },
+  }
+}
+
+function controlOf(reply: ControlReply): Control | undefined {
+  const [policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch] = reply
+  if (policyDigest === undefined || peopleDigest === undefined) return undefined
+  const control = {
+    policyRevision: Number(policyRevision),
+    policyDigest: policyDigest as Digest,
+    peopleRevision: Number(peopleRevision),
+    peopleDigest: peopleDigest as Digest,
+    freezeEpoch: Number(freezeEpoch),
+  }
+  if (![control.policyRevision, control.peopleRevision, control.freezeEpoch].every(Number.isSafeInteger))
+    throw unavailable(new Error('the control record holds what is not a number'))
+  return control
+}

@@ -1,0 +1,24 @@
+// What a mint is called at Vault and in PostgreSQL. Everything is made from ids that the broker itself chose, so that whatever a mint
+// may have left can be found from its id alone, and no text of a caller ever becomes part of a path, a role or a login.
+import type { EntitlementId, MintId } from '../domain/ids.ts'
+
+/** Vault's role of one mint; the broker's policy at Vault lets it write `writ-<entitlement>-*` only. */
+export const roleName = (entitlement: EntitlementId, mint: MintId): string => `writ-${entitlement}-${mint}`
+
+/** The one policy of a hold: it may read the logins of one entitlement, and nothing else. */
+export const policyName = (entitlement: EntitlementId): string => `writ-grant-${entitlement}`
+
+/** The hold's display name. Vault puts `token-` in front of it, and the user name template turns that into the login's name. */
+export const displayName = (mint: MintId): string => mint
+
+/** The PostgreSQL login of one mint: at most 50 characters, so that PostgreSQL (63) never cuts it. One mint, one login. */
+export const loginName = (mint: MintId): string => `writ-${mint}`
+
+/** The `username_template` of every database connection that Writ uses: it makes `loginName` out of the hold's display name. */
+export const USERNAME_TEMPLATE = '{{ .DisplayName | replace "token-" "writ-" | truncate 63 }}'
+
+const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/
+/** Text that may stand in a Vault path as it is: no slash, no dot, no percent sign, no wildcard. */
+export const isSegment = (text: string): boolean => SEGMENT.test(text)
+/** A mount: segments joined by slashes. */
+export const isMount = (text: string): boolean => text.length <= 128 && text.split('/').every(isSegment)

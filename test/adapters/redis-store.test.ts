@@ -1,0 +1,532 @@
+// The grant store on a real Redis: the contract of the port, and what only a real server, a real network and real crashes show.
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Control } from '../../src/broker/ports.ts'
+import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
+import { isBrokerError } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/grant.ts'
+import type { Shard } from '../../src/domain/ids.ts'
+import { instant, minutes, seconds } from '../../src/domain/instant.ts'
+import { LIFECYCLE } from '../../src/domain/lifecycle.ts'
+import { assertSafeRedis, inspectRedis, type RedisConnections } from '../../src/redis/connect.ts'
+import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { dueKey, grantKeys, shardKeys } from '../../src/redis/keys.ts'
+import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
+import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
+import {
+  connected,
+  eventually,
+  freshShard,
+  type RedisService,
+  startRedis,
+  storeOn,
+  underTest,
+} from '../support/redis-shards.ts'
+import { digest, nextGrantId, sampleBirth, sampleDecision, sampleMints, sampleStep } from '../support/sample-grants.ts'
+import { tcpProxy } from '../support/tcp-proxy.ts'
+
+let service: RedisService
+let connections: RedisConnections
+
+beforeAll(async () => {
+  service = await startRedis()
+  connections = await connected(service)
+})
+afterAll(async () => {
+  connections?.close()
+  await service?.stop()
+})
+
+const nowOf = async ({ issue }: RedisConnections) => instant(Number((await issue.time())[0]) * 1_000)
+
+interface Ready {
+  readonly store: ShardStore
+  readonly shard: Shard
+  readonly control: Control
+}
+/** A shard with a control record, through these connections, under the shipped functions. */
+async function published(through: RedisConnections = connections): Promise<Ready> {
+  const shard = await freshShard(through.issue)
+  const store = storeOn(through, shard)
+  return { store, shard, control: await store.publish(shard, RULES, true) }
+}
+async function grantIn({ store, shard, control }: Ready, through: RedisConnections = connections): Promise<Grant> {
+  const birth = sampleBirth(nextGrantId(shard), await nowOf(through))
+  await store.commit(birth, { judgedUnder: control })
+  return birth.grant
+}
+const timed = async <T>(work: Promise<T>): Promise<{ readonly ms: number; readonly value: T }> => {
+  const start = performance.now()
+  const value = await work
+  return { ms: performance.now() - start, value }
+}
+
+describe('the Redis store', () => {
+  grantStoreContract(() => underTest(connections))
+})
+
+describe('the functions', () => {
+  it("are shipped with Redis's own clock and no way to move it", () => {
+    const { code } = renderLibrary()
+    expect(code.match(/'TIME'/g)).toHaveLength(1)
+    expect(code).not.toMatch(/offset/i)
+    expect(code).not.toContain('--[[')
+  })
+
+  it('hold exactly the edges of the lifecycle table', () => {
+    const { code } = renderLibrary()
+    const edges = [...code.matchAll(/\['(\w+>\w+)'\] = true/g)].map((match) => match[1])
+    const table = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
+    expect(edges.sort()).toEqual(['none>pending', ...table].sort())
+  })
+
+  it('of two releases run side by side, and are loaded again when they are gone', async () => {
+    const { store, shard, control } = await published()
+    const other = renderLibrary("local function now_ms() local at = redis.call('TIME') return at[1] * 1000 end")
+    const newer = storeOn(connections, shard, other)
+    await newer.commit(sampleBirth(nextGrantId(shard), await nowOf(connections)), { judgedUnder: control })
+    const loaded = (await connections.issue.function('LIST')) as readonly (readonly string[])[]
+    expect(JSON.stringify(loaded)).toContain(other.name)
+    expect(JSON.stringify(loaded)).toContain(renderLibrary().name)
+    await connections.issue.function('FLUSH')
+    const both = [store, newer, store, newer].map(async (one) =>
+      one.commit(sampleBirth(nextGrantId(shard), await nowOf(connections)), { judgedUnder: control }),
+    )
+    expect(new Set((await Promise.all(both)).map((receipt) => receipt.seq)).size).toBe(4)
+  })
+
+  it('refuse arguments that are not what they should be, before anything is written', async () => {
+    const { issue } = connections
+    const library = renderLibrary()
+    await loadLibrary(issue, library)
+    const shard = await freshShard(issue)
+    const base = [shardKeys(shard).seq, shardKeys(shard).events]
+    for (const name of FUNCTIONS) {
+      const reply = (await issue.fcall(library.nameOf(name), 2, ...base, 'x', '')) as readonly unknown[]
+      expect([name, reply[0]]).toEqual([name, 'malformed'])
+    }
+    expect(await issue.keys(`{writ:${shard}}:*`)).toEqual([])
+  })
+})
+
+describe('a key of the wrong type', () => {
+  it('is refused before anything is written, whichever of the nine it is', async () => {
+    const { issue } = connections
+    for (const name of ['seq', 'events', 'control', 'filed', 'retire', 'ask', 'decisions', 'head', 'due'] as const) {
+      const ready = await published()
+      // A birth needs each of them but one: only an end is noted in `retire`.
+      const filed = sampleBirth(nextGrantId(ready.shard), await nowOf(connections))
+      if (name === 'retire') await ready.store.commit(filed)
+      const step = name === 'retire' ? sampleStep(filed.grant, 'withdrawn', filed.grant.ask.filedAt) : filed
+      const keys = { ...shardKeys(ready.shard), ...grantKeys(step.grant.id), due: dueKey(ready.shard, LOCAL_LANE) }
+      await issue.del(keys[name])
+      if (name === 'ask') await issue.lpush(keys[name], 'x')
+      else await issue.set(keys[name], 'x')
+      const before = await contents(ready.shard)
+      const refused = name === 'ask' ? 'store_conflict' : 'store_unavailable'
+      expect([name, await codeOf(ready.store.commit(step, { judgedUnder: ready.control }))]).toEqual([name, refused])
+      // Ending needs no control record, so a damaged one does not stop it.
+      if (name !== 'control') expect([name, await codeOf(ready.store.commit(step))]).toEqual([name, refused])
+      expect([name, await contents(ready.shard)]).toEqual([name, before])
+    }
+  })
+
+  it('of one grant does not keep others from ending in the same call', async () => {
+    const ready = await published()
+    const grants = [await grantIn(ready), await grantIn(ready), await grantIn(ready)]
+    const damaged = grants[1]
+    if (!damaged) throw new Error('no grant')
+    await connections.issue.del(grantKeys(damaged.id).head)
+    await connections.issue.set(grantKeys(damaged.id).head, 'x')
+    const results = await ready.store.commitEach(grants.map((grant) => sampleStep(grant, 'lapsed', grant.ask.filedAt)))
+    expect(results.map((result) => result.receipt !== undefined)).toEqual([true, false, true])
+  })
+
+  const contents = async (shard: Shard): Promise<Record<string, string>> => {
+    const { issue } = connections
+    const keys = (await issue.keys(`{writ:${shard}}:*`)).sort()
+    const dumps = await Promise.all(
+      keys.map(async (key) => [key, (await issue.dumpBuffer(key))?.toString('base64') ?? '']),
+    )
+    return Object.fromEntries(dumps)
+  }
+})
+
+describe('what lies in Redis', () => {
+  it('reads no event above the stored version', async () => {
+    const ready = await published()
+    const grant = await grantIn(ready)
+    const { issue } = connections
+    const entry = await issue.xadd(
+      shardKeys(ready.shard).events,
+      '*',
+      'grant',
+      grant.id,
+      'version',
+      '2',
+      'seq',
+      '99',
+      'event',
+      JSON.stringify(sampleBirth(grant.id, grant.ask.filedAt).event),
+    )
+    const { head } = grantKeys(grant.id)
+    await issue.hset(head, 'ev', `${await issue.hget(head, 'ev')},${entry}`)
+    expect((await ready.store.events(grant.id)).map((event) => event.version)).toEqual([1])
+  })
+
+  it('keeps a full head in the compact form when the server is set up as advised', async () => {
+    const { issue } = connections
+    const former = ((await issue.config('GET', 'hash-max-listpack-value')) as string[])[1] ?? '64'
+    await issue.config('SET', 'hash-max-listpack-value', '2048')
+    const ready = await published()
+    const grant = await grantIn(ready)
+    const mints = sampleMints(grant.ask.filedAt)
+    await ready.store.commit(sampleStep(grant, 'approved', grant.ask.filedAt, { head: { mints } }))
+    expect(await issue.object('ENCODING', grantKeys(grant.id).head)).toBe('listpack')
+    await issue.config('SET', 'hash-max-listpack-value', former)
+  })
+
+  it('is refused by a reader when somebody else wrote it', async () => {
+    const { issue } = connections
+    const ready = await published()
+    const forged: readonly ((grant: Grant) => Promise<unknown>)[] = [
+      (grant) => issue.hset(grantKeys(grant.id).head, 'head', '{"v":2}'),
+      (grant) => issue.hset(grantKeys(grant.id).head, 'head', 'not json'),
+      (grant) => issue.del(grantKeys(grant.id).ask),
+      async (grant) =>
+        issue.set(grantKeys(grant.id).ask, (await issue.get(grantKeys((await grantIn(ready)).id).ask)) ?? ''),
+      (grant) =>
+        issue.rpush(
+          grantKeys(grant.id).decisions,
+          JSON.stringify({ ...sampleDecision('olivia', grant.ask.filedAt), more: 1 }),
+        ),
+      (grant) => issue.del(grantKeys(grant.id).ask).then(() => issue.lpush(grantKeys(grant.id).ask, 'x')),
+    ]
+    for (const forge of forged) {
+      const grant = await grantIn(ready)
+      await forge(grant)
+      expect(await codeOf(ready.store.load(grant.id))).toBe('store_unavailable')
+      expect(await codeOf(ready.store.loadToEnd(grant.id))).toBe('store_unavailable')
+    }
+  })
+
+  it('treats half a control record as none', async () => {
+    const ready = await published()
+    const grant = await grantIn(ready)
+    await connections.issue.hdel(shardKeys(ready.shard).control, 'freezeEpoch')
+    expect(await codeOf(ready.store.load(grant.id))).toBe('recovering')
+    const step = sampleStep(grant, 'approved', grant.ask.filedAt)
+    expect(await codeOf(ready.store.commit(step, { judgedUnder: ready.control }))).toBe('recovering')
+    expect(await codeOf(ready.store.publish(ready.shard, RULES, true))).toBe('recovering')
+    expect(await codeOf(ready.store.commit(step))).toBe('resolved')
+  })
+
+  it('notes every ended grant by the time of its end, for whoever archives it', async () => {
+    const ready = await published()
+    const grant = await grantIn(ready)
+    await ready.store.commit(sampleStep(grant, 'withdrawn', grant.ask.filedAt))
+    const [id, endedAt] = await connections.issue.zrange(shardKeys(ready.shard).retire, '0', '-1', 'WITHSCORES')
+    expect(id).toBe(grant.id)
+    expect(Number(endedAt)).toBeGreaterThanOrEqual(grant.ask.filedAt)
+    expect(await connections.issue.zscore(dueKey(ready.shard, LOCAL_LANE), grant.id)).toBeNull()
+  })
+})
+
+describe('a full Redis', () => {
+  it('refuses what allows and takes what ends', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const ready = await published(through)
+      const grant = await grantIn(ready, through)
+      const active = sampleStep(sampleStep(grant, 'approved', grant.ask.filedAt).grant, 'active', grant.ask.filedAt)
+      await ready.store.commit(sampleStep(grant, 'approved', grant.ask.filedAt), { judgedUnder: ready.control })
+      await ready.store.commit(active, { judgedUnder: ready.control })
+      await through.issue.config('SET', 'maxmemory', '1mb')
+      const birth = sampleBirth(nextGrantId(ready.shard), grant.ask.filedAt)
+      expect(await codeOf(ready.store.commit(birth, { judgedUnder: ready.control }))).toBe('store_unavailable')
+      expect(await codeOf(ready.store.load(grant.id))).toBe('resolved')
+      expect(await codeOf(ready.store.claimDue(LOCAL_LANE, 10, seconds(30)))).toBe('resolved')
+      const tighter = { ...RULES, policyRevision: 4, policyDigest: digest('policy 4') }
+      expect(await codeOf(ready.store.publish(ready.shard, tighter))).toBe('resolved')
+      const ending = sampleStep(active.grant, 'ending', grant.ask.filedAt)
+      expect(await codeOf(ready.store.commit(ending))).toBe('resolved')
+      const [result] = await ready.store.commitEach([sampleStep(ending.grant, 'ended', grant.ask.filedAt)])
+      expect(result?.receipt).toBeDefined()
+      expect((await ready.store.loadToEnd(grant.id))?.head.status).toBe('ended')
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+})
+
+describe('a lost answer', () => {
+  it('is store_unavailable within a second, and the commit was made at most once', async () => {
+    const proxy = await tcpProxy(service)
+    const through = await connected(service, proxy.port)
+    try {
+      const ready = await published()
+      const store = storeOn(through, ready.shard)
+      for (let round = 0; round < 10; round++) {
+        const birth = sampleBirth(nextGrantId(ready.shard), await nowOf(connections))
+        await eventually(() => through.ready(2_000).then(() => store.loadToEnd(birth.grant.id)))
+        proxy.cutAfterRequest()
+        const { ms, value } = await timed(
+          codeOf(round % 2 ? store.commit(birth) : store.commit(birth, { judgedUnder: ready.control })),
+        )
+        expect(value).toBe('store_unavailable')
+        expect(ms).toBeLessThan(1_000)
+        // The request had reached the server: it is there, once, and a repetition is refused rather than made again.
+        await eventually(() => through.ready(2_000))
+        await pause(20)
+        const events = await ready.store.events(birth.grant.id)
+        expect(events.map((event) => event.version)).toEqual([1])
+        expect(await codeOf(ready.store.commit(birth, { judgedUnder: ready.control }))).toBe('store_conflict')
+      }
+    } finally {
+      through.close()
+      await proxy.close()
+    }
+  })
+
+  it("of a silent network is store_unavailable within a second, and a late one is not taken for another's", async () => {
+    const proxy = await tcpProxy(service)
+    const through = await connected(service, proxy.port)
+    try {
+      const ready = await published()
+      const store = storeOn(through, ready.shard)
+      const grant = await grantIn(ready)
+      await store.load(grant.id)
+      proxy.hold(true)
+      const none = nextGrantId(ready.shard)
+      const calls = [
+        store.load(none),
+        store.loadToEnd(none),
+        store.claimDue(LOCAL_LANE, 1, seconds(1)),
+        store.list({ limit: 1, cursor: undefined }),
+      ]
+      for (const { ms, value } of await Promise.all(calls.map((call) => timed(codeOf(call))))) {
+        expect(value).toBe('store_unavailable')
+        expect(ms).toBeLessThan(1_000)
+      }
+      proxy.hold(false)
+      for (let n = 0; n < 20; n++) expect((await store.load(grant.id))?.grant.id).toBe(grant.id)
+    } finally {
+      through.close()
+      await proxy.close()
+    }
+  })
+
+  it('of a peer that stays silent makes the connection be given up and made anew', async () => {
+    const proxy = await tcpProxy(service)
+    const through = await connected(service, proxy.port)
+    try {
+      const ready = await published()
+      const store = storeOn(through, ready.shard)
+      const grant = await grantIn(ready)
+      proxy.hold(true)
+      const closed = new Promise<void>((resolve) => through.issue.once('close', () => resolve()))
+      expect(await codeOf(store.load(grant.id))).toBe('store_unavailable')
+      await closed
+      proxy.hold(false)
+      await eventually(() => store.load(grant.id), 8_000)
+    } finally {
+      through.close()
+      await proxy.close()
+    }
+  })
+})
+
+describe('a Redis that goes away', () => {
+  it('is store_unavailable in less than a second while it is frozen, killed or gone, and works when it is back', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const ready = await published(through)
+      const grant = await grantIn(ready, through)
+      const refusals = async () => {
+        const work = [
+          ready.store.load(grant.id),
+          ready.store.loadToEnd(grant.id),
+          ready.store.control(ready.shard),
+          ready.store.commitEach([sampleStep(grant, 'withdrawn', grant.ask.filedAt)]),
+        ]
+        for (const { ms, value } of await Promise.all(work.map((one) => timed(codeOf(one))))) {
+          expect(value).toBe('store_unavailable')
+          expect(ms).toBeLessThan(1_000)
+        }
+      }
+      await own.freeze()
+      await refusals()
+      await own.thaw()
+      await eventually(() => ready.store.load(grant.id), 8_000)
+
+      await own.kill()
+      await refusals()
+      await own.restart()
+      // The functions are part of the data, and so is every acknowledged commit.
+      const found = await eventually(() => ready.store.loadToEnd(grant.id), 8_000)
+      expect(found?.id).toBe(grant.id)
+      expect(ready.store.recovering(ready.shard)).toBeUndefined()
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+
+  it('keeps every acknowledged commit when it is killed in the middle of many, and none by halves', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const ready = await published(through)
+      const filedAt = await nowOf(through)
+      const acknowledged: Grant[] = []
+      const tried: Grant[] = []
+      let going = true
+      const writer = async () => {
+        while (going) {
+          const birth = sampleBirth(nextGrantId(ready.shard), filedAt)
+          tried.push(birth.grant)
+          if ((await codeOf(ready.store.commit(birth, { judgedUnder: ready.control }))) !== 'resolved') return
+          acknowledged.push(birth.grant)
+        }
+      }
+      const writers = Promise.all(Array.from({ length: 8 }, writer))
+      await pause(150)
+      await own.kill()
+      going = false
+      await writers
+      await own.restart()
+      const store = storeOn(through, ready.shard)
+      await eventually(() => store.control(ready.shard), 8_000)
+      expect(acknowledged.length).toBeGreaterThan(10)
+      const there = new Set<string>()
+      for (const grant of tried) {
+        const found = await store.loadToEnd(grant.id)
+        const events = await store.events(grant.id)
+        expect(events.length).toBe(found ? 1 : 0)
+        const score = await through.issue.zscore(dueKey(ready.shard, LOCAL_LANE), grant.id)
+        expect(score !== null).toBe(found !== undefined)
+        if (found) there.add(found.id)
+      }
+      expect(acknowledged.filter((grant) => !there.has(grant.id))).toEqual([])
+      const seq = (await store.read(ready.shard))?.seq
+      // One place in the order for each commit, and one for the publishing.
+      expect(seq).toBe(there.size + 1)
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+
+  it('is a rolled-back one when it comes back empty', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const ready = await published(through)
+      const grant = await grantIn(ready, through)
+      await through.end.flushall()
+      expect(await codeOf(ready.store.load(grant.id))).toBe('recovering')
+      expect(await codeOf(ready.store.publish(ready.shard, RULES, false))).toBe('recovering')
+      expect(await ready.store.loadToEnd(grant.id)).toBeUndefined()
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+})
+
+describe('an error of the store', () => {
+  it('carries neither the command nor what was sent', async () => {
+    const { issue, end } = connections
+    const ready = await published()
+    const grant = await grantIn(ready)
+    await issue.del(grantKeys(grant.id).head)
+    await issue.set(grantKeys(grant.id).head, 'x')
+    const library = {
+      ...renderLibrary(),
+      nameOf: () => 'no_such_function',
+      code: '#!lua name=writ_broken\nredis.register_function("a", function() end)',
+    }
+    const broken = storeOn({ issue, end }, ready.shard, library)
+    for (const work of [() => ready.store.load(grant.id), () => broken.load(grant.id)]) {
+      const thrown = await work().catch((error: unknown) => error)
+      expect(isBrokerError(thrown, 'store_unavailable')).toBe(true)
+      for (let error = thrown; error instanceof Error; error = error.cause) {
+        expect(Object.keys(error)).not.toContain('command')
+        expect(JSON.stringify({ ...error, message: error.message })).not.toContain('payments-migrator')
+      }
+    }
+    await issue.function('DELETE', 'writ_broken')
+  })
+})
+
+describe('the settings of Redis', () => {
+  it('are refused with all problems at once, and are warnings in dev', async () => {
+    const bad = [
+      '--appendonly',
+      'no',
+      '--appendfsync',
+      'everysec',
+      '--maxmemory',
+      '0',
+      '--maxmemory-policy',
+      'allkeys-lru',
+      '--min-replicas-to-write',
+      '1',
+      '--hz',
+      '10',
+    ]
+    const own = await startRedis({ own: true, settings: bad })
+    const through = await connected(own)
+    try {
+      const thrown = await assertSafeRedis(through.issue, { dev: false }).catch((error: unknown) => error)
+      expect(isBrokerError(thrown, 'store_unavailable') && thrown.facts.problems).toHaveLength(5)
+      const warnings = await assertSafeRedis(through.issue, { dev: true })
+      expect(warnings.filter((warning) => warning.includes('hz'))).toHaveLength(1)
+      expect(warnings.length).toBeGreaterThanOrEqual(6)
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+
+  it('that Writ demands are those of the server that tests and dev start', async () => {
+    expect((await inspectRedis(connections.issue)).problems).toEqual([])
+    expect(Array.isArray(await assertSafeRedis(connections.issue, { dev: false }))).toBe(true)
+  })
+})
+
+describe('issuing and ending', () => {
+  it('do not share a connection: a held-up issue connection leaves the end connection free', async () => {
+    const proxy = await tcpProxy(service)
+    const slow = await connected(service, proxy.port)
+    try {
+      const ready = await published()
+      const store = storeOn({ issue: slow.issue, end: connections.end }, ready.shard)
+      const grant = await grantIn(ready)
+      proxy.hold(true)
+      const stuck = Array.from({ length: 200 }, () => codeOf(store.load(grant.id)))
+      const { ms, value } = await timed(codeOf(store.commit(sampleStep(grant, 'withdrawn', grant.ask.filedAt))))
+      expect(value).toBe('resolved')
+      expect(ms).toBeLessThan(300)
+      expect(new Set(await Promise.all(stuck))).toEqual(new Set(['store_unavailable']))
+    } finally {
+      slow.close()
+      await proxy.close()
+    }
+  })
+})
+
+describe('a lease on what is due', () => {
+  it('moves only the deadline set, so the grant itself is as it was', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const birth = sampleBirth(nextGrantId(under.shard), await under.now())
+    await under.store.commit(birth, { judgedUnder: control })
+    await under.advance(minutes(31))
+    await under.store.claimDue(LOCAL_LANE, 1, seconds(30))
+    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual(birth.grant)
+  })
+})

@@ -1,0 +1,502 @@
+// What every store of grants must do, as guarantees. The memory store of the tests and the Redis store run the same suite, so a verb
+// that was tested on one behaves on the other.
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Control } from '../../src/broker/ports.ts'
+import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
+import { type ErrorCode, isBrokerError } from '../../src/domain/errors.ts'
+import { deadlineOf, type Grant, type Step } from '../../src/domain/grant.ts'
+import type { Digest, GrantId, Shard } from '../../src/domain/ids.ts'
+import {
+  type Duration,
+  type Instant,
+  after as later,
+  milliseconds,
+  minutes,
+  seconds,
+} from '../../src/domain/instant.ts'
+import { isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
+import type { ShardStore } from '../../src/redis/grant-store.ts'
+import {
+  digest,
+  nextGrantId,
+  ROADS,
+  sampleBirth,
+  sampleDecision,
+  sampleHead,
+  sampleMints,
+  sampleStep,
+  sha256,
+  VAULT,
+} from '../support/sample-grants.ts'
+
+export interface StoreUnderTest {
+  /** Over one empty shard. */
+  readonly store: ShardStore
+  readonly shard: Shard
+  /** The store's own time. */
+  now(): Promise<Instant>
+  advance(span: Duration): Promise<void>
+  /** Another broker on the same data, which knows of this sequence from elsewhere. */
+  another(lowWater?: number): ShardStore
+  /** Remembers the data as they are; the returned function puts them back, as a restored snapshot would. */
+  snapshot(): Promise<() => Promise<void>>
+}
+
+export const RULES = {
+  policyRevision: 3,
+  policyDigest: digest('policy 3'),
+  peopleRevision: 7,
+  peopleDigest: digest('people 7'),
+}
+
+export async function codeOf(work: Promise<unknown>): Promise<ErrorCode | 'resolved'> {
+  try {
+    await work
+    return 'resolved'
+  } catch (thrown) {
+    if (isBrokerError(thrown)) return thrown.code
+    throw thrown
+  }
+}
+
+export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
+  let under: StoreUnderTest
+  let store: ShardStore
+  let shard: Shard
+  let control: Control
+  let now: Instant
+
+  beforeEach(async () => {
+    under = await make()
+    store = under.store
+    shard = under.shard
+    control = await store.publish(shard, RULES, true)
+    now = await under.now()
+  })
+
+  const guard = (notAfter?: Instant) => ({ judgedUnder: control, ...(notAfter === undefined ? {} : { notAfter }) })
+  const loaded = async (id: GrantId): Promise<Grant> => {
+    const grant = await store.loadToEnd(id)
+    if (!grant) throw new Error('the grant is not there')
+    return grant
+  }
+  /** A stored grant in this status. */
+  const stored = async (status: Status, at: Instant = now): Promise<Grant> => {
+    const id = nextGrantId(shard)
+    await store.commit(sampleBirth(id, at), guard())
+    for (const to of ROADS[status]) await store.commit(sampleStep(await loaded(id), to, at), guard())
+    return loaded(id)
+  }
+
+  describe('a commit', () => {
+    it('brings back exactly what was written, members that are undefined included', async () => {
+      const id = nextGrantId(shard)
+      const birth = sampleBirth(id, now, VAULT)
+      await store.commit(birth, guard())
+      const found = await store.load(id)
+      expect(found?.grant).toStrictEqual(birth.grant)
+      expect(found?.control).toStrictEqual(control)
+      const mints = sampleMints(now)
+      const decisions = [sampleDecision('olivia', now), sampleDecision('paula', now)]
+      const one = sampleStep(await loaded(id), 'pending', now, { decisions: decisions.slice(0, 1) })
+      await store.commit(one, guard())
+      const two = sampleStep(await loaded(id), 'approved', now, { decisions, head: { mints, result: { rows: '3' } } })
+      await store.commit(two, guard())
+      expect(await loaded(id)).toStrictEqual(two.grant)
+    })
+
+    it('knows nothing of a grant that was never committed', async () => {
+      expect(await store.load(nextGrantId(shard))).toBeUndefined()
+      expect(await store.loadToEnd(nextGrantId(shard))).toBeUndefined()
+    })
+
+    it('lets a grant be born pending or not at all', async () => {
+      for (const status of STATUSES) {
+        const id = nextGrantId(shard)
+        const birth = sampleBirth(id, now)
+        const step = { ...birth, grant: { ...birth.grant, head: sampleHead(status, now) } as Grant }
+        expect([status, await codeOf(store.commit(step, guard()))]).toEqual([
+          status,
+          status === 'pending' ? 'resolved' : 'wrong_status',
+        ])
+        expect((await store.loadToEnd(id)) === undefined).toBe(status !== 'pending')
+      }
+    })
+
+    it('refuses a second birth, and a first step of a grant that is not there', async () => {
+      const id = nextGrantId(shard)
+      const birth = sampleBirth(id, now)
+      await store.commit(birth, guard())
+      expect(await codeOf(store.commit(birth, guard()))).toBe('store_conflict')
+      const missing = sampleBirth(nextGrantId(shard), now).grant
+      expect(await codeOf(store.commit(sampleStep(missing, 'approved', now), guard()))).toBe('store_conflict')
+    })
+
+    it('takes an edge that the table has and refuses each of the others, for all hundred pairs', async () => {
+      for (const from of STATUSES) {
+        for (const to of STATUSES) {
+          const grant = await stored(from)
+          const legal = (LIFECYCLE[from] as readonly Status[]).includes(to)
+          const answer = await codeOf(store.commit(sampleStep(grant, to, now), guard()))
+          expect([from, to, answer]).toEqual([from, to, legal ? 'resolved' : 'wrong_status'])
+          expect((await loaded(grant.id)).head.status).toBe(legal ? to : from)
+        }
+      }
+    })
+
+    it('lets one of fifty concurrent claims pass', async () => {
+      const grant = await stored('approved')
+      const claims = Array.from({ length: 50 }, () => codeOf(store.commit(sampleStep(grant, 'issuing', now), guard())))
+      const answers = await Promise.all(claims)
+      expect(answers.filter((answer) => answer === 'resolved')).toHaveLength(1)
+      expect(answers.filter((answer) => answer === 'store_conflict')).toHaveLength(49)
+      expect(await store.events(grant.id)).toHaveLength(3)
+    })
+
+    it('refuses the very same step a second time', async () => {
+      const step = sampleStep(await stored('pending'), 'approved', now)
+      await store.commit(step, guard())
+      expect(await codeOf(store.commit(step, guard()))).toBe('store_conflict')
+      expect(await codeOf(store.commit(step))).toBe('store_conflict')
+    })
+
+    it('refuses a step that names another status than the stored one', async () => {
+      const grant = await stored('approved')
+      const step: Step = { ...sampleStep(grant, 'active', now), from: 'issuing' }
+      expect(await codeOf(store.commit(step, guard()))).toBe('store_conflict')
+    })
+
+    it('refuses to forget a decision', async () => {
+      const pending = await stored('pending')
+      const decisions = [sampleDecision('olivia', now)]
+      await store.commit(sampleStep(pending, 'pending', now, { decisions }), guard())
+      const step = sampleStep(await loaded(pending.id), 'approved', now, { decisions: [] })
+      expect(await codeOf(store.commit(step, guard()))).toBe('store_unavailable')
+      expect((await loaded(pending.id)).head.status).toBe('pending')
+    })
+
+    it("is refused by the store's own clock from notAfter on, and not before", async () => {
+      const late = sampleStep(await stored('approved'), 'issuing', now)
+      const notAfter = later(await under.now(), seconds(10))
+      expect(await codeOf(store.commit(late, guard(await under.now())))).toBe('window_closed')
+      await under.advance(seconds(10))
+      expect(await codeOf(store.commit(late, guard(notAfter)))).toBe('window_closed')
+      expect(await codeOf(store.commit(late, guard(later(notAfter, seconds(10)))))).toBe('resolved')
+    })
+
+    it('says where it stands in one order of commits, and what was written there', async () => {
+      const first = await store.commit(sampleBirth(nextGrantId(shard), now), guard())
+      const birth = sampleBirth(nextGrantId(shard), now)
+      const second = await store.commit(birth, guard())
+      expect(second).toEqual({ shard, seq: first.seq + 1, eventHash: sha256(JSON.stringify(birth.event)) })
+      expect((await store.read(shard))?.seq).toBe(second.seq)
+    })
+
+    it('is refused as stale when any one of the five judged values has moved', async () => {
+      const step = sampleStep(await stored('pending'), 'approved', now)
+      const moved: readonly Partial<Control>[] = [
+        { policyRevision: 2 },
+        { policyDigest: digest('other') },
+        { peopleRevision: 8 },
+        { peopleDigest: digest('other') },
+        { freezeEpoch: 1 },
+      ]
+      for (const member of moved) {
+        expect(await codeOf(store.commit(step, { judgedUnder: { ...control, ...member } }))).toBe('stale')
+      }
+      expect(await codeOf(store.commit(step, guard()))).toBe('resolved')
+    })
+  })
+
+  describe('state, deadline and event', () => {
+    it('move together: every version has its event, every deadline is due when it has passed', async () => {
+      const id = nextGrantId(shard)
+      await store.commit(sampleBirth(id, now), guard())
+      for (const to of ['approved', 'active', 'ending', 'stuck', 'ended'] as const) {
+        const before = await loaded(id)
+        const step = sampleStep(before, to, now)
+        await store.commit(step, guard())
+        const events = await store.events(id)
+        expect(events.map((event) => event.version)).toEqual(
+          Array.from({ length: step.grant.version }, (_, n) => n + 1),
+        )
+        expect(events.at(-1)).toStrictEqual({ ...step.event, version: step.grant.version, seq: events.at(-1)?.seq })
+      }
+      const seqs = (await store.events(id)).map((event) => event.seq)
+      expect(seqs).toEqual([...seqs].sort((a, b) => a - b))
+      await under.advance(minutes(600))
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toEqual([])
+    })
+
+    it('leave a terminal grant without a deadline, and every other one with its own', async () => {
+      const grants = await Promise.all(STATUSES.map((status) => stored(status)))
+      await under.advance(minutes(600))
+      const due = await store.claimDue(LOCAL_LANE, 100, seconds(30))
+      const open = grants.filter((grant) => !isTerminal(grant.head.status))
+      expect([...due].sort()).toEqual(open.map((grant) => grant.id).sort())
+      expect(open.every((grant) => deadlineOf(grant) !== undefined)).toBe(true)
+    })
+
+    it('stay as they were when a commit is refused', async () => {
+      const grant = await stored('approved')
+      const events = await store.events(grant.id)
+      const seq = (await store.read(shard))?.seq
+      await codeOf(store.commit(sampleStep(grant, 'pending', now), guard()))
+      await codeOf(store.commit(sampleStep(grant, 'issuing', now), guard(now)))
+      await codeOf(store.commit(sampleStep({ ...grant, version: 9 } as Grant, 'issuing', now), guard()))
+      expect(await loaded(grant.id)).toStrictEqual(grant)
+      expect(await store.events(grant.id)).toEqual(events)
+      expect((await store.read(shard))?.seq).toBe(seq)
+    })
+  })
+
+  describe('what is due', () => {
+    it('is given to one of many callers, and to the next when the lease is over', async () => {
+      const grants = await Promise.all(Array.from({ length: 30 }, () => stored('pending')))
+      expect(await store.claimDue(LOCAL_LANE, 100, seconds(30))).toEqual([])
+      await under.advance(minutes(31))
+      const claims = await Promise.all(Array.from({ length: 10 }, () => store.claimDue(LOCAL_LANE, 7, seconds(30))))
+      expect(claims.every((claim) => claim.length <= 7)).toBe(true)
+      expect(claims.flat().sort()).toEqual(grants.map((grant) => grant.id).sort())
+      await under.advance(seconds(29))
+      expect(await store.claimDue(LOCAL_LANE, 100, seconds(30))).toEqual([])
+      await under.advance(seconds(2))
+      expect(await store.claimDue(LOCAL_LANE, 100, seconds(30))).toHaveLength(30)
+    })
+
+    it('comes oldest first, and from its own lane only', async () => {
+      const inLane = async (filedAt: Instant) => {
+        const id = nextGrantId(shard)
+        await store.commit(sampleBirth(id, filedAt, VAULT), guard())
+        return id
+      }
+      const second = await inLane(later(now, milliseconds(20)))
+      const first = await inLane(later(now, milliseconds(10)))
+      await stored('pending')
+      await under.advance(minutes(31))
+      expect(await store.claimDue('vault-main', 10, seconds(30))).toEqual([first, second])
+      expect(await store.claimDue('vault-other', 10, seconds(30))).toEqual([])
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toHaveLength(1)
+    })
+
+    it('is due when its deadline has come, not a moment earlier', async () => {
+      const grant = await stored('pending', later(now, minutes(-30)))
+      expect(deadlineOf(grant)).toBe(now)
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toEqual([grant.id])
+    })
+
+    it('has the deadline of the newest step, whatever was leased before', async () => {
+      const grant = await stored('active')
+      await under.advance(minutes(61))
+      expect(await store.claimDue(LOCAL_LANE, 10, minutes(30))).toEqual([grant.id])
+      await store.commit(sampleStep(grant, 'ending', await under.now()))
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toEqual([])
+      await under.advance(seconds(61))
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toEqual([grant.id])
+    })
+  })
+
+  describe('many steps in one call', () => {
+    it('are judged each alone; a refused one has no receipt', async () => {
+      const good = [await stored('active'), await stored('active')]
+      const ended = await stored('ended')
+      const steps = [good[0], ended, good[1]].flatMap((grant) => (grant ? [sampleStep(grant, 'ended', now)] : []))
+      const results = await store.commitEach(steps)
+      expect(results.map((result) => result.id)).toEqual(steps.map((step) => step.grant.id))
+      expect(results.map((result) => result.receipt !== undefined)).toEqual([true, false, true])
+      for (const grant of good) {
+        expect((await loaded(grant.id)).head.status).toBe('ended')
+        const events = await store.events(grant.id)
+        const receipt = results.find((result) => result.id === grant.id)?.receipt
+        expect(receipt?.seq).toBe(events.at(-1)?.seq)
+      }
+    })
+
+    it('may be a hundred, and the same grant twice moves once', async () => {
+      const grants = await Promise.all(Array.from({ length: 99 }, () => stored('active')))
+      const steps = grants.map((grant) => sampleStep(grant, 'ended', now))
+      const results = await store.commitEach([...steps, ...steps.slice(0, 1)])
+      expect(results.filter((result) => result.receipt).length).toBe(99)
+    })
+  })
+
+  describe('a list', () => {
+    it('shows every grant once, newest first, page by page, also those filed in the same millisecond', async () => {
+      const ids: GrantId[] = []
+      for (const filedAt of [now, now, later(now, milliseconds(1)), now, later(now, milliseconds(2))]) {
+        const id = nextGrantId(shard)
+        await store.commit(sampleBirth(id, filedAt), guard())
+        ids.push(id)
+      }
+      const seen: GrantId[] = []
+      let cursor: string | undefined
+      do {
+        const page = await store.list({ limit: 2, cursor })
+        expect(page.grants.length).toBeLessThanOrEqual(2)
+        seen.push(...page.grants.map((grant) => grant.id))
+        cursor = page.next
+      } while (cursor !== undefined)
+      expect(seen).toEqual([4, 2, 3, 1, 0].map((n) => ids[n]))
+    })
+
+    it('refuses a cursor that no page returned', async () => {
+      expect(await codeOf(store.list({ limit: 2, cursor: 'x' }))).toBe('invalid_request')
+    })
+  })
+
+  describe('the control record', () => {
+    it('says what was published last, and starts with freeze epoch 0', async () => {
+      expect(control).toEqual({ ...RULES, freezeEpoch: 0 })
+      expect(await store.control(shard)).toEqual(control)
+      const raised = { ...RULES, policyRevision: 4, policyDigest: digest('policy 4') }
+      expect(await store.publish(shard, raised)).toEqual({ ...raised, freezeEpoch: 0 })
+      expect((await store.read(shard))?.control.policyRevision).toBe(4)
+    })
+
+    it('is not lowered, and one revision never has two digests', async () => {
+      const attempts: readonly Partial<typeof RULES>[] = [
+        { policyRevision: 2 },
+        { peopleRevision: 6 },
+        { policyDigest: digest('other') as Digest },
+        { peopleDigest: digest('other') as Digest },
+      ]
+      for (const attempt of attempts) {
+        expect(await codeOf(store.publish(shard, { ...RULES, ...attempt }))).toBe('policy_outdated')
+      }
+      expect(await store.control(shard)).toEqual(control)
+    })
+
+    it('is the same after publishing the same again, without a new place in the order of commits', async () => {
+      const before = await store.read(shard)
+      await store.publish(shard, RULES)
+      expect(await store.read(shard)).toEqual(before)
+    })
+
+    it('makes a commit judged under a former one stale', async () => {
+      const step = sampleStep(await stored('pending'), 'approved', now)
+      await store.publish(shard, { ...RULES, peopleRevision: 8, peopleDigest: digest('people 8') })
+      expect(await codeOf(store.commit(step, guard()))).toBe('stale')
+    })
+  })
+
+  describe('a store without a control record', () => {
+    it('allows nothing, says why, and is not given a record by anybody who may not make one', async () => {
+      const empty = (await make()).store
+      const fresh = (await make()).shard
+      expect(await codeOf(empty.load(nextGrantId(fresh)))).toBe('recovering')
+      expect(await codeOf(empty.control(fresh))).toBe('recovering')
+      expect(await codeOf(empty.commit(sampleBirth(nextGrantId(fresh), now), guard()))).toBe('recovering')
+      expect(await empty.read(fresh)).toBeUndefined()
+      expect(await codeOf(empty.publish(fresh, RULES))).toBe('recovering')
+      expect(empty.recovering(fresh)).toMatch(/control record/)
+      await empty.publish(fresh, RULES, true)
+      expect(empty.recovering(fresh)).toBeUndefined()
+    })
+
+    it('goes on ending, and ending makes no record', async () => {
+      const other = await make()
+      const lost = await other.snapshot()
+      const judgedUnder = await other.store.publish(other.shard, RULES, true)
+      const id = nextGrantId(other.shard)
+      await other.store.commit(sampleBirth(id, now), { judgedUnder })
+      // Everything is lost, and somebody puts an end on record in what is left.
+      await lost()
+      const ending = other.another()
+      const birth = sampleBirth(nextGrantId(other.shard), now)
+      await ending.commit(birth)
+      expect((await ending.loadToEnd(birth.grant.id))?.version).toBe(1)
+      expect(await ending.read(other.shard)).toBeUndefined()
+      expect(await codeOf(ending.publish(other.shard, RULES, true))).toBe('recovering')
+      expect(await codeOf(ending.load(birth.grant.id))).toBe('recovering')
+    })
+  })
+
+  describe('a store that was rolled back', () => {
+    const rolledBack = async () => {
+      const kept = await stored('active')
+      const back = await under.snapshot()
+      const lost = await stored('active')
+      await back()
+      return { kept, lost }
+    }
+
+    it('allows nothing from then on, and goes on ending', async () => {
+      const { kept, lost } = await rolledBack()
+      expect(await codeOf(store.load(kept.id))).toBe('recovering')
+      expect(store.recovering(shard)).toMatch(/behind/)
+      expect(await codeOf(store.control(shard))).toBe('recovering')
+      expect(await codeOf(store.commit(sampleBirth(nextGrantId(shard), now), guard()))).toBe('recovering')
+      expect(await store.loadToEnd(lost.id)).toBeUndefined()
+      expect((await store.loadToEnd(kept.id))?.head.status).toBe('active')
+      await under.advance(minutes(61))
+      expect(await store.claimDue(LOCAL_LANE, 10, seconds(30))).toEqual([kept.id])
+      expect(await codeOf(store.commit(sampleStep(kept, 'ending', now)))).toBe('resolved')
+    })
+
+    it('is noticed by the allowing commit itself, before anything is written', async () => {
+      const { kept } = await rolledBack()
+      expect(await codeOf(store.commit(sampleStep(kept, 'active', now), guard()))).toBe('recovering')
+      expect(await loaded(kept.id)).toStrictEqual(kept)
+    })
+
+    it('is noticed also when other brokers have counted further since', async () => {
+      const { kept } = await rolledBack()
+      const other = under.another()
+      let grant = kept
+      for (let n = 0; n < 10; n++) {
+        await other.commit(sampleStep(grant, 'active', now))
+        grant = (await other.loadToEnd(kept.id)) ?? grant
+      }
+      expect(await codeOf(store.load(kept.id))).toBe('recovering')
+    })
+
+    it('is noticed at start, by what is on record outside the store', async () => {
+      const { kept } = await rolledBack()
+      const seq = (await under.another().read(shard))?.seq ?? 0
+      expect(await codeOf(under.another(seq + 1).load(kept.id))).toBe('recovering')
+      expect(await codeOf(under.another(seq).load(kept.id))).toBe('resolved')
+    })
+
+    it('stays so until an operator accepts it, whatever it counts up to; then it goes on above all that was seen', async () => {
+      const { kept } = await rolledBack()
+      await codeOf(store.load(kept.id))
+      let grant = kept
+      for (let n = 0; n < 10; n++) {
+        await store.commit(sampleStep(grant, 'active', now))
+        grant = await loaded(kept.id)
+      }
+      expect(await codeOf(store.load(kept.id))).toBe('recovering')
+      const before = (await under.another().read(shard))?.seq ?? 0
+      const accepted = await store.accept(shard, RULES)
+      expect(accepted.seq).toBeGreaterThan(before)
+      expect(store.recovering(shard)).toBeUndefined()
+      expect((await store.load(kept.id))?.grant).toStrictEqual(grant)
+      expect(await codeOf(store.commit(sampleStep(grant, 'active', now), guard()))).toBe('resolved')
+    })
+
+    it('gets its control record back by acceptance, under a later freeze epoch', async () => {
+      const other = await make()
+      const empty = await other.snapshot()
+      await other.store.publish(other.shard, RULES, true)
+      const id = nextGrantId(other.shard)
+      await other.store.commit(sampleBirth(id, now), { judgedUnder: control })
+      await empty()
+      expect(await codeOf(other.store.load(id))).toBe('recovering')
+      const accepted = await other.store.accept(other.shard, RULES)
+      expect(accepted.control).toEqual({ ...RULES, freezeEpoch: 1 })
+      expect(await other.store.load(id)).toBeUndefined()
+    })
+
+    it('is not suspected because answers overtake each other', async () => {
+      const work = Array.from({ length: 40 }, async (_, n) => {
+        const id = nextGrantId(shard)
+        if (n % 4 === 0) return store.commit(sampleBirth(id, now), guard())
+        if (n % 4 === 1) return store.commit(sampleBirth(id, now))
+        if (n % 4 === 2) return store.claimDue(LOCAL_LANE, 5, seconds(1))
+        return store.load(id)
+      })
+      await Promise.all(work)
+      expect(store.recovering(shard)).toBeUndefined()
+    })
+  })
+}

@@ -1,0 +1,238 @@
+// A real http door on a real socket, with a broker that only records and answers what a test tells it to. Tokens and proofs are stand-ins:
+// what is tested here is the wire; that the real checks hold is tested where they live.
+import { type IncomingHttpHeaders, request } from 'node:http'
+import type { Broker } from '../../src/broker/broker.ts'
+import { BrokerError } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/grant.ts'
+import { named, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import { after, type Instant, instant, minutes } from '../../src/domain/instant.ts'
+import type { Status } from '../../src/domain/lifecycle.ts'
+import type { LiveMint } from '../../src/domain/mint.ts'
+import type { Caller } from '../../src/domain/principal.ts'
+import { secret } from '../../src/domain/secret.ts'
+import { type Door, httpDoor } from '../../src/http/door.ts'
+import { type Check, healthEndpoints } from '../../src/http/health.ts'
+import type { WaitLimits } from '../../src/http/wait.ts'
+import { parseStrictJson } from '../../src/identity/strict-json.ts'
+import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
+import { metadataEndpoints } from '../../src/oauth/metadata.ts'
+import { tokenEndpoint } from '../../src/oauth/token.ts'
+import { doorWatch } from '../../src/observe/door-watch.ts'
+import { jsonLog } from '../../src/observe/log.ts'
+import { metrics } from '../../src/observe/metrics.ts'
+import { grantedDetail } from '../../src/tokens/authorization-details.ts'
+import { nextGrantId, sampleBirth, sampleMints, sampleStep, sha256 } from '../support/sample-grants.ts'
+
+export const ISSUER = 'https://writ.example'
+export const NOW = instant(Date.UTC(2026, 10, 21, 22, 0, 0))
+export const KEY = sha256('the key of the caller') as Thumbprint
+export const OTHER_KEY = sha256('another key') as Thumbprint
+export const CANARY = 'canary-4711-do-not-show'
+
+const jwt = (claims: object): string =>
+  [{ alg: 'ES256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.').concat('.c2ln')
+export const TOKEN = jwt({ sub: 'vera' })
+export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
+/** Proofs of the two keys, and two that are refused. */
+export const PROOF = { [KEY]: 'proof-of-key', [OTHER_KEY]: 'proof-of-other-key', bad: 'bad-proof', nonceless: 'nonceless-proof' }
+
+export const vera: Caller['principal'] = {
+  kind: 'person',
+  id: named.principal('vera'),
+  person: named.person('vera'),
+  tenant: named.tenant('acme'),
+  groups: [],
+}
+
+export const grantIn = (status: Status, at: Instant = NOW): Grant => {
+  const birth = sampleBirth(nextGrantId(shard(0)), at).grant
+  return status === 'pending' ? birth : sampleStep(birth, status, at).grant
+}
+/** The same grant in another status, one version further. */
+export const moved = (grant: Grant, to: Status, at: Instant = NOW): Grant => sampleStep(grant, to, at).grant
+
+export const liveMint = (at: Instant = NOW): LiveMint => sampleMints(at)[2] as LiveMint
+
+export interface Call {
+  readonly verb: string
+  readonly args: readonly unknown[]
+}
+type Verbs = { [V in keyof Broker]: (...args: Parameters<Broker[V]>) => unknown }
+const refusal = (message: string, facts: Record<string, unknown> = {}) => new BrokerError('unauthenticated', message, { facts })
+
+export interface Stage {
+  readonly door: Door
+  readonly port: number
+  /** What the verbs were called with, in order. */
+  readonly calls: Call[]
+  /** What a verb answers from now on; every other verb fails the test. */
+  answer(verbs: Partial<Verbs>): void
+  readonly proofs: unknown[]
+  readonly lines: string[]
+  readonly state: {
+    now: Instant
+    clockTrusted: boolean
+    nonce: string | undefined
+    own: OwnToken | undefined
+    checks: Check[]
+    authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+  }
+  send(method: string, path: string, more?: Sending): Promise<Received>
+  stop(): Promise<void>
+}
+
+/** A listening door. Stop it when the test is over. */
+export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
+  const calls: Call[] = []
+  const lines: string[] = []
+  const proofs: unknown[] = []
+  let verbs: Partial<Verbs> = {}
+  let requests = 0
+  const state: Stage['state'] = {
+    now: NOW,
+    clockTrusted: true,
+    nonce: undefined,
+    own: undefined,
+    checks: [],
+    authenticate: async (token, key) => {
+      if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
+      if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
+      return { principal: vera, key, session: '', facts: {} }
+    },
+  }
+  const broker = new Proxy({} as Broker, {
+    get: (_, verb: keyof Broker) =>
+      async (...args: unknown[]): Promise<unknown> => {
+        calls.push({ verb, args })
+        const answer = verbs[verb] as ((...args: unknown[]) => unknown) | undefined
+        if (answer === undefined) throw new Error(`nobody expected ${verb} to be called`)
+        return answer(...args)
+      },
+  })
+  const authenticate = (token: string, key: Thumbprint | undefined) => state.authenticate(token, key)
+  const now = (): Instant => {
+    if (!state.clockTrusted) throw new BrokerError('clock_untrusted', 'The clock has jumped.')
+    return state.now
+  }
+  const nowToShow = () => state.now
+  const checker = {
+    check: async (proof: { proof: string; accessToken?: string }): Promise<Thumbprint> => {
+      proofs.push(proof)
+      if (proof.proof === PROOF.nonceless) throw refusal('The DPoP proof needs a nonce.', { oauth: 'use_dpop_nonce' })
+      const key = [KEY, OTHER_KEY].find((candidate) => PROOF[candidate] === proof.proof)
+      if (key === undefined) throw refusal('The DPoP proof is not one.', { oauth: 'invalid_dpop_proof' })
+      return key
+    },
+    freshNonce: () => (now() === undefined ? undefined : state.nonce),
+  }
+  const recorder = metrics()
+  const log = jsonLog({ write: (line) => lines.push(line), time: () => '2026-11-21T22:00:00.000Z' })
+  const common = { broker, authenticate, proofs: checker, parseJson: (text: string) => parseStrictJson(text), issuer: ISSUER }
+  const operation = (verb: string) => async (caller: Caller, reason: string) => {
+    calls.push({ verb, args: [caller, reason] })
+    return { done: true }
+  }
+  const door = httpDoor({
+    ...common,
+    now,
+    nowToShow,
+    operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
+    newRequestId: () => `r-${(requests += 1)}`,
+    ticks: () => performance.now(),
+    watch: doorWatch(recorder, log),
+    ...(waitLimits === undefined ? {} : { waitLimits }),
+    endpoints: [
+      tokenEndpoint({ ...common, nowToShow, grantedDetail }),
+      introspectEndpoint({
+        broker,
+        clientAssertion: async (assertion, clientId) => {
+          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api') throw refusal('No such client.')
+          return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
+        },
+        verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
+        grantedDetail,
+        now,
+        issuer: ISSUER,
+      }),
+      ...metadataEndpoints({
+        issuer: ISSUER,
+        jwks: () => ({ document: { keys: [{ kty: 'EC', kid: 'k1' }] }, maxAgeSeconds: 120 }),
+        assertionAlgorithms: ['ES256'],
+        proofAlgorithms: ['ES256', 'EdDSA'],
+      }),
+      ...healthEndpoints({
+        get checks() {
+          return state.checks
+        },
+        metrics: () => recorder.text(),
+        checkMs: 50,
+      }),
+    ],
+  })
+  const port = await door.listen(0, '127.0.0.1')
+  return {
+    door,
+    port,
+    calls,
+    proofs,
+    lines,
+    state,
+    answer: (next) => {
+      verbs = next
+    },
+    send: (method, path, more = {}) => send(port, method, path, more),
+    stop: () => door.close(100),
+  }
+}
+
+export interface Sending {
+  /** Pairs, so that a header can be sent twice. */
+  readonly headers?: readonly (readonly [string, string])[]
+  readonly body?: string | Buffer
+  /** Leave the Authorization header out. */
+  readonly anonymous?: boolean
+  readonly signal?: AbortSignal
+}
+export interface Received {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  // biome-ignore lint/suspicious/noExplicitAny: answers are read as they come, like a script would
+  readonly body: any
+}
+
+/** One request on a connection of its own; with a bearer token unless told otherwise. */
+function send(port: number, method: string, path: string, { headers = [], body, anonymous, signal }: Sending): Promise<Received> {
+  const names = headers.map(([name]) => name.toLowerCase())
+  const pairs = [...headers]
+  if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
+  if (!names.includes('host')) pairs.push(['Host', 'elsewhere.example'])
+  if (body !== undefined && !names.includes('content-length') && !names.includes('transfer-encoding'))
+    pairs.push(['Content-Length', String(Buffer.byteLength(body))])
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, method, path, agent: false, headers: pairs.flat(), ...(signal === undefined ? {} : { signal }) }
+    const req = request(options, (res) => {
+      const chunks: Buffer[] = []
+      res.on('data', (chunk: Buffer) => chunks.push(chunk))
+      res.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8')
+        const isJson = String(res.headers['content-type']).includes('json') && text !== ''
+        resolve({ status: res.statusCode ?? 0, headers: res.headers, text, body: isJson ? JSON.parse(text) : undefined })
+      })
+    })
+    req.on('error', reject)
+    req.end(body)
+  })
+}
+
+export const JSON_TYPE = ['Content-Type', 'application/json'] as const
+export const FORM_TYPE = ['Content-Type', 'application/x-www-form-urlencoded'] as const
+export const dpop = (key: Thumbprint) => ['DPoP', PROOF[key] ?? ''] as const
+
+export const jwtCredential = (token = 'a.jwt.token', key: Thumbprint | undefined = KEY) => ({
+  kind: 'jwt' as const,
+  token: secret(token),
+  tokenType: key === undefined ? ('Bearer' as const) : ('DPoP' as const),
+  audience: 'https://payments.northwind.example',
+  expiresAt: after(NOW, minutes(5)),
+})

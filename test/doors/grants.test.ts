@@ -1,0 +1,452 @@
+// The grants of `/v1` on the wire: what reaches the verbs, and what their answers look like.
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Entitlement } from '../../src/domain/entitlement.ts'
+import { BrokerError } from '../../src/domain/errors.ts'
+import { named } from '../../src/domain/ids.ts'
+import { after, days, hours, minutes } from '../../src/domain/instant.ts'
+import { STATUSES } from '../../src/domain/lifecycle.ts'
+import { secret } from '../../src/domain/secret.ts'
+import * as wire from '../../src/http/wire.ts'
+import { sampleDecision, sampleEvent, sampleMints } from '../support/sample-grants.ts'
+import {
+  BOUND_TOKEN,
+  CANARY,
+  dpop,
+  grantIn,
+  ISSUER,
+  JSON_TYPE,
+  jwtCredential,
+  KEY,
+  liveMint,
+  NOW,
+  OTHER_KEY,
+  PROOF,
+  type Stage,
+  stage,
+  TOKEN,
+  vera,
+} from './door.ts'
+
+let on: Stage
+beforeAll(async () => {
+  on = await stage()
+})
+afterAll(() => on.stop())
+beforeEach(() => {
+  on.calls.length = 0
+  on.proofs.length = 0
+  on.state.nonce = undefined
+  on.state.clockTrusted = true
+})
+
+const post = (path: string, value: unknown, headers: readonly (readonly [string, string])[] = []) =>
+  on.send('POST', path, { headers: [JSON_TYPE, ...headers], body: JSON.stringify(value) })
+const caller = { principal: vera, key: undefined, session: '', facts: {} }
+
+const least = {
+  entitlement: 'payments-migrator',
+  actions: ['db.migrate'],
+  task: { summary: 'Add the settlement table' },
+  window: { duration: '30m' },
+}
+const full = {
+  ...least,
+  scope: ['schema:payments'],
+  dataTypes: ['pii'],
+  destination: 'https://warehouse.example',
+  task: { id: 'CHG1', summary: 'Zażółć gęślą jaźń 🚀', expectedOutcome: 'It is there\nand works', rollback: 'Drop it' },
+  changeClass: 'emergency',
+  impact: { dataFlow: true },
+  plan: { digest: `sha-256:${'A'.repeat(43)}`, mediaType: 'application/json', uri: 'https://ci.example/plan/1' },
+  ticket: { system: 'servicenow', id: 'CHG0031337', url: 'https://desk.example/CHG0031337' },
+  window: { opensAt: '2026-11-21T23:00:00+01:00', closesAt: '2026-11-21T23:00:00Z' },
+  credential: { uses: 3 },
+  executor: { principal: 'vera-agent', key: KEY },
+}
+
+describe('filing', () => {
+  const grant = grantIn('pending')
+  beforeEach(() => on.answer({ request: () => grant }))
+
+  it('fills every default in and lets a window by duration open now', async () => {
+    const got = await post('/v1/grants', least)
+    expect(got.status).toBe(201)
+    expect(on.calls).toEqual([
+      {
+        verb: 'request',
+        args: [
+          caller,
+          {
+            entitlement: 'payments-migrator',
+            actions: ['db.migrate'],
+            scope: [],
+            dataTypes: [],
+            destination: '',
+            task: '',
+            changeClass: 'normal',
+            impact: { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false },
+            plan: undefined,
+            ticket: undefined,
+            window: { opensAt: NOW, closesAt: after(NOW, minutes(30)) },
+            uses: 1,
+            executor: undefined,
+            executorKey: undefined,
+            texts: { summary: 'Add the settlement table', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' },
+          },
+        ],
+      },
+    ])
+  })
+
+  it('hands every member on as it was written', async () => {
+    expect((await post('/v1/grants', full)).status).toBe(201)
+    expect(on.calls[0]?.args[1]).toEqual({
+      entitlement: 'payments-migrator',
+      actions: ['db.migrate'],
+      scope: ['schema:payments'],
+      dataTypes: ['pii'],
+      destination: 'https://warehouse.example',
+      task: 'CHG1',
+      changeClass: 'emergency',
+      impact: { dataFlow: true, privilegedAccess: false, resilience: false, externalTransfer: false },
+      plan: { digest: full.plan.digest, mediaType: 'application/json' },
+      ticket: { system: 'servicenow', id: 'CHG0031337' },
+      window: { opensAt: NOW, closesAt: after(NOW, hours(1)) },
+      uses: 3,
+      executor: 'vera-agent',
+      executorKey: KEY,
+      texts: {
+        summary: full.task.summary,
+        expectedOutcome: full.task.expectedOutcome,
+        rollback: 'Drop it',
+        ticketUrl: full.ticket.url,
+        planUri: full.plan.uri,
+      },
+    })
+  })
+
+  it('answers 201 with the place of the grant and its revision', async () => {
+    const got = await post('/v1/grants', least)
+    expect(got.headers.location).toBe(`/v1/grants/${grant.id}`)
+    expect(got.headers.etag).toBe(`"${grant.ask.digest}"`)
+    expect(wire.grantAnswer.parse(got.body)).toMatchObject({ id: grant.id, status: 'pending', digest: grant.ask.digest })
+  })
+
+  it('refuses texts that hold what cannot be seen, and says which', async () => {
+    for (const bad of ['\u0000', '\u0007', '\u001b[31m', '\u0085', '\u009b', '\r', '\u2028', '\u202e', '\u2066', '\u200f', '\u061c', '\ufeff', '\u200b', '\u{e0041}']) {
+      for (const task of [{ summary: `a${bad}b` }, { summary: 'a', rollback: `a${bad}b` }]) {
+        const got = await post('/v1/grants', { ...least, task })
+        expect({ bad, status: got.status }).toEqual({ bad, status: 400 })
+        expect(got.body.facts.issues[0].member).toMatch(/^task\./)
+      }
+    }
+    expect(on.calls).toEqual([])
+  })
+
+  it('refuses every member that is too long, too many, of another form or out of range', async () => {
+    const many = (n: number) => Array.from({ length: n }, (_, i) => `a${i}`)
+    const plan = full.plan
+    const bad: readonly object[] = [
+      { entitlement: 'Payments' },
+      { entitlement: '../root' },
+      { actions: [] },
+      { actions: many(21) },
+      { actions: ['db migrate'] },
+      { scope: many(51) },
+      { scope: ['a'.repeat(201)] },
+      { scope: ['a\u202eb'] },
+      { task: { summary: '' } },
+      { task: { summary: 'a'.repeat(501) } },
+      { task: { summary: 'two\nlines' } },
+      { task: { summary: 'a', rollback: 'a'.repeat(2_001) } },
+      { task: { summary: 'a', more: 1 } },
+      { task: { summary: 'a', id: 'a b' } },
+      { changeClass: 'urgent' },
+      { impact: { dataFlow: 'true' } },
+      { plan: { ...plan, digest: 'sha-256:short' } },
+      { plan: { ...plan, uri: 'javascript:alert(1)' } },
+      { plan: { ...plan, uri: 'https://a b' } },
+      { plan: { ...plan, mediaType: 'json' } },
+      { ticket: { system: 'servicenow' } },
+      { ticket: { system: 'servicenow', id: 'CHG 1' } },
+      { window: {} },
+      { window: { duration: '0m' } },
+      { window: { duration: '30' } },
+      { window: { duration: '30m', closesAt: '2026-11-21T23:00:00Z' } },
+      { window: { opensAt: '2026-11-21T23:00:00', closesAt: '2026-11-21T23:00:00Z' } },
+      { window: { opensAt: '2026-02-30T23:00:00Z', closesAt: '2026-11-21T23:00:00Z' } },
+      { window: { duration: `${'9'.repeat(9)}d` } },
+      { credential: { uses: 0 } },
+      { credential: { uses: 1.5 } },
+      { credential: { uses: 1_001 } },
+      { executor: {} },
+      { executor: { principal: 'Vera' } },
+      { executor: { key: 'short' } },
+      { requester: 'olivia' },
+      { tenant: 'northwind' },
+    ]
+    for (const change of bad) {
+      const got = await post('/v1/grants', { ...least, ...change })
+      expect({ change, status: got.status, type: got.body.type }).toEqual({ change, status: 400, type: 'urn:writ:error:invalid_request' })
+    }
+    expect(on.calls).toEqual([])
+  })
+
+  it('files nothing that opens now while the clock is not trusted', async () => {
+    on.state.clockTrusted = false
+    expect((await post('/v1/grants', least)).body.type).toBe('urn:writ:error:clock_untrusted')
+    expect(on.calls).toEqual([])
+  })
+})
+
+describe('showing', () => {
+  it.each(STATUSES)('shows a grant that is %s as that, strictly as the schema says, without the store’s own members', async (status) => {
+    const plain = grantIn(status)
+    const grant = { ...plain, decisions: [sampleDecision('olivia', NOW)], head: { ...plain.head, mints: sampleMints(NOW), result: { done: 'yes' } } } as typeof plain
+    on.answer({ view: () => grant })
+    const got = await on.send('GET', `/v1/grants/${grant.id}`)
+    expect(got.status).toBe(200)
+    expect(wire.waitAnswer.parse(got.body)).toMatchObject({ status, intent: { window: { opensAt: '2026-11-21T22:00:00.000Z' } } })
+    expect(got.text).not.toMatch(/"signature"|"accessor"|acc-|"version"|"attempt"|"seq"|grantedRole/)
+    expect(got.body.next_action).toMatch(/\w/)
+    if (status === 'ending' || status === 'stuck') expect(got.body.facts).not.toHaveProperty('endedAt')
+  })
+
+  it('calls an approved grant scheduled until its window opens', async () => {
+    const grant = grantIn('approved', after(NOW, minutes(10)))
+    on.answer({ view: () => grant })
+    expect((await on.send('GET', `/v1/grants/${grant.id}`)).body.scheduled).toBe(true)
+    on.state.now = after(NOW, minutes(10))
+    expect((await on.send('GET', `/v1/grants/${grant.id}`)).body.scheduled).toBe(false)
+    on.state.now = NOW
+  })
+
+  it('lists by limit and cursor, and shows the next cursor only where there is one', async () => {
+    const grants = [grantIn('pending'), grantIn('ended')]
+    on.answer({ list: () => ({ grants, next: '12-3' }) })
+    const got = await on.send('GET', '/v1/grants?limit=2&cursor=9-9')
+    expect(on.calls).toEqual([{ verb: 'list', args: [caller, { limit: 2, cursor: '9-9' }] }])
+    expect(wire.listAnswer.parse(got.body)).toMatchObject({ next: '12-3' })
+    on.answer({ list: () => ({ grants: [], next: undefined }) })
+    expect((await on.send('GET', '/v1/grants')).body).toEqual({ grants: [] })
+    expect(on.calls[1]?.args[1]).toEqual({ limit: 20, cursor: undefined })
+  })
+
+  it('shows the events of a grant without where they stand in the store', async () => {
+    const grant = grantIn('pending')
+    on.answer({ events: () => [{ ...sampleEvent(grant.id, 'filed', NOW), version: 1, seq: 77 }] })
+    const got = await on.send('GET', `/v1/grants/${grant.id}/events`)
+    expect(wire.eventsAnswer.parse(got.body).events).toMatchObject([{ type: 'filed', version: 1, at: '2026-11-21T22:00:00.000Z' }])
+    expect(got.text).not.toContain('77')
+  })
+
+  it('shows what may be asked for, without the backend’s mounts, connections and roles', async () => {
+    const grant = grantIn('pending')
+    const entitlement: Entitlement = {
+      id: named.entitlement('payments-migrator'),
+      title: 'Migrate payments',
+      tenant: named.tenant('northwind'),
+      openTo: [named.tenant('acme')],
+      tier: 'elevated',
+      target: { id: 'payments-db', environment: 'production', audience: 'https://payments.northwind.example' },
+      actions: { 'db.migrate': 'write' },
+      scopes: ['schema:payments'],
+      credential: {
+        kind: 'vault',
+        backend: 'vault-main',
+        engine: 'database',
+        database: { mount: 'hidden-mount', connection: 'hidden-connection', grantedRole: 'hidden-role', ownerRole: 'hidden-owner' },
+        revocability: 'at_once',
+      },
+      approval: grant.ask.rule,
+      limits: { maxDuration: hours(4), horizon: days(14), decideWithin: days(1), maxUses: 1 },
+      ticketRequired: true,
+      planRequired: false,
+      bindClaims: {},
+    }
+    on.answer({ offered: () => [entitlement] })
+    const got = await on.send('GET', '/v1/entitlements')
+    expect(wire.entitlementsAnswer.parse(got.body).entitlements).toMatchObject([{ id: 'payments-migrator', credential: { kind: 'vault' }, limits: { maxDuration: '4h' } }])
+    expect(got.text).not.toContain('hidden')
+  })
+})
+
+describe('deciding and ending', () => {
+  const grant = grantIn('pending')
+  const path = `/v1/grants/${grant.id}`
+
+  it('takes the revision voted on from the body or from If-Match', async () => {
+    on.answer({ decide: () => grant })
+    const { digest } = grant.ask
+    const vote = { verdict: 'approve', reason: 'fine' }
+    expect((await post(`${path}/decisions`, { ...vote, digest })).status).toBe(200)
+    expect((await post(`${path}/decisions`, vote, [['If-Match', `"${digest}"`]])).status).toBe(200)
+    expect((await post(`${path}/decisions`, { ...vote, digest }, [['If-Match', `"${digest}"`]])).status).toBe(200)
+    expect(on.calls.map(({ args }) => args)).toEqual(Array(3).fill([caller, grant.id, { ...vote, digest }]))
+    expect((await post(`${path}/decisions`, vote)).status).toBe(200)
+    expect(on.calls[3]?.args[2]).toEqual({ ...vote, digest: undefined })
+  })
+
+  it('refuses an If-Match that is not one revision, or another than the body names', async () => {
+    const other = `sha-256:${'B'.repeat(43)}`
+    for (const headers of [
+      [['If-Match', '*']],
+      [['If-Match', `W/"${other}"`]],
+      [['If-Match', `"${other}", "${other}"`]],
+      [['If-Match', '"v3"']],
+      [
+        ['If-Match', `"${other}"`],
+        ['If-Match', `"${other}"`],
+      ],
+      [['If-Match', `"${other}"`]],
+    ] as const) {
+      const got = await post(`${path}/decisions`, { verdict: 'approve', digest: grant.ask.digest }, headers)
+      expect({ headers, status: got.status }).toEqual({ headers, status: 400 })
+    }
+    expect((await post(`${path}/decisions`, { verdict: 'maybe' })).status).toBe(400)
+    expect(on.calls).toEqual([])
+  })
+
+  it('hands reason and result on', async () => {
+    const ended = grantIn('ended')
+    on.answer({ withdraw: () => grantIn('withdrawn'), revoke: () => ended, complete: () => ended })
+    expect((await post(`${path}/withdraw`, { reason: 'not needed' })).body.status).toBe('withdrawn')
+    expect((await post(`${path}/revoke`, { reason: 'alarm' })).status).toBe(200)
+    expect((await post(`${path}/complete`, { result: { rows: '3' } })).status).toBe(200)
+    expect(on.calls.map(({ verb, args }) => [verb, args[2]])).toEqual([
+      ['withdraw', 'not needed'],
+      ['revoke', 'alarm'],
+      ['complete', { rows: '3' }],
+    ])
+  })
+
+  it.each(['ending', 'stuck'] as const)('answers 202 and never says ended while the end is %s', async (status) => {
+    on.answer({ revoke: () => grantIn(status), complete: () => grantIn(status) })
+    for (const verb of ['revoke', 'complete']) {
+      const got = await post(`${path}/${verb}`, {})
+      expect({ status: got.status, said: got.body.status }).toEqual({ status: 202, said: status })
+    }
+  })
+
+  it('ends also without a body, and while the clock is not trusted', async () => {
+    on.state.clockTrusted = false
+    on.answer({ revoke: () => grantIn('ended') })
+    expect((await on.send('POST', `${path}/revoke`)).status).toBe(200)
+  })
+
+  it('hands operations to those who judge them', async () => {
+    expect((await post('/v1/operations/recover', { reason: 'Redis was restored' })).body).toEqual({ done: true })
+    expect((await on.send('POST', '/v1/operations/accept-clock')).body).toEqual({ done: true })
+    expect(on.calls).toEqual([
+      { verb: 'recover', args: [caller, 'Redis was restored'] },
+      { verb: 'acceptClock', args: [caller, ''] },
+    ])
+  })
+})
+
+describe('exchanging', () => {
+  const grant = grantIn('active')
+  const path = `/v1/grants/${grant.id}/exchange`
+
+  it('shows a token once, with the attempt handed on, and never stores the answer', async () => {
+    on.answer({ exchange: () => ({ grant, mint: liveMint(), credential: jwtCredential(CANARY) }) })
+    const got = await post(path, { attempt: 'attempt-1' }, [dpop(KEY)])
+    expect(on.calls).toEqual([{ verb: 'exchange', args: [{ ...caller, key: KEY }, grant.id, 'attempt-1'] }])
+    expect(got.status).toBe(200)
+    expect(got.headers['cache-control']).toBe('no-store')
+    expect(wire.exchangeAnswer.parse(got.body).credential).toEqual({
+      kind: 'jwt',
+      token: CANARY,
+      tokenType: 'DPoP',
+      expiresAt: '2026-11-21T22:05:00.000Z',
+      audience: 'https://payments.northwind.example',
+    })
+  })
+
+  it('shows a login once', async () => {
+    const credential = { kind: 'vault' as const, secret: secret({ username: 'u', password: CANARY }), leaseId: 'lease/1', expiresAt: NOW }
+    on.answer({ exchange: () => ({ grant, mint: liveMint(), credential }) })
+    const got = await post(path, {})
+    expect(wire.exchangeAnswer.parse(got.body).credential).toMatchObject({ kind: 'vault', secret: { username: 'u', password: CANARY } })
+    expect(got.headers['cache-control']).toBe('no-store')
+  })
+
+  it('hands out what was made even if the clock is lost meanwhile', async () => {
+    on.answer({
+      exchange: () => {
+        on.state.clockTrusted = false
+        return { grant, mint: liveMint(), credential: jwtCredential(CANARY) }
+      },
+    })
+    const got = await post(path, {}, [dpop(KEY)])
+    expect(got.body.credential.token).toBe(CANARY)
+  })
+
+  it('refuses an attempt that is no name for one', async () => {
+    for (const attempt of ['short', 'a'.repeat(65), 'with space', 7]) expect((await post(path, { attempt })).status).toBe(400)
+    expect(on.calls).toEqual([])
+  })
+
+  it('never writes a secret, a token, a proof, a body or a query into a log line', async () => {
+    on.lines.length = 0
+    const verbs: Parameters<Stage['answer']>[0] = {
+      exchange: () => {
+        throw new BrokerError('vault_refused', 'Vault refuses.', { cause: { token: CANARY, password: CANARY } })
+      },
+      request: () => {
+        throw Object.assign(new Error(`${CANARY} ${TOKEN}`), { config: { headers: { 'X-Vault-Token': CANARY } } })
+      },
+    }
+    on.answer(verbs)
+    await post(path, { attempt: CANARY }, [dpop(KEY)])
+    await post('/v1/grants', { ...least, destination: CANARY })
+    await on.send('GET', `/v1/grants?cursor=${CANARY}`)
+    await on.send('GET', `/v1/grants/${CANARY}`, { headers: [['Authorization', `Bearer ${CANARY}`], ['User-Agent', CANARY]] })
+    expect(on.lines.length).toBeGreaterThanOrEqual(2)
+    expect(on.lines.join('')).not.toContain(CANARY)
+    expect(on.lines.join('')).not.toContain(TOKEN)
+    expect(on.lines.join('')).not.toContain(PROOF[KEY])
+  })
+})
+
+describe('the caller', () => {
+  const get = (headers: readonly (readonly [string, string])[]) => on.send('GET', '/v1/entitlements', { headers })
+  beforeEach(() => on.answer({ offered: () => [] }))
+  const seen = () => (on.calls[0]?.args[0] as { key?: string } | undefined)?.key
+
+  it('has no key without a proof', async () => {
+    expect((await get([])).status).toBe(200)
+    expect(seen()).toBeUndefined()
+  })
+
+  it('may prove a key beside a bearer token, for this method, this public URL and this token', async () => {
+    expect((await on.send('GET', '/v1/grants/g0-x?wait=1', { headers: [dpop(KEY)] })).status).toBe(404)
+    expect((await get([dpop(KEY)])).status).toBe(200)
+    expect(seen()).toBe(KEY)
+    expect(on.proofs[0]).toEqual({ proof: PROOF[KEY], method: 'GET', url: `${ISSUER}/v1/grants/g0-x`, accessToken: TOKEN })
+  })
+
+  it('is taken with a bound token only as DPoP, with a proof of that key', async () => {
+    const as = (scheme: string, token: string) => ['Authorization', `${scheme} ${token}`] as const
+    expect((await get([as('DPoP', BOUND_TOKEN), dpop(KEY)])).status).toBe(200)
+    expect((await get([as('dpop', BOUND_TOKEN), dpop(KEY)])).status).toBe(200)
+    on.calls.length = 0
+    expect((await get([as('Bearer', BOUND_TOKEN), dpop(KEY)])).status).toBe(401)
+    expect((await get([as('Bearer', BOUND_TOKEN)])).status).toBe(401)
+    expect((await get([as('DPoP', BOUND_TOKEN)])).status).toBe(401)
+    expect((await get([as('DPoP', BOUND_TOKEN), dpop(OTHER_KEY)])).status).toBe(401)
+    expect((await get([as('DPoP', TOKEN), dpop(KEY)])).status).toBe(401)
+    expect(on.calls).toEqual([])
+  })
+
+  it('is told which nonce the next proof needs, and gets a fresh one with every answer to a proof', async () => {
+    on.state.nonce = 'fresh-nonce'
+    const got = await get([['DPoP', PROOF.nonceless]])
+    expect(got.status).toBe(401)
+    expect(got.headers['www-authenticate']).toContain('DPoP error="use_dpop_nonce"')
+    expect(got.headers['dpop-nonce']).toBe('fresh-nonce')
+    expect((await get([['DPoP', PROOF.bad]])).headers['www-authenticate']).toContain('DPoP error="invalid_dpop_proof"')
+    expect((await get([dpop(KEY)])).headers['dpop-nonce']).toBe('fresh-nonce')
+    expect((await get([])).headers['dpop-nonce']).toBeUndefined()
+  })
+})

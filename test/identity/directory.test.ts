@@ -1,0 +1,253 @@
+// Who is who: aliases, sponsors and criteria, over random directories. The claim of this file: nobody is ever taken for another person,
+// and one human with many accounts is always one person.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { conflictOf } from '../../src/domain/duties.ts'
+import { named } from '../../src/domain/ids.ts'
+import { personsBehind } from '../../src/domain/principal.ts'
+import { compileClients } from '../../src/identity/clients.ts'
+import { compileDirectory, type PeopleDirectory } from '../../src/identity/directory.ts'
+import { compilePeople } from '../../src/identity/people.ts'
+import { compiled, shippedDirectory } from '../support/directory.ts'
+
+const NO_CLIENTS = 'revision: 1\n'
+const directoryOf = (people: unknown, clients: unknown = { revision: 1 }): PeopleDirectory =>
+  // JSON is YAML, so random directories need no writer of their own.
+  compiled(
+    compileDirectory(
+      compiled(compilePeople(JSON.stringify(people), 'people.yaml')),
+      compiled(compileClients(JSON.stringify(clients), 'clients.yaml', () => '')),
+    ),
+  )
+
+/** Distinct accounts dealt out to persons and agents; each agent has sponsors among the persons. */
+const graph = fc
+  .record({
+    persons: fc.integer({ min: 1, max: 6 }),
+    agents: fc.integer({ min: 0, max: 4 }),
+    subjects: fc.uniqueArray(
+      fc
+        .oneof(fc.string({ minLength: 1, maxLength: 12 }), fc.constantFrom('vera', 'VERA', 'Vera', 'ｖera', 'véra', 've\u0301ra', 'vera+x', 'vera@a.example', 'constructor', '__proto__', 'null', '1'))
+        .filter((text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u.test(text)),
+      { minLength: 1, maxLength: 14 },
+    ),
+    deal: fc.array(fc.nat(), { minLength: 14, maxLength: 14 }),
+    sponsors: fc.array(fc.array(fc.nat(), { minLength: 1, maxLength: 3 }), { minLength: 4, maxLength: 4 }),
+  })
+  .map(({ persons, agents, subjects, deal, sponsors }) => {
+    const owners = [...Array.from({ length: persons }, (_, n) => `p${n}`), ...Array.from({ length: agents }, (_, n) => `a${n}`)]
+    const owned = subjects.map((subject, n) => ({ subject, issuer: n % 3 === 0 ? 'idp' : 'login', owner: owners[(deal[n] ?? 0) % owners.length] ?? 'p0' }))
+    const accountsOf = (owner: string) => owned.filter((one) => one.owner === owner).map(({ issuer, subject }) => ({ issuer, subject }))
+    const sponsorsOf = (n: number) => [...new Set((sponsors[n] ?? [0]).map((m) => `p${m % persons}`))]
+    return {
+      owned,
+      sponsorsOf,
+      people: {
+        revision: 1,
+        persons: Object.fromEntries(owners.filter((id) => id.startsWith('p')).map((id) => [id, { name: id, tenant: 'acme', accounts: accountsOf(id) }])),
+        agents: Object.fromEntries(owners.filter((id) => id.startsWith('a')).map((id) => [id, { tenant: 'acme', sponsors: sponsorsOf(Number(id.slice(1))), accounts: accountsOf(id) }])),
+      },
+    }
+  })
+
+const TRICKS: readonly ((text: string) => string)[] = [
+  (text) => text.toUpperCase(),
+  (text) => text.toLowerCase(),
+  (text) => text.normalize('NFKC'),
+  (text) => text.normalize('NFD'),
+  (text) => `${text}\u200b`,
+  (text) => `\u2060${text}`,
+  (text) => `${text}\u0000`,
+  (text) => ` ${text}`,
+  (text) => `${text}+tag`,
+  (text) => `${text}@acme.example`,
+  (text) => text.replace('i', 'ı').replace('a', 'а'),
+  (text) => `login ${text}`,
+]
+
+describe('accounts', () => {
+  it('lead to the person or agent they are entered for, and to nobody else, in every random directory', () => {
+    fc.assert(
+      fc.property(graph, ({ people, owned, sponsorsOf }) => {
+        const directory = directoryOf(people)
+        for (const { issuer, subject, owner } of owned) {
+          const found = directory.resolve(issuer, { sub: subject })?.principal
+          expect(found?.id).toBe(owner)
+          if (found === undefined) continue
+          expect(personsBehind(found).toSorted()).toEqual(owner.startsWith('p') ? [owner] : sponsorsOf(Number(owner.slice(1))).toSorted())
+        }
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('never let somebody approve their own, whichever accounts and agents they use', () => {
+    fc.assert(
+      fc.property(graph, fc.nat(), fc.nat(), ({ people, owned }, one, other) => {
+        const directory = directoryOf(people)
+        const [asking, deciding] = [owned[one % owned.length], owned[other % owned.length]].map(
+          (account) => directory.resolve(account?.issuer ?? '', { sub: account?.subject })?.principal,
+        )
+        if (asking === undefined || deciding === undefined) throw new Error('unreachable')
+        const shared = personsBehind(asking).some((person) => personsBehind(deciding).includes(person))
+        if (shared || deciding.kind !== 'person') expect(conflictOf(deciding, asking, asking)).toBeDefined()
+        else expect(conflictOf(deciding, asking, asking)).toBeUndefined()
+      }),
+      { numRuns: 3_000 },
+    )
+  })
+
+  it('are compared exactly: another spelling is nobody, unless it is entered itself', () => {
+    fc.assert(
+      fc.property(graph, fc.constantFrom(...TRICKS), ({ people, owned }, trick) => {
+        const directory = directoryOf(people)
+        for (const { issuer, subject } of owned) {
+          const other = trick(subject)
+          const entered = owned.find((one) => one.issuer === issuer && one.subject === other)
+          expect(directory.resolve(issuer, { sub: other })?.principal.id).toBe(entered?.owner)
+        }
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('are of one issuer: the same subject at another issuer is nobody', () => {
+    const directory = directoryOf({ revision: 1, persons: { vera: { name: 'V', tenant: 'acme', accounts: [{ issuer: 'login', subject: 'vera' }] } } })
+    expect(directory.resolve('login', { sub: 'vera' })?.principal.id).toBe('vera')
+    for (const [issuer, sub] of [['idp', 'vera'], ['', 'login vera'], ['login vera', ''], ['Login', 'vera']])
+      expect(directory.resolve(issuer ?? '', { sub })).toBeUndefined()
+  })
+
+  it.each([[undefined], [null], [7], [['vera']], [{ toString: () => 'vera' }], ['constructor'], ['__proto__']])('are nobody for the subject %j', async (sub) => {
+    expect((await shippedDirectory()).resolve('login', { sub })).toBeUndefined()
+  })
+})
+
+describe('workloads', () => {
+  const deploy = { repository_id: '812345', environment: 'production', ref_protected: 'true', event_name: 'push', run_id: '7', sha: 'abc' }
+
+  it('are told by every criterion together', async () => {
+    const directory = await shippedDirectory()
+    expect(directory.resolve('ci', deploy)?.principal.id).toBe('webshop-deploy')
+    const { environment: _, ...build } = deploy
+    expect(directory.resolve('ci', build)?.principal.id).toBe('webshop-build')
+  })
+
+  it.each<[string, Readonly<Record<string, unknown>>]>([
+    ['another repository', { repository_id: '812346' }],
+    ['the id as a number', { repository_id: 812345 }],
+    ['the id in a list', { repository_id: ['812345'] }],
+    ['the id with a space', { repository_id: '812345 ' }],
+    ['the id in other digits', { repository_id: '８１２３４５' }],
+    ['another environment', { environment: 'staging' }],
+    ['the environment in capitals', { environment: 'Production' }],
+    ['an environment that is null', { environment: null }],
+    ['an environment that is empty', { environment: '' }],
+    ['an unprotected branch', { ref_protected: 'false' }],
+    ['a boolean where a text belongs', { ref_protected: true }],
+    ['a pull request', { event_name: 'pull_request' }],
+    ['a pull request from a fork', { event_name: 'pull_request_target' }],
+    ['an event that is not named', { event_name: undefined }],
+    ['an event that is a list', { event_name: ['push'] }],
+    ['no run', { run_id: undefined }],
+    ['an empty run', { run_id: '' }],
+    ['a run that is a number', { run_id: 7 }],
+  ])('are nobody with %s', async (_, changes) => {
+    expect((await shippedDirectory()).resolve('ci', { ...deploy, ...changes })).toBeUndefined()
+  })
+
+  it('are nobody at another issuer', async () => {
+    expect((await shippedDirectory()).resolve('login', deploy)).toBeUndefined()
+  })
+
+  it('that a token fits both are nobody, and the two are named', () => {
+    const workload = (match: object) => ({ tenant: 'acme', sponsors: ['vera'], issuer: 'ci', match })
+    const directory = directoryOf(
+      { revision: 1, persons: { vera: { name: 'V', tenant: 'acme', accounts: [{ issuer: 'ci', subject: 'x' }] } } },
+      { revision: 1, workloads: { one: workload({ a: '1' }), two: workload({ b: '1' }) } },
+    )
+    expect(directory.resolve('ci', { a: '1' })?.principal.id).toBe('one')
+    expect(directory.resolve('ci', { a: '1', b: '1' })).toBeUndefined()
+    expect(directory.candidates('ci', { a: '1', b: '1' })).toEqual(['one', 'two'])
+    expect(directory.resolve('ci', { a: '1', sub: 'x' })).toBeUndefined()
+  })
+
+  it('found at compile time to overlap are exactly those that some token fits both', () => {
+    const claim = fc.constantFrom('a', 'b', 'c')
+    const value = fc.constantFrom('1', '2')
+    const criteria = fc
+      .record({ match: fc.dictionary(claim, value, { minKeys: 1, maxKeys: 2 }), not: fc.dictionary(claim, value.map((one) => [one]), { maxKeys: 1 }), absent: fc.uniqueArray(claim, { maxLength: 1 }) })
+      .filter(({ match, not, absent }) => absent.every((one) => !(one in match) && !(one in not)) && Object.entries(not).every(([one, [v]]) => match[one] !== v))
+    const some = [undefined, '1', '2', '3']
+    const tokens = some.flatMap((a) => some.flatMap((b) => some.map((c) => ({ a, b, c }))))
+    fc.assert(
+      fc.property(criteria, criteria, (one, two) => {
+        const workload = (fields: object) => ({ tenant: 'acme', sponsors: ['vera'], issuer: 'ci', ...fields })
+        const clients = compileClients(JSON.stringify({ revision: 1, workloads: { one: workload(one), two: workload(two) } }), 'clients.yaml', () => '')
+        const people = compiled(compilePeople('revision: 1\npersons: { vera: { name: V, tenant: acme, accounts: [] } }', 'people.yaml'))
+        const directory = compiled(compileDirectory(people, compiled(clients)))
+        const given = (token: Readonly<Record<string, string | undefined>>) => Object.fromEntries(Object.entries(token).filter(([, v]) => v !== undefined))
+        const overlap = tokens.some((token) => directory.candidates('ci', given(token)).length > 1)
+        expect(clients.ok && clients.warnings.length > 0).toBe(overlap)
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+})
+
+describe('the digest', () => {
+  it('says the same for the same directory in another order, with other comments and other names for people', () => {
+    const one = `revision: 1
+persons:
+  vera: { name: Vera, tenant: acme, groups: [a, b], accounts: [{ issuer: login, subject: x }, { issuer: login, subject: y }] }
+  rob: { name: Rob, tenant: acme, accounts: [] }
+`
+    const other = `# a comment
+revision: 1
+persons:
+  rob:
+    accounts: []
+    tenant: acme
+    name: Robert
+  vera: { groups: [b, a], accounts: [{ subject: y, issuer: login }, { issuer: login, subject: x }], name: Vera, tenant: acme }
+`
+    const digest = (text: string) =>
+      compiled(compileDirectory(compiled(compilePeople(text, 'people.yaml')), compiled(compileClients(NO_CLIENTS, 'clients.yaml', () => '')))).digest
+    expect(digest(one)).toBe(digest(other))
+    expect(digest(one)).toMatch(/^sha-256:[A-Za-z0-9_-]{43}$/)
+    for (const changed of [one.replace('[a, b]', '[a]'), one.replace('subject: y', 'subject: z'), one.replace('rob:', 'bob:'), one.replace('tenant: acme', 'tenant: acmo')])
+      expect(digest(changed)).not.toBe(digest(one))
+  })
+
+  it('says something else for other criteria, sponsors or audiences', () => {
+    const people = { revision: 1, persons: { vera: { name: 'V', tenant: 'acme', accounts: [] }, rob: { name: 'R', tenant: 'acme', accounts: [] } } }
+    const workload = { tenant: 'acme', sponsors: ['vera'], issuer: 'ci', match: { a: '1' }, not: { b: ['2'] }, absent: ['c'], session: 'run', facts: ['sha'] }
+    const digests = [
+      workload,
+      { ...workload, sponsors: ['rob'] },
+      { ...workload, sponsors: ['rob', 'vera'] },
+      { ...workload, match: { a: '2' } },
+      { ...workload, not: {} },
+      { ...workload, absent: [] },
+      { ...workload, session: 'job' },
+      { ...workload, facts: [] },
+      { ...workload, issuer: 'login' },
+    ].map((one) => directoryOf(people, { revision: 1, workloads: { one } }).digest)
+    expect(new Set(digests).size).toBe(digests.length)
+  })
+})
+
+describe('the directory', () => {
+  it('knows every principal by id, and nobody else', async () => {
+    const directory = await shippedDirectory()
+    expect(directory.principal(named.principal('triage-agent'))).toMatchObject({ kind: 'agent', sponsors: ['sam'], tenant: 'northwind' })
+    expect(directory.principal(named.principal('vera'))).toMatchObject({ kind: 'person', person: 'vera', groups: ['vendor-engineers'] })
+    for (const id of ['mallory', '', 'constructor', '__proto__', 'vera-admin', 'webshop-api']) expect(directory.principal(named.principal(id))).toBeUndefined()
+  })
+
+  it('cannot be changed by whoever holds it', async () => {
+    const directory = await shippedDirectory()
+    const vera = directory.principal(named.principal('vera'))
+    expect([Object.isFrozen(directory), Object.isFrozen(vera), Object.isFrozen(vera?.groups), Object.isFrozen(directory.persons())]).toEqual([true, true, true, true])
+  })
+})

@@ -1,0 +1,73 @@
+// Ports in memory for the tests of the verbs: timetable, seal, token signer, decision signer. Each keeps the promises of its port, and shows
+// what it was asked. The grant store and the credential source are elsewhere.
+import { hash } from 'node:crypto'
+import type { DecisionSigner, Receipt, Seal, Timetable, TokenFacts, TokenSigner } from '../../src/broker/ports.ts'
+import { type Canonical, canonical } from '../../src/domain/canonical.ts'
+import type { Lane } from '../../src/domain/entitlement.ts'
+import { BrokerError } from '../../src/domain/errors.ts'
+import type { Instant } from '../../src/domain/instant.ts'
+import { secret } from '../../src/domain/secret.ts'
+
+export interface MemoryTimetable extends Timetable {
+  readonly asked: readonly { readonly lane: Lane; readonly when: Instant }[]
+  /** A broken queue: looks are lost, and nobody is told. */
+  setLost(lost: boolean): void
+}
+export function memoryTimetable(): MemoryTimetable {
+  const asked: { lane: Lane; when: Instant }[] = []
+  let lost = false
+  return {
+    asked,
+    setLost: (to) => {
+      lost = to
+    },
+    at: async (lane, when) => {
+      if (!lost) asked.push({ lane, when })
+    },
+  }
+}
+
+export interface MemorySeal extends Seal {
+  readonly sealed: readonly Receipt[]
+  setWritable(writable: boolean): void
+}
+export function memorySeal(): MemorySeal {
+  const sealed: Receipt[] = []
+  let writable = true
+  return {
+    sealed,
+    setWritable: (to) => {
+      writable = to
+    },
+    seal: async (receipt) => {
+      if (!writable) throw new BrokerError('log_unavailable', 'What happened cannot be recorded.')
+      sealed.push(receipt)
+    },
+  }
+}
+
+export interface MemoryTokenSigner extends TokenSigner {
+  readonly signed: readonly { readonly facts: TokenFacts; readonly key: string | undefined }[]
+}
+/** Tokens that can be read: `memory-token.<jti>.<iat>.<exp>.<jkt>`. */
+export function memoryTokenSigner(): MemoryTokenSigner {
+  const signed: { facts: TokenFacts; key: string | undefined }[] = []
+  return {
+    signed,
+    sign: async (facts, key) => {
+      if (Math.floor(facts.expiresAt / 1_000) <= Math.floor(facts.issuedAt / 1_000))
+        throw new BrokerError('window_closing', 'Less than a second of the window is left.')
+      signed.push({ facts, key })
+      return secret(`memory-token.${facts.jti}.${facts.issuedAt}.${facts.expiresAt}.${key ?? 'bearer'}`)
+    },
+  }
+}
+
+/** Signs by hashing with a word that only this group knows: another `group` verifies nothing of this one. */
+export function memoryDecisionSigner(group = 'one'): DecisionSigner {
+  const signatureOf = (value: Canonical) => `memory.${hash('sha256', `${group} ${canonical(value)}`, 'base64url')}`
+  return {
+    sign: (grant, decision) => signatureOf({ grant, decision: { ...decision } }),
+    verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: { ...decision } }) === signature,
+  }
+}

@@ -1,0 +1,269 @@
+// The grant store in memory: the shipped store over functions that do in this process what the Lua functions do in Redis.
+// The replies are type-checked against the real ones, and the same contract suite runs on both.
+import type { Shard } from '../../src/domain/ids.ts'
+import type { Instant } from '../../src/domain/instant.ts'
+import { BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
+import type {
+  Calls,
+  ControlReply,
+  GuardRecord,
+  Position,
+  Reply,
+  RulesRecord,
+  StepRecord,
+} from '../../src/redis/calls.ts'
+import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
+import { sha256 } from './sample-grants.ts'
+
+interface Row {
+  version: number
+  status: string
+  head: string
+  ask: string
+  decisions: string[]
+  events: string[]
+}
+interface ShardData {
+  seq: number
+  event: string
+  events: Map<string, { version: number; seq: number; text: string }>
+  control: [string, string, string, string, string] | undefined
+  rows: Map<string, Row>
+  due: Map<string, Map<string, number>>
+  filed: Map<string, number>
+}
+
+export interface MemoryStore {
+  readonly store: ShardStore
+  /** Another broker on the same data. */
+  another(lowWater?: (shard: Shard) => number): ShardStore
+  /** Remembers the data as they are; the returned function puts them back. */
+  snapshot(): () => void
+}
+
+export interface MemoryStoreSettings {
+  readonly now: () => Instant
+  readonly shards?: readonly Shard[]
+}
+
+export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings): MemoryStore {
+  let data = new Map<Shard, ShardData>()
+  let entries = 0
+  let connects = 1
+  const of = (shard: Shard): ShardData => {
+    const known = data.get(shard)
+    if (known) return known
+    const fresh: ShardData = {
+      seq: 0,
+      event: '',
+      events: new Map(),
+      control: undefined,
+      rows: new Map(),
+      due: new Map(),
+      filed: new Map(),
+    }
+    data.set(shard, fresh)
+    return fresh
+  }
+  const calls = memoryCalls(of, now, () => `${now()}-${++entries}`)
+  const another = (lowWater: (shard: Shard) => number = () => 0): ShardStore =>
+    grantStore({ issuing: calls, ending: calls, connects: () => connects, sha256, shards, lowWater })
+  return {
+    store: another(),
+    another,
+    snapshot: () => {
+      const kept = structuredClone(data)
+      return () => {
+        data = structuredClone(kept)
+        // A server is restored while it is down.
+        connects += 1
+      }
+    },
+  }
+}
+
+function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEntry: () => string): Calls {
+  const isBehind = (shard: ShardData, seen: Position): 0 | 1 =>
+    shard.seq < seen.seq || (seen.event !== '' && !shard.events.has(seen.event)) ? 1 : 0
+  const top = <Tag extends string>(tag: Tag, shard: ShardData, behind: 0 | 1): [Tag, 0 | 1, number, string] => [
+    tag,
+    behind,
+    shard.seq,
+    shard.event,
+  ]
+  const dueIn = (shard: ShardData, lane: string): Map<string, number> => {
+    const lanes = shard.due.get(lane) ?? new Map<string, number>()
+    shard.due.set(lane, lanes)
+    return lanes
+  }
+  const controlOf = (shard: ShardData): ControlReply => (shard.control ? [...shard.control] : [])
+
+  type Refusal =
+    | ['exists' | 'missing']
+    | ['conflict', number, string]
+    | ['illegal', string, string]
+    | ['malformed', string]
+  function refusal(shard: ShardData, step: StepRecord): Refusal | undefined {
+    const row = shard.rows.get(step.keys.head)
+    if (step.expected === 0 && row) return ['exists']
+    if (step.expected > 0 && !row) return ['missing']
+    const status = row?.status ?? 'none'
+    if ((row?.version ?? 0) !== step.expected || status !== step.from) return ['conflict', row?.version ?? 0, status]
+    const next: readonly string[] = status === 'none' ? [BIRTH] : LIFECYCLE[status as Status]
+    if (!next.includes(step.to)) return ['illegal', status, step.to]
+    if (isTerminal(step.to as Status) !== (step.deadline === undefined)) return ['malformed', 'deadline']
+    if (step.decisions.length < (row?.decisions.length ?? 0)) return ['malformed', 'decisions']
+    return undefined
+  }
+
+  function refuse(
+    shard: ShardData,
+    refused: Refusal,
+    behind: 0 | 1,
+  ): Exclude<Reply<'grant_end_commit'>, ['ok', ...unknown[]]> {
+    switch (refused[0]) {
+      case 'conflict':
+        return [...top(refused[0], shard, behind), refused[1], refused[2]]
+      case 'illegal':
+        return [...top(refused[0], shard, behind), refused[1], refused[2]]
+      case 'malformed':
+        return [...top(refused[0], shard, behind), refused[1]]
+      default:
+        return top(refused[0], shard, behind)
+    }
+  }
+
+  function write(shard: ShardData, step: StepRecord): void {
+    shard.seq += 1
+    shard.event = nextEntry()
+    shard.events.set(shard.event, { version: step.expected + 1, seq: shard.seq, text: step.event })
+    const row = shard.rows.get(step.keys.head)
+    if (!row) shard.filed.set(step.id, step.filedAt)
+    const due = dueIn(shard, step.lane)
+    if (step.deadline === undefined) due.delete(step.id)
+    else due.set(step.id, step.deadline)
+    shard.rows.set(step.keys.head, {
+      version: step.expected + 1,
+      status: step.to,
+      head: step.head,
+      ask: row?.ask ?? step.ask,
+      decisions: [...(row?.decisions ?? []), ...step.decisions.slice(row?.decisions.length ?? 0)],
+      events: [...(row?.events ?? []), shard.event],
+    })
+  }
+
+  function guardRefusal(shard: ShardData, seen: Position, guard: GuardRecord) {
+    if (isBehind(shard, seen)) return 'behind'
+    if (!shard.control) return 'absent'
+    return shard.control.some((value, n) => value !== String(guard.judged[n])) ? 'stale' : undefined
+  }
+
+  const put = (shard: ShardData, rules: RulesRecord, freezeEpoch: string): void => {
+    shard.seq += 1
+    shard.control = [
+      String(rules.policyRevision),
+      rules.policyDigest,
+      String(rules.peopleRevision),
+      rules.peopleDigest,
+      freezeEpoch,
+    ]
+  }
+
+  return {
+    commit: async (at, seen, guard, step) => {
+      const shard = of(at)
+      const guarded = guardRefusal(shard, seen, guard)
+      if (guarded) return top(guarded, shard, isBehind(shard, seen))
+      const refused = refusal(shard, step)
+      if (refused) return refuse(shard, refused, 0)
+      if (guard.notAfter !== undefined && now() >= guard.notAfter) return [...top('late', shard, 0), now()]
+      write(shard, step)
+      return top('ok', shard, 0)
+    },
+    endCommit: async (at, seen, step) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      const refused = refusal(shard, step)
+      if (refused) return refuse(shard, refused, behind)
+      write(shard, step)
+      return top('ok', shard, behind)
+    },
+    commitEach: async (at, seen, steps) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      const rows = steps.map((step): ['ok', number] | Refusal => {
+        const refused = refusal(shard, step)
+        if (refused) return refused
+        write(shard, step)
+        return ['ok', shard.seq]
+      })
+      return [...top('ok', shard, behind), rows]
+    },
+    claimDue: async (at, seen, { lane, limit, leaseMs }) => {
+      const shard = of(at)
+      const due = dueIn(shard, lane)
+      const ids = [...due]
+        .filter(([, deadline]) => deadline <= now())
+        .sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1))
+        .slice(0, limit)
+        .map(([id]) => id)
+      for (const id of ids) due.set(id, now() + leaseMs)
+      return [...top('ok', shard, isBehind(shard, seen)), ids]
+    },
+    load: async (at, seen, grants) => {
+      const shard = of(at)
+      const rows = grants.map(({ head }): [] | [number, string, string, string[]] => {
+        const row = shard.rows.get(head)
+        return row ? [row.version, row.head, row.ask, [...row.decisions]] : []
+      })
+      return [...top('ok', shard, isBehind(shard, seen)), controlOf(shard), rows]
+    },
+    events: async (at, seen, { head }) => {
+      const shard = of(at)
+      const events = (shard.rows.get(head)?.events ?? []).flatMap((entry): [number, number, string][] => {
+        const event = shard.events.get(entry)
+        return event ? [[event.version, event.seq, event.text]] : []
+      })
+      return [...top('ok', shard, isBehind(shard, seen)), events]
+    },
+    list: async (at, seen, { limit, after }) => {
+      const shard = of(at)
+      const rows = [...shard.filed]
+        .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? 1 : -1))
+        .filter(([id, filedAt]) => !after || filedAt < after.filedAt || (filedAt === after.filedAt && id < after.id))
+        .slice(0, limit)
+      return [...top('ok', shard, isBehind(shard, seen)), rows]
+    },
+    readControl: async (at, seen) => [...top('ok', of(at), isBehind(of(at), seen)), controlOf(of(at))],
+    publish: async (at, seen, rules, mayCreate) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      if (!shard.control) {
+        if (shard.seq > 0) return top('used', shard, behind)
+        if (!mayCreate) return top('absent', shard, behind)
+        put(shard, rules, '0')
+      } else {
+        const [policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch] = shard.control
+        const pairs = [
+          ['policy', Number(policyRevision), policyDigest, rules.policyRevision, rules.policyDigest],
+          ['people', Number(peopleRevision), peopleDigest, rules.peopleRevision, rules.peopleDigest],
+        ] as const
+        for (const [which, revision, digest, next, nextDigest] of pairs) {
+          if (next < revision) return [...top('lower', shard, behind), which]
+          if (next === revision && digest !== nextDigest) return [...top('differs', shard, behind), which]
+        }
+        const moved = pairs.some(([, revision, , next]) => next !== revision)
+        if (moved) put(shard, rules, freezeEpoch)
+      }
+      return [...top('ok', shard, behind), controlOf(shard)]
+    },
+    accept: async (at, seen, rules, freezeEpoch) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      shard.seq = Math.max(shard.seq, seen.seq)
+      if (shard.control) shard.seq += 1
+      else put(shard, rules, String(freezeEpoch))
+      return [...top('ok', shard, behind), controlOf(shard)]
+    },
+  }
+}

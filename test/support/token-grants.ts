@@ -1,0 +1,73 @@
+// One approved grant and its decision, as the tests of tokens and signatures need them.
+import type { Ask, Decision, Grant } from '../../src/domain/grant.ts'
+import { type Digest, grantId, type GrantId, named, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import { after, hours, type Instant, minutes } from '../../src/domain/instant.ts'
+import type { Intent } from '../../src/domain/intent.ts'
+import { NOON } from './keys.ts'
+
+export const GRANT: GrantId = grantId(shard(0), 'abcdefghijklmnopqrstuvwxyz')
+export const OTHER_GRANT: GrantId = grantId(shard(0), 'bbcdefghijklmnopqrstuvwxyz')
+export const digestOf = (letter: string): Digest => `sha-256:${letter.repeat(43)}` as Digest
+export const AUDIENCE = 'https://webshop.northwind.example'
+
+export function deployIntent(opensAt: Instant = NOON): Intent {
+  return {
+    tenant: named.tenant('northwind'),
+    entitlement: named.entitlement('webshop-deploy'),
+    requester: named.principal('webshop-deploy'),
+    executor: { principal: named.principal('webshop-deploy'), key: 'k'.repeat(43) as Thumbprint },
+    task: 'release 42',
+    session: '1001',
+    target: 'webshop',
+    environment: 'production',
+    actions: ['deploy'],
+    scope: ['commit:0123456789abcdef0123456789abcdef01234567'],
+    dataTypes: [],
+    destination: '',
+    changeClass: 'normal',
+    impact: { dataFlow: false, privilegedAccess: false, resilience: true, externalTransfer: false },
+    plan: { digest: digestOf('p'), mediaType: 'application/json' },
+    ticket: { system: 'servicenow', id: 'CHG0031337' },
+    window: { opensAt, closesAt: after(opensAt, hours(1)) },
+    credential: { kind: 'jwt', uses: 1 },
+  }
+}
+
+export function deployGrant(intent: Intent = deployIntent()): Grant {
+  const ask: Ask = {
+    v: 1,
+    id: GRANT,
+    intent,
+    texts: { summary: 'a text by a person', expectedOutcome: 'runs', rollback: 'roll back', ticketUrl: '', planUri: '' },
+    digest: digestOf('i'),
+    textsDigest: digestOf('t'),
+    requesterTenant: named.tenant('northwind'),
+    tier: 'elevated',
+    rule: { mode: 'people', owners: [named.person('rob')], reviewers: [], approvals: 1 },
+    credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(15), verifierCache: minutes(1) },
+    audience: AUDIENCE,
+    filedAt: NOON,
+    decideBy: after(NOON, hours(1)),
+    policy: { revision: 1, digest: digestOf('y') },
+    reasons: [],
+  }
+  return {
+    id: GRANT,
+    ask,
+    decisions: [],
+    head: { v: 1, status: 'approved', facts: { approvedAt: NOON }, mints: [], result: undefined },
+    version: 2,
+  }
+}
+
+export const approvalByRob: Omit<Decision, 'signature'> = {
+  v: 1,
+  by: named.person('rob'),
+  verdict: 'approve',
+  reason: 'reviewed “the plan”',
+  at: NOON,
+  digest: digestOf('i'),
+  textsDigest: digestOf('t'),
+  policyDigest: digestOf('y'),
+  peopleDigest: digestOf('e'),
+}
