@@ -14,7 +14,9 @@ async function run([folder, purpose = 'access', ...more]: readonly string[]): Pr
   try {
     const { next, removed } = await rotate(folder, { now: instant(Date.now()), purpose })
     const from = new Date(next.signsFrom).toISOString()
-    console.log(next.made ? `made ${next.file}, which signs from ${from}` : `${next.file} is next already and signs from ${from}`)
+    console.log(
+      next.made ? `made ${next.file}, which signs from ${from}` : `${next.file} is next already and signs from ${from}`,
+    )
     for (const file of removed) console.log(`removed ${file}: nothing it signed can be alive`)
     return 0
   } catch (thrown) {

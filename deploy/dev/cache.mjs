@@ -1,11 +1,12 @@
 // The one folder that holds everything Writ's set-up fetches or builds: npm's, Go's and Debian's files, and the binaries.
 // Plain JavaScript on built-ins, because the bootstrap needs it before any package is there.
 // Invariant: two set-ups at the same time never do the same work twice, and a killed one blocks nobody.
+
+import { readFileSync } from 'node:fs'
 import { mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { readFileSync } from 'node:fs'
 
 /** The cache folder: WRIT_CACHE_DIR, or `writ` in the user's cache directory. */
 export const cacheDir = () =>
@@ -49,7 +50,10 @@ const clear = async (lock) => {
   try {
     await mkdir(guard)
   } catch {
-    const age = await stat(guard).then((made) => Date.now() - made.mtimeMs, () => 0)
+    const age = await stat(guard).then(
+      (made) => Date.now() - made.mtimeMs,
+      () => 0,
+    )
     if (age > 10_000) await rmdir(guard).catch(() => {})
     return
   }

@@ -26,7 +26,8 @@ const LIFE_SECONDS = 300
 export function claimsOf({ job, sha, runId, claims = {} }: CiJob): Readonly<Record<string, string>> {
   const workflow = `northwind/webshop/.github/workflows/${job}.yml@refs/heads/main`
   const all: Readonly<Record<string, string | null>> = {
-    sub: job === 'deploy' ? 'repo:northwind/webshop:environment:production' : 'repo:northwind/webshop:ref:refs/heads/main',
+    sub:
+      job === 'deploy' ? 'repo:northwind/webshop:environment:production' : 'repo:northwind/webshop:ref:refs/heads/main',
     repository: 'northwind/webshop',
     repository_id: '812345',
     repository_owner: 'northwind',
@@ -93,13 +94,16 @@ export async function startCiIssuer(port: number): Promise<CiIssuer> {
     // The default audience of the real service is the address of the repository's owner, which no broker accepts.
     return job && { value: await token(job, asked.searchParams.get('audience') ?? 'https://github.com/northwind') }
   }
+  const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const body = await answer(request).catch(() => undefined)
+    response.writeHead(body === undefined ? 404 : 200, {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+    })
+    response.end(JSON.stringify(body ?? { message: 'there is nothing here for you' }))
+  }
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    answer(request)
-      .catch(() => undefined)
-      .then((body) => {
-        response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
-        response.end(JSON.stringify(body ?? { message: 'there is nothing here for you' }))
-      })
+    void respond(request, response)
   })
   return { url, stop: () => close(server) }
 }
@@ -111,5 +115,14 @@ const discovery = (url: string): object => ({
   response_types_supported: ['id_token'],
   id_token_signing_alg_values_supported: ['RS256'],
   scopes_supported: ['openid'],
-  claims_supported: ['sub', 'aud', 'exp', 'iat', 'iss', 'jti', 'nbf', ...Object.keys(claimsOf({ job: 'deploy', sha: '', runId: '' }))],
+  claims_supported: [
+    'sub',
+    'aud',
+    'exp',
+    'iat',
+    'iss',
+    'jti',
+    'nbf',
+    ...Object.keys(claimsOf({ job: 'deploy', sha: '', runId: '' })),
+  ],
 })

@@ -33,15 +33,21 @@ const aptWith =
   (options: readonly string[]): Apt =>
   async (command, args, cwd = cacheDir()) => {
     const settings = [...options, 'APT::Sandbox::User=root'].flatMap((option) => ['-o', option])
-    const { stdout } = await run(command, [...settings, ...args], { cwd, timeout: 300_000, maxBuffer: 64 * 1024 * 1024 })
+    const { stdout } = await run(command, [...settings, ...args], {
+      cwd,
+      timeout: 300_000,
+      maxBuffer: 64 * 1024 * 1024,
+    })
     return stdout
   }
 
-const dependsFlags = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`)
+const dependsFlags = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
+  (kind) => `--no-${kind}`,
+)
 
 const isInstalled = async (name: string): Promise<boolean> => {
-  const answer = await run('dpkg-query', ['-W', '-f', '${db:Status-Status}', name]).catch(() => undefined)
-  return answer?.stdout.startsWith('installed') ?? false
+  const answer = await run('dpkg', ['-s', name]).catch(() => undefined)
+  return /^Status: .* installed$/m.test(answer?.stdout ?? '')
 }
 
 /** The packages that these name under Depends: of alternatives (marked `|`) the first, and none that is only virtual (`<name>`). */

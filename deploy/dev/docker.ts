@@ -1,24 +1,28 @@
-// Services in containers, where Docker answers. Whether it does, and whether an image is there, is asked of its API directly and
-// bounded to seconds; the container itself is made by testcontainers, whose reaper removes it even if we are killed.
+// Services in containers, where a Docker of this machine answers. Whether it does, and whether an image is there, is asked of its API
+// directly and bounded to seconds; the container itself is made by testcontainers, whose reaper removes it even if we are killed.
+// Containers use the host's network, so that a service listens on 127.0.0.1 and nowhere else, and Vault finds PostgreSQL there.
 import { request } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Report } from './debian.ts'
 import type { Controls } from './running.ts'
 
 const PING_MS = 2_000
 const PULL_MS = 30_000
 const START_MS = 60_000
+const READY_MS = 30_000
 
-const endpoint = (): { socketPath: string } | { host: string; port: number } => {
+/** Docker's socket. Undefined for a remote Docker, whose host is another machine, and off Linux, where the host is a virtual one. */
+const socketPath = (): string | undefined => {
   const address = process.env.DOCKER_HOST ?? 'unix:///var/run/docker.sock'
-  if (address.startsWith('unix://')) return { socketPath: address.slice('unix://'.length) }
-  const url = new URL(address.replace(/^tcp:/, 'http:'))
-  return { host: url.hostname, port: Number(url.port || 2375) }
+  return process.platform === 'linux' && address.startsWith('unix://') ? address.slice('unix://'.length) : undefined
 }
 
 /** The status of Docker's answer once its body is complete; undefined when it does not answer in time. */
 const ask = (method: 'GET' | 'POST', path: string, withinMs: number): Promise<number | undefined> =>
   new Promise((answer) => {
-    const call = request({ ...endpoint(), method, path, signal: AbortSignal.timeout(withinMs) }, (reply) => {
+    const socket = socketPath()
+    if (socket === undefined) return answer(undefined)
+    const call = request({ socketPath: socket, method, path, signal: AbortSignal.timeout(withinMs) }, (reply) => {
       reply.once('error', () => answer(undefined))
       reply.once('end', () => answer(reply.statusCode))
       reply.resume()
@@ -59,39 +63,43 @@ export const reportDocker = async (report: Report): Promise<void> => {
   if (!(await answers())) report('Docker does not answer; services come from binaries on PATH or the cache folder.')
 }
 
-export interface Container {
-  readonly host: string
-  readonly port: number
-  readonly controls: Controls
-}
 export interface ContainerPlan {
   readonly image: string
-  readonly insidePort: number
-  /** Fixed, so that a restart keeps it. */
-  readonly port: number
-  readonly command?: readonly string[]
+  readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  readonly isUp: () => Promise<boolean>
 }
 
-/** Starts a container and waits until its port answers. Rejects within about a minute when it cannot. */
-export const startContainer = async (plan: ContainerPlan, untilUp: () => Promise<void>): Promise<Container> => {
+/** Starts a container in the host's network and waits until it answers. Rejects within about a minute and a half when it does not. */
+export const startContainer = async (plan: ContainerPlan): Promise<Controls> => {
   const { GenericContainer } = await import('testcontainers')
-  let planned = new GenericContainer(plan.image)
-    .withExposedPorts({ container: plan.insidePort, host: plan.port })
+  const container = await new GenericContainer(plan.image)
+    .withNetworkMode('host')
     .withEnvironment({ ...plan.env })
+    .withCommand([...plan.command])
     .withStartupTimeout(START_MS)
-  if (plan.command) planned = planned.withCommand([...plan.command])
-  const container = await planned.start()
+    .start()
   const tell = async (verb: string) => {
     const status = await ask('POST', `/containers/${container.getId()}/${verb}`, START_MS)
-    // 304: it is already as asked; 409: it is not in the state that the verb ends.
-    if (status === undefined || (status >= 400 && status !== 409)) throw new Error(`Docker: ${verb} answered ${status}`)
+    // 304: it is already as asked; 409 and 500: it is not in the state that the verb ends, say unpause of what runs.
+    const isDone = status !== undefined && (status < 400 || (verb === 'unpause' && status !== 404))
+    if (!isDone) throw new Error(`Docker: ${verb} answered ${status}`)
   }
-  const controls: Controls = {
-    stop: async () => {
-      await tell('unpause')
-      await container.stop()
-    },
+  const untilUp = async () => {
+    for (const end = performance.now() + READY_MS; performance.now() < end; await pause(50))
+      if (await plan.isUp()) return
+    throw new Error(`the container of ${plan.image} did not answer`)
+  }
+  const stop = async () => {
+    await tell('unpause')
+    await container.stop()
+  }
+  await untilUp().catch(async (error) => {
+    await stop()
+    throw error
+  })
+  return {
+    stop,
     kill: async () => {
       await tell('unpause')
       await tell('kill')
@@ -104,6 +112,4 @@ export const startContainer = async (plan: ContainerPlan, untilUp: () => Promise
       await untilUp()
     },
   }
-  await untilUp()
-  return { host: container.getHost(), port: plan.port, controls }
 }

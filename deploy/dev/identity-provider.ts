@@ -35,7 +35,11 @@ export interface IdentityProviderSettings {
 }
 
 /** Starts both issuers. */
-export async function startIdentityProvider({ port = 0, brokerUrl, directory }: IdentityProviderSettings): Promise<IdentityProvider> {
+export async function startIdentityProvider({
+  port = 0,
+  brokerUrl,
+  directory,
+}: IdentityProviderSettings): Promise<IdentityProvider> {
   const clientSecrets = Object.fromEntries(
     directory
       .expectedFrom('login')
@@ -85,7 +89,12 @@ async function configuration(known: {
         redirect_uris: [CLI_REDIRECT],
         grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
       },
-      { ...publicClient, client_id: CONSOLE_CLIENT, redirect_uris: [`${brokerUrl}/console/callback`], post_logout_redirect_uris: [`${brokerUrl}/console`] },
+      {
+        ...publicClient,
+        client_id: CONSOLE_CLIENT,
+        redirect_uris: [`${brokerUrl}/console/callback`],
+        post_logout_redirect_uris: [`${brokerUrl}/console`],
+      },
       ...Object.entries(clientSecrets).map(([id, secret]) => ({
         client_id: id,
         client_secret: secret,
@@ -133,7 +142,14 @@ async function configuration(known: {
       await grant.save()
       return grant
     },
-    ttl: { AccessToken: TOKEN_SECONDS, ClientCredentials: TOKEN_SECONDS, IdToken: TOKEN_SECONDS, Interaction: 600, Session: 3_600, Grant: 3_600 },
+    ttl: {
+      AccessToken: TOKEN_SECONDS,
+      ClientCredentials: TOKEN_SECONDS,
+      IdToken: TOKEN_SECONDS,
+      Interaction: 600,
+      Session: 3_600,
+      Grant: 3_600,
+    },
   }
 }
 
@@ -142,11 +158,15 @@ function alwaysAsk() {
   const policy = interactionPolicy.base()
   // Nobody is asked for consent: the broker is the only resource.
   policy.remove('consent')
-  policy.get('login')?.checks.add(
-    new interactionPolicy.Check('asks_every_time', 'development: choose who you are', (ctx) =>
-      ctx.oidc.result?.login === undefined ? interactionPolicy.Check.REQUEST_PROMPT : interactionPolicy.Check.NO_NEED_TO_PROMPT,
-    ),
-  )
+  policy
+    .get('login')
+    ?.checks.add(
+      new interactionPolicy.Check('asks_every_time', 'development: choose who you are', (ctx) =>
+        ctx.oidc.result?.login === undefined
+          ? interactionPolicy.Check.REQUEST_PROMPT
+          : interactionPolicy.Check.NO_NEED_TO_PROMPT,
+      ),
+    )
   return policy
 }
 
@@ -160,7 +180,14 @@ interface DevPerson {
 const personsOf = (directory: PeopleDirectory): readonly DevPerson[] =>
   directory.expectedFrom('login').flatMap(({ principal, match }) =>
     principal.kind === 'person' && match.sub !== undefined
-      ? [{ subject: match.sub, name: directory.displayName(principal.id), tenant: principal.tenant, groups: principal.groups }]
+      ? [
+          {
+            subject: match.sub,
+            name: directory.displayName(principal.id),
+            tenant: principal.tenant,
+            groups: principal.groups,
+          },
+        ]
       : [],
   )
 
@@ -177,7 +204,12 @@ function requests(provider: Provider, directory: PeopleDirectory) {
   }
 }
 
-async function interaction(provider: Provider, directory: PeopleDirectory, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function interaction(
+  provider: Provider,
+  directory: PeopleDirectory,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { params } = await provider.interactionDetails(request, response)
   const persons = personsOf(directory)
   if (request.method !== 'POST') {
@@ -188,7 +220,12 @@ async function interaction(provider: Provider, directory: PeopleDirectory, reque
   const chosen = new URLSearchParams(await bodyOf(request)).get('login')
   const person = persons.find(({ subject }) => subject === chosen)
   if (person === undefined) throw new Error('unknown person')
-  await provider.interactionFinished(request, response, { login: { accountId: person.subject } }, { mergeWithLastSubmission: false })
+  await provider.interactionFinished(
+    request,
+    response,
+    { login: { accountId: person.subject } },
+    { mergeWithLastSubmission: false },
+  )
 }
 
 const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`)
@@ -209,7 +246,10 @@ button:hover,button:focus{background:#eef}</style>
 `
 }
 
-const issuersFile = (loginUrl: string, ciUrl: string): string => `# Written by the development identity provider. Never use it in production.
+const issuersFile = (
+  loginUrl: string,
+  ciUrl: string,
+): string => `# Written by the development identity provider. Never use it in production.
 issuers:
   login:
     url: ${loginUrl}

@@ -44,8 +44,14 @@ const run = (command, args, options) =>
     const killChild = () => child.kill('SIGKILL')
     for (const signal of SIGNALS) process.on(signal, forward)
     process.on('exit', killChild)
-    child.once('error', (error) => (release(), failed(error)))
-    child.once('exit', (code, signal) => (release(), done({ code, signal })))
+    child.once('error', (error) => {
+      release()
+      failed(error)
+    })
+    child.once('exit', (code, signal) => {
+      release()
+      done({ code, signal })
+    })
   })
 
 const installPackages = async () => {
@@ -80,7 +86,9 @@ const nodeOfProject = () => {
   if (Number(process.versions.node.split('.')[0]) >= NEEDED) return process.execPath
   const own = join(root, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
   if (process.platform === 'linux' && existsSync(own)) return own
-  process.stderr.write(`Writ needs Node ${NEEDED} or newer; this is ${process.version}. Install it from https://nodejs.org.\n`)
+  process.stderr.write(
+    `Writ needs Node ${NEEDED} or newer; this is ${process.version}. Install it from https://nodejs.org.\n`,
+  )
   process.exit(1)
 }
 

@@ -18,6 +18,8 @@ export const versionOf = async (
   pattern: RegExp,
   env: Readonly<Record<string, string>> = {},
 ): Promise<string | undefined> => {
-  const answer = await run(binary, ['--version'], { timeout: 5_000, env: { ...process.env, ...env } }).catch(() => undefined)
+  const answer = await run(binary, ['--version'], { timeout: 5_000, env: { ...process.env, ...env } }).catch(
+    () => undefined,
+  )
   return answer && pattern.exec(answer.stdout)?.[1]
 }

@@ -5,13 +5,21 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, globSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { bringDebianTree, debianTree, firstOffered, hasDebianTree, librariesOf, type Report } from './debian.ts'
 import { hasImage, startContainer } from './docker.ts'
 import { candidates, versionOf } from './path.ts'
-import { type Controls, controlled, freePort, launch, notOurs, type Source, temporaryFolder, untilReady } from './running.ts'
+import {
+  type Controls,
+  controlled,
+  freePort,
+  launch,
+  notOurs,
+  type Source,
+  temporaryFolder,
+  untilReady,
+} from './running.ts'
 
 const run = promisify(execFile)
 const IMAGE = 'postgres:15'
@@ -52,9 +60,11 @@ interface User {
 }
 
 const SETTINGS = [
-  ...['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=300', 'shared_buffers=32MB'],
+  ...['listen_addresses=127.0.0.1', 'max_connections=300', 'shared_buffers=32MB'],
   ...['fsync=off', 'full_page_writes=off', 'jit=off', 'timezone=UTC', 'log_min_messages=warning'],
 ].flatMap((setting) => ['-c', setting])
+
+const NO_SOCKET = ['-c', 'unix_socket_directories=']
 
 /** Servers on this machine with their initdb beside them: version 15 if there is one, else the newest. */
 const onPath = async (): Promise<Binaries | undefined> => {
@@ -99,7 +109,9 @@ export const bringPostgres = async (report: Report): Promise<void> => {
 /** Whom the server runs as: PostgreSQL refuses root. */
 const unprivileged = (): User | undefined => {
   if (process.getuid?.() !== 0) return undefined
-  const line = readFileSync('/etc/passwd', 'utf8').split('\n').find((entry) => entry.startsWith('postgres:'))
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith('postgres:'))
   const [, , uid = '65534', gid = '65534'] = line?.split(':') ?? []
   return { uid: Number(uid), gid: Number(gid) }
 }
@@ -153,16 +165,14 @@ const fromEnvironment = (address: string): PostgresService => {
 
 const fromContainer = async (port: number, password: string, extra: readonly string[]): Promise<PostgresService> => {
   const url = urlOf('127.0.0.1', port, password)
-  const untilUp = async () => {
-    for (let n = 0; n < 1_200; n++, await pause(50)) if (await answers(url)) return
-    throw new Error('the PostgreSQL container did not answer')
-  }
-  const inside = SETTINGS.map((setting) => setting.replace('listen_addresses=127.0.0.1', 'listen_addresses=*'))
-  const command = ['postgres', ...inside.filter((setting) => !setting.startsWith('unix_')), ...extra]
-  const env = { POSTGRES_PASSWORD: password, POSTGRES_INITDB_ARGS: '--auth-host=scram-sha-256' }
-  const { host, controls } = await startContainer({ image: IMAGE, insidePort: 5432, port, command, env }, untilUp)
-  const at = { host, port, user: 'postgres', password, source: 'container', pid: undefined } as const
-  return { ...at, ...controls, url: urlOf(host, port, password) }
+  const controls = await startContainer({
+    image: IMAGE,
+    command: ['postgres', '-p', String(port), ...SETTINGS, ...extra],
+    env: { POSTGRES_PASSWORD: password, POSTGRES_INITDB_ARGS: '--auth-host=scram-sha-256 --no-sync' },
+    isUp: () => answers(url),
+  })
+  const at = { host: '127.0.0.1', port, user: 'postgres', password, source: 'container', pid: undefined } as const
+  return { ...at, ...controls, url }
 }
 
 const initialise = async (binaries: Binaries, user: User | undefined, folder: string, password: string) => {
@@ -187,7 +197,7 @@ const fromBinaries = async (found: Binaries, port: number, password: string, ext
   await initialise(binaries, user, folder.path, password)
   const url = urlOf('127.0.0.1', port, password)
   const start = async () => {
-    const args = ['-D', join(folder.path, 'data'), '-p', String(port), ...SETTINGS, ...extra]
+    const args = ['-D', join(folder.path, 'data'), '-p', String(port), ...SETTINGS, ...NO_SOCKET, ...extra]
     const running = await launch(join(folder.path, 'postgres.log'), {
       ...{ command: join(binaries.bin, 'postgres'), args, env: binaries.env, user, cwd: folder.path },
       // SIGINT ends sessions and stops; SIGQUIT stops at once and still gives back the shared memory.
@@ -218,7 +228,9 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
     try {
       return await fromContainer(port, password, options.settings ?? [])
     } catch (error) {
-      report(`PostgreSQL: no container (${error instanceof Error ? error.message : 'unknown'}); going on with a binary.`)
+      report(
+        `PostgreSQL: no container (${error instanceof Error ? error.message : 'unknown'}); going on with a binary.`,
+      )
     }
   }
   const found = (await onPath()) ?? inCache()

@@ -4,11 +4,19 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { bringDebianTree, debianTree, hasDebianTree, librariesOf, type Report } from './debian.ts'
 import { hasImage, startContainer } from './docker.ts'
 import { candidates, versionOf } from './path.ts'
-import { type Controls, controlled, freePort, launch, notOurs, type Source, temporaryFolder, untilReady } from './running.ts'
+import {
+  type Controls,
+  controlled,
+  freePort,
+  launch,
+  notOurs,
+  type Source,
+  temporaryFolder,
+  untilReady,
+} from './running.ts'
 
 const IMAGE = 'redis:7'
 const TREE = 'redis'
@@ -114,15 +122,14 @@ const fromEnvironment = (address: string): RedisService => {
 }
 
 const fromContainer = async (port: number, password: string, extra: readonly string[]): Promise<RedisService> => {
-  const untilUp = async () => {
-    for (let n = 0; n < 1_200; n++, await pause(25)) if (await answersPing('127.0.0.1', port, password)) return
-    throw new Error('the Redis container did not answer')
-  }
-  // Through the published port every client looks remote, so `local` would refuse DEBUG.
-  const command = ['redis-server', '--enable-debug-command', 'yes', ...settingsFor(extra), '--requirepass', password]
-  const container = await startContainer({ image: IMAGE, insidePort: 6379, port, command }, untilUp)
-  const at = { host: container.host, port, password, source: 'container' } as const
-  return service(at, container.controls, { pid: () => undefined, dir: undefined })
+  const listening = ['--bind', '127.0.0.1', '--port', String(port), '--enable-debug-command', 'local']
+  const controls = await startContainer({
+    image: IMAGE,
+    command: ['redis-server', ...listening, ...settingsFor(extra), '--requirepass', password, '--masterauth', password],
+    isUp: () => answersPing('127.0.0.1', port, password),
+  })
+  const at = { host: '127.0.0.1', port, password, source: 'container' } as const
+  return service(at, controls, { pid: () => undefined, dir: undefined })
 }
 
 const fromBinary = async (binary: Binary, options: RedisOptions, port: number, password: string) => {

@@ -224,7 +224,12 @@ export const launch = async (log: string, what: Launch): Promise<Running> => {
 }
 
 /** Waits until `isReady` says so; an exit or the deadline rejects with the end of the server's own output. */
-export const untilReady = async (name: string, running: Running, isReady: () => Promise<boolean>, withinMs = 30_000) => {
+export const untilReady = async (
+  name: string,
+  running: Running,
+  isReady: () => Promise<boolean>,
+  withinMs = 30_000,
+) => {
   for (const end = performance.now() + withinMs; performance.now() < end; await pause(25)) {
     if (running.hasExited()) break
     if (await isReady()) return
@@ -255,6 +260,7 @@ export const controlled = async (start: () => Promise<Running>, cleanUp: () => v
 
 /** The controls of a service at an address from the environment: ending is not our business, and hurting it is refused. */
 export const notOurs = (name: string): Controls => {
-  const refuse = () => Promise.reject(new Error(`this ${name} is an address from the environment: it is not ours to stop`))
+  const refuse = () =>
+    Promise.reject(new Error(`this ${name} is an address from the environment: it is not ours to stop`))
   return { stop: async () => {}, kill: refuse, freeze: refuse, thaw: refuse, restart: refuse }
 }

@@ -37,9 +37,14 @@ export function signIn(at: {
 }): SignIn {
   const discover = (client: string, auth: oidc.ClientAuth): Promise<oidc.Configuration> =>
     oidc.discovery(new URL(at.loginUrl), client, undefined, auth, { execute: [oidc.allowInsecureRequests] })
-  const withKey = (config: oidc.Configuration, key: DpopKey | undefined) => (key === undefined ? {} : { DPoP: oidc.getDPoPHandle(config, key) })
+  const withKey = (config: oidc.Configuration, key: DpopKey | undefined) =>
+    key === undefined ? {} : { DPoP: oidc.getDPoPHandle(config, key) }
 
-  const clientToken = async (id: string, dpopKey: DpopKey | undefined, session: string | undefined): Promise<string> => {
+  const clientToken = async (
+    id: string,
+    dpopKey: DpopKey | undefined,
+    session: string | undefined,
+  ): Promise<string> => {
     const secret = at.clientSecrets[id]
     if (secret === undefined) throw new Error(`no client '${id}' at the development identity provider`)
     const config = await discover(id, oidc.ClientSecretBasic(secret))
@@ -79,9 +84,12 @@ export function signIn(at: {
     ciJob,
     ciToken: async (job) => {
       const variables = await ciJob(job)
-      const response = await fetch(`${variables.ACTIONS_ID_TOKEN_REQUEST_URL}&audience=${encodeURIComponent(at.brokerUrl)}`, {
-        headers: { authorization: `Bearer ${variables.ACTIONS_ID_TOKEN_REQUEST_TOKEN}` },
-      })
+      const response = await fetch(
+        `${variables.ACTIONS_ID_TOKEN_REQUEST_URL}&audience=${encodeURIComponent(at.brokerUrl)}`,
+        {
+          headers: { authorization: `Bearer ${variables.ACTIONS_ID_TOKEN_REQUEST_TOKEN}` },
+        },
+      )
       return ((await response.json()) as { readonly value: string }).value
     },
   }
@@ -105,7 +113,8 @@ async function clickThrough(start: URL, login: string): Promise<URL> {
       else cookies.set(name, value)
     }
     const location = response.headers.get('location')
-    if (location === null) throw new Error(`nobody '${login}' can sign in at the development identity provider (${response.status})`)
+    if (location === null)
+      throw new Error(`nobody '${login}' can sign in at the development identity provider (${response.status})`)
     next = new URL(location, next)
     if (next.href.startsWith(`${CLI_REDIRECT}?`)) return next
   }

@@ -14,7 +14,16 @@ import type { Report } from './debian.ts'
 import { hasImage, startContainer } from './docker.ts'
 import { boundToParent } from './parent.mjs'
 import { candidates, versionOf } from './path.ts'
-import { type Controls, controlled, freePort, launch, notOurs, type Source, temporaryFolder, untilReady } from './running.ts'
+import {
+  type Controls,
+  controlled,
+  freePort,
+  launch,
+  notOurs,
+  type Source,
+  temporaryFolder,
+  untilReady,
+} from './running.ts'
 
 const IMAGE = 'hashicorp/vault:1.21'
 const PROGRAM = fileURLToPath(new URL('../../test/vault', import.meta.url))
@@ -102,7 +111,8 @@ const build = async (report: Report) => {
   report(`Vault: building it once with Go (with empty caches ${COLD_BUILD}, else seconds to two minutes)…`)
   let modules = 0
   let packages = 0
-  const tick = () => report(`  ${elapsed()}: ${modules} modules downloaded, ${packages} packages of at most ${PACKAGES} compiled`)
+  const tick = () =>
+    report(`  ${elapsed()}: ${modules} modules downloaded, ${packages} packages of at most ${PACKAGES} compiled`)
   const ticking = setInterval(tick, 15_000)
   try {
     await runGo(go, ['build', '-v', '-trimpath', '-ldflags=-s -w', '-o', `${binary}.new`, '.'], (line) => {
@@ -141,7 +151,12 @@ const runGo = (go: string, args: readonly string[], heard: (line: string) => voi
   })
 
 /** What Vault answers, where it answers at all within 5 s. The body is not read further than JSON. */
-const call = async (addr: string, method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> => {
+const call = async (
+  addr: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<{ status: number; body: unknown }> => {
   const reply = await fetch(`${addr}/v1/${path}`, {
     method,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -181,10 +196,10 @@ const unseal = async (addr: string, dir: string): Promise<void> => {
 }
 
 /** The full server's settings: the same storage and listener as the program of test/vault has. */
-const serverSettings = (dir: string, port: number, listen: string): string =>
+const serverSettings = (dir: string, port: number): string =>
   JSON.stringify({
     storage: { file: { path: join(dir, 'storage') } },
-    listener: { tcp: { address: `${listen}:${port}`, tls_disable: true } },
+    listener: { tcp: { address: `127.0.0.1:${port}`, tls_disable: true } },
     api_addr: `http://127.0.0.1:${port}`,
     disable_mlock: true,
   })
@@ -192,18 +207,23 @@ const serverSettings = (dir: string, port: number, listen: string): string =>
 const fromContainer = async (port: number): Promise<VaultService> => {
   const addr = `http://127.0.0.1:${port}`
   const secrets = await temporaryFolder('vault')
-  const untilUp = async () => {
-    for (let n = 0; n < 1_200; n++, await pause(50)) if (await isUp(addr, LISTENS)) return unseal(addr, secrets.path)
-    throw new Error('the Vault container did not answer')
-  }
-  const env = { VAULT_LOCAL_CONFIG: serverSettings('/vault/file', 8200, '0.0.0.0'), SKIP_SETCAP: 'true' }
-  const { controls } = await startContainer({ image: IMAGE, insidePort: 8200, port, command: ['server'], env }, untilUp)
+  const controls = await startContainer({
+    image: IMAGE,
+    command: ['server'],
+    env: { VAULT_LOCAL_CONFIG: serverSettings('/vault/file', port), SKIP_SETCAP: 'true' },
+    isUp: () => isUp(addr, LISTENS),
+  })
+  await unseal(addr, secrets.path)
   const rootToken = readFileSync(join(secrets.path, 'root-token'), 'utf8')
+  const restart = async () => {
+    await controls.restart()
+    await unseal(addr, secrets.path)
+  }
   const stop = async () => {
     await controls.stop()
     secrets.remove()
   }
-  return { ...controls, stop, addr, rootToken, source: 'container', pid: undefined }
+  return { ...controls, restart, stop, addr, rootToken, source: 'container', pid: undefined }
 }
 
 const fromBinary = async (binary: Binary, dataDir: string | undefined, port: number): Promise<VaultService> => {
@@ -212,7 +232,7 @@ const fromBinary = async (binary: Binary, dataDir: string | undefined, port: num
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const addr = `http://127.0.0.1:${port}`
   const settings = join(dir, 'vault.json')
-  if (!binary.unsealsItself) writeFileSync(settings, serverSettings(dir, port, '127.0.0.1'), { mode: 0o600 })
+  if (!binary.unsealsItself) writeFileSync(settings, serverSettings(dir, port), { mode: 0o600 })
   const args = binary.unsealsItself
     ? ['-listen', `127.0.0.1:${port}`, '-data', dir, '-root-token-file', join(dir, 'root-token')]
     : ['server', `-config=${settings}`]

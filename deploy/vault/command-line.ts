@@ -10,7 +10,8 @@ import { policyName } from '../../src/vault/names.ts'
 import { databaseStatements } from '../../src/vault/statements.ts'
 import { brokerPolicy, type DatabaseEntitlement, grantPolicy, inventoryPolicy } from './policies.ts'
 import type { SchemaRights } from './postgres-roles.ts'
-import { appRole, applyVaultSetup, type DatabaseConnection, tokenRole, type VaultSetupResult } from './setup.ts'
+import type { applyVaultSetup, DatabaseConnection, VaultSetupResult } from './setup.ts'
+import { appRole, tokenRole } from './token-roles.ts'
 
 const USAGE = `usage: npm run vault:setup -- [options]
   --entitlements FILE          default config/entitlements.yaml
@@ -30,16 +31,17 @@ const OPTIONS = {
   entitlements: { type: 'string', default: 'config/entitlements.yaml' },
   backends: { type: 'string', default: 'config/backends.yaml' },
   backend: { type: 'string', default: 'vault-main' },
-  superuser: { type: 'string', multiple: true, default: [] },
-  'vault-password': { type: 'string', multiple: true, default: [] },
-  'vault-sees': { type: 'string', multiple: true, default: [] },
+  superuser: { type: 'string', multiple: true, default: [] as string[] },
+  'vault-password': { type: 'string', multiple: true, default: [] as string[] },
+  'vault-sees': { type: 'string', multiple: true, default: [] as string[] },
   'vault-login': { type: 'string', default: 'writ_vault' },
   schema: { type: 'string', default: 'public' },
   'schema-rights': { type: 'string', default: 'USAGE' },
-  'broker-cidr': { type: 'string', multiple: true, default: [] },
+  'broker-cidr': { type: 'string', multiple: true, default: [] as string[] },
   print: { type: 'boolean', default: false },
 } as const
-type Options = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']
+const parseOptions = (args: readonly string[]) => parseArgs({ args: [...args], options: OPTIONS }).values
+type Options = ReturnType<typeof parseOptions>
 
 /** For the one who typed it: told without a stack. */
 class Refusal extends Error {}
@@ -59,7 +61,9 @@ const readBackend = (file: string, name: string): VaultBackend => {
   const options = { file, plainHttp: false, readFile: (path: string) => readFileSync(path, 'utf8') }
   const compiled = compileBackends(readFileSync(file, 'utf8'), options)
   if (!compiled.ok) {
-    throw new Refusal(compiled.problems.map((problem) => `${problem.file}:${problem.line} ${problem.message}`).join('\n'))
+    throw new Refusal(
+      compiled.problems.map((problem) => `${problem.file}:${problem.line} ${problem.message}`).join('\n'),
+    )
   }
   const backend = compiled.value.get(name)
   if (!backend) throw new Refusal(`${file}: there is no backend ${name}`)
@@ -104,7 +108,10 @@ const connectionsOf = (
         superuser !== undefined
           ? { superuserUrl: secretIn(superuser) }
           : { vaultPassword: secretIn(password ?? ''), probePassword: secretIn(probe.passwordFile) }
-      const tls = { sslmode: probe.tls ? 'verify-full' : 'disable', ...(probe.tls?.ca ? { ca: probe.tls.ca } : {}) } as const
+      const tls = {
+        sslmode: probe.tls ? 'verify-full' : 'disable',
+        ...(probe.tls?.ca ? { ca: probe.tls.ca } : {}),
+      } as const
       const logins = { vaultLogin: options['vault-login'], probeLogin: probe.user }
       const place = { host, port: Number(port), database: probe.database, schema: options.schema, schemaRights }
       return [name, { ...place, ...tls, ...logins, by }]
@@ -151,14 +158,14 @@ const print = (entitlements: readonly DatabaseEntitlement[], options: Options): 
 
 const parsed = (args: readonly string[]): Options => {
   try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values
+    return parseOptions(args)
   } catch (error) {
     throw new Refusal(`${error instanceof Error ? error.message : ''}\n${USAGE}`)
   }
 }
 
 /** The exit code: 0, or 2 for what the caller can mend. */
-export const runFromCommandLine = async (args: readonly string[]): Promise<number> => {
+export const runFromCommandLine = async (args: readonly string[], apply: typeof applyVaultSetup): Promise<number> => {
   try {
     const options = parsed(args)
     const entitlements = readEntitlements(options.entitlements, options.backend)
@@ -169,7 +176,7 @@ export const runFromCommandLine = async (args: readonly string[]): Promise<numbe
     const backend = readBackend(options.backends, options.backend)
     const adminToken = process.env.VAULT_TOKEN
     if (!adminToken) throw new Refusal(`VAULT_TOKEN is not set\n${USAGE}`)
-    const made = await applyVaultSetup({
+    const made = await apply({
       addr: backend.address,
       adminToken,
       ...(backend.namespace === undefined ? {} : { namespace: backend.namespace }),

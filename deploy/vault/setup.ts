@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { policyName, USERNAME_TEMPLATE } from '../../src/vault/names.ts'
 import { brokerPolicy, type DatabaseEntitlement, grantPolicy, inventoryPolicy } from './policies.ts'
 import { applyPostgresRoles, type SchemaRights } from './postgres-roles.ts'
+import { appRole, type HoldLimits, longestHoldSeconds, tokenRole } from './token-roles.ts'
 import { dataOf, type VaultAdmin, vaultAdmin } from './vault-admin.ts'
 
 export interface DatabaseConnection {
@@ -25,7 +26,7 @@ export interface DatabaseConnection {
   readonly by: { readonly superuserUrl: string } | { readonly vaultPassword: string; readonly probePassword: string }
 }
 
-export interface VaultSetup {
+export interface VaultSetup extends HoldLimits {
   readonly addr: string
   /** A token that may manage policies, mounts, AppRoles and token roles. */
   readonly adminToken: string
@@ -35,10 +36,6 @@ export interface VaultSetup {
   readonly connections: Readonly<Record<string, DatabaseConnection>>
   readonly entitlements: readonly DatabaseEntitlement[]
   readonly appRoleMount?: string
-  /** Where broker and inventory may log in from, and use their tokens from; everywhere if absent. */
-  readonly brokerCidrs?: readonly string[]
-  /** No hold, and so no login, lives longer. */
-  readonly longestHoldSeconds?: number
 }
 
 export interface AppRoleLogin {
@@ -52,9 +49,6 @@ export interface VaultSetupResult {
   readonly probes: Readonly<Record<string, { readonly user: string; readonly password: string }>>
 }
 
-const DAY_SECONDS = 86_400
-const BROKER_TOKEN_SECONDS = 1_200
-const HOUR_SECONDS = 3_600
 const PLUGIN = 'postgresql-database-plugin'
 
 interface Logins {
@@ -102,16 +96,28 @@ const applyPostgres = async (setup: VaultSetup, logins: ReadonlyMap<string, Logi
   }
 }
 
-const enable = async (vault: VaultAdmin, kind: 'mounts' | 'auth', mount: string, type: string): Promise<void> => {
+/** Makes a mount where there is none; one that is there keeps its settings, for others may use it. */
+const enable = async (
+  vault: VaultAdmin,
+  kind: 'mounts' | 'auth',
+  mount: string,
+  type: string,
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<void> => {
   const present = dataOf(await vault.read(`sys/${kind}`))[`${mount}/`]
-  if (present === undefined) return void (await vault.write(`sys/${kind}/${mount}`, { type }))
+  if (present === undefined) return void (await vault.write(`sys/${kind}/${mount}`, { type, config }))
   const found = typeof present === 'object' && present !== null ? Reflect.get(present, 'type') : undefined
   if (found !== type) throw new Error(`Vault: ${mount}/ is of type ${String(found)}, not ${type}`)
 }
 
-const applyConnections = async (vault: VaultAdmin, setup: VaultSetup, logins: ReadonlyMap<string, Logins>): Promise<void> => {
+const applyConnections = async (
+  vault: VaultAdmin,
+  setup: VaultSetup,
+  logins: ReadonlyMap<string, Logins>,
+): Promise<void> => {
   for (const mount of new Set(setup.entitlements.map(({ database }) => database.mount))) {
-    await enable(vault, 'mounts', mount, 'database')
+    // What a stolen broker token could ask for is bounded here too: no login of this mount lives longer.
+    await enable(vault, 'mounts', mount, 'database', { max_lease_ttl: `${longestHoldSeconds(setup)}s` })
     const here = setup.entitlements.filter(({ database }) => database.mount === mount)
     for (const name of new Set(here.map(({ database }) => database.connection))) {
       const connection = setup.connections[name]
@@ -139,40 +145,11 @@ const applyPolicies = async (vault: VaultAdmin, { entitlements }: VaultSetup): P
   await vault.write('sys/policies/acl/writ-inventory', { policy: inventoryPolicy(entitlements) })
   const grants = new Map(entitlements.map((one) => [policyName(one.id), grantPolicy(one, entitlements)]))
   for (const [name, policy] of grants) await vault.write(`sys/policies/acl/${name}`, { policy })
-  const old = (await vault.list('sys/policies/acl')).filter((name) => name.startsWith('writ-grant-') && !grants.has(name))
+  const old = (await vault.list('sys/policies/acl')).filter(
+    (name) => name.startsWith('writ-grant-') && !grants.has(name),
+  )
   for (const name of old) await vault.remove(`sys/policies/acl/${name}`)
 }
-
-/**
- * The role under which holds are made. Orphans, because the children of a token die with it and the broker logs in anew all the time;
- * by glob and without a list of its own, because a request that names no policy would be given the whole list.
- */
-export const tokenRole = (setup: Pick<VaultSetup, 'longestHoldSeconds' | 'brokerCidrs'>) => ({
-  orphan: true,
-  renewable: true,
-  token_type: 'service',
-  allowed_policies: [],
-  allowed_policies_glob: ['writ-grant-*'],
-  token_no_default_policy: true,
-  token_period: 0,
-  token_explicit_max_ttl: setup.longestHoldSeconds ?? DAY_SECONDS,
-  token_bound_cidrs: setup.brokerCidrs ?? [],
-})
-
-/** An AppRole of one policy; `name` is both. */
-export const appRole = (name: string, setup: Pick<VaultSetup, 'brokerCidrs'>) => ({
-  token_policies: [name],
-  token_no_default_policy: true,
-  token_type: 'service',
-  token_ttl: BROKER_TOKEN_SECONDS,
-  token_max_ttl: HOUR_SECONDS,
-  token_num_uses: 0,
-  token_bound_cidrs: setup.brokerCidrs ?? [],
-  secret_id_bound_cidrs: setup.brokerCidrs ?? [],
-  secret_id_num_uses: 0,
-  secret_id_ttl: 0,
-  bind_secret_id: true,
-})
 
 /** A new secret id for it; the earlier ones end. */
 const applyLogin = async (vault: VaultAdmin, setup: VaultSetup, name: string): Promise<AppRoleLogin> => {
@@ -181,7 +158,8 @@ const applyLogin = async (vault: VaultAdmin, setup: VaultSetup, name: string): P
   const earlier = await vault.list(`${role}/secret-id`)
   const { role_id: roleId } = dataOf(await vault.read(`${role}/role-id`))
   const { secret_id: secretId } = dataOf(await vault.write(`${role}/secret-id`, {}))
-  for (const accessor of earlier) await vault.write(`${role}/secret-id-accessor/destroy`, { secret_id_accessor: accessor })
+  for (const accessor of earlier)
+    await vault.write(`${role}/secret-id-accessor/destroy`, { secret_id_accessor: accessor })
   if (typeof roleId !== 'string' || typeof secretId !== 'string') throw new Error(`Vault: no login for ${name}`)
   return { roleId, secretId }
 }
@@ -204,5 +182,5 @@ export const applyVaultSetup = async (setup: VaultSetup): Promise<VaultSetupResu
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { runFromCommandLine } = await import('./command-line.ts')
-  process.exitCode = await runFromCommandLine(process.argv.slice(2))
+  process.exitCode = await runFromCommandLine(process.argv.slice(2), applyVaultSetup)
 }

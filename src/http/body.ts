@@ -22,10 +22,10 @@ export async function readText(req: IncomingMessage, takes: Takes): Promise<stri
     return ''
   }
   // Clients that send nothing may still announce a chunked body; then only its length tells.
-  const unnamed = takes.maybe === true && req.headers['content-type'] === undefined
-  if (unnamed && (await readBytes(req, 0).then(({ length }) => length === 0, isTooLarge))) return ''
-  checkMedia(req, takes.media)
+  const mayBeEmpty = takes.maybe === true && req.headers['content-type'] === undefined
+  if (!mayBeEmpty) checkMedia(req, takes.media)
   const bytes = await readBytes(req, takes.limitBytes)
+  if (mayBeEmpty && bytes.length > 0) throw unsupported(takes.media)
   try {
     return utf8.decode(bytes)
   } catch {
@@ -42,11 +42,13 @@ function checkMedia(req: IncomingMessage, media: string): void {
   const charset = parameter === undefined || /^charset="?utf-8"?$/.test(parameter)
   const plain = req.headersDistinct['content-encoding'] === undefined
   if (types.length === 1 && type === media && charset && more.length === 0 && plain) return
-  throw new DoorRefusal('unsupported_media_type', `The body must be ${media}, in UTF-8 and not compressed.`, {
-    Accept: media,
-  })
+  throw unsupported(media)
 }
 
+const unsupported = (media: string) =>
+  new DoorRefusal('unsupported_media_type', `The body must be ${media}, in UTF-8 and not compressed.`, {
+    Accept: media,
+  })
 const tooLarge = (limitBytes: number) => new DoorRefusal('body_too_large', `The body may have ${limitBytes} bytes.`)
 
 function readBytes(req: IncomingMessage, limitBytes: number): Promise<Buffer> {

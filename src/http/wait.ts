@@ -31,7 +31,7 @@ export interface Waiters {
   count(): number
 }
 
-/** `started` and `stopped` watch the number of waiters, for the gauge. */
+/** `onCount` hears of every change in their number, for the gauge. */
 export function waiters(limits: WaitLimits, onCount: (count: number) => void): Waiters {
   const byPrincipal = new Map<PrincipalId, number>()
   let all = 0
@@ -70,12 +70,20 @@ export function waiters(limits: WaitLimits, onCount: (count: number) => void): W
 }
 
 async function look<T>(first: T, waiting: Waiting<T>, limits: WaitLimits): Promise<Waited<T>> {
-  const end = AbortSignal.any([waiting.gone, AbortSignal.timeout(waiting.forMs)])
-  let seen = first
-  for (let pauseMs = limits.firstMs; ; pauseMs = Math.min(limits.mostMs, pauseMs * 1.5)) {
-    if (!(await paused(pauseMs, end))) return { seen, timedOut: true }
-    seen = await waiting.look()
-    if (waiting.moved(seen)) return { seen, timedOut: false }
+  const end = new AbortController()
+  const stop = () => end.abort()
+  const deadline = setTimeout(stop, waiting.forMs)
+  waiting.gone.addEventListener('abort', stop, { once: true })
+  if (waiting.gone.aborted) stop()
+  try {
+    let seen = first
+    for (let pauseMs = limits.firstMs; ; pauseMs = Math.min(limits.mostMs, pauseMs * 1.5)) {
+      if (!(await paused(pauseMs, end.signal))) return { seen, timedOut: true }
+      seen = await waiting.look()
+      if (waiting.moved(seen)) return { seen, timedOut: false }
+    }
+  } finally {
+    clearTimeout(deadline)
   }
 }
 

@@ -84,10 +84,14 @@ function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Re
   // RFC 8693 §4.1: such a token says that somebody else acts. Who acts must stand here under their own name (an agent that borrowed
   // its sponsor's authority would be its sponsor otherwise).
   if (Object.hasOwn(claims, 'act'))
-    throw new BrokerError('unauthenticated', 'A token that somebody acts with for somebody else does not authenticate here.', {
-      nextAction: 'Authenticate as the one who acts.',
-      facts,
-    })
+    throw new BrokerError(
+      'unauthenticated',
+      'A token that somebody acts with for somebody else does not authenticate here.',
+      {
+        nextAction: 'Authenticate as the one who acts.',
+        facts,
+      },
+    )
   const resolved = directory.resolve(issuer.name, claims)
   if (resolved === undefined) {
     const candidates = directory.candidates(issuer.name, claims)
@@ -96,19 +100,30 @@ function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Re
           nextAction: 'Ask an administrator of the broker to enter the account.',
           facts,
         })
-      : new BrokerError('unauthenticated', 'This account fits more than one entry of the people directory, so it is nobody.', {
-          nextAction: 'Ask an administrator of the broker to keep the entries apart.',
-          facts,
-          cause: candidates,
-        })
+      : new BrokerError(
+          'unauthenticated',
+          'This account fits more than one entry of the people directory, so it is nobody.',
+          {
+            nextAction: 'Ask an administrator of the broker to keep the entries apart.',
+            facts,
+            cause: candidates,
+          },
+        )
   }
   // RFC 9068 §5: a client that acts for itself may have the name of a person as its client id.
   if (resolved.principal.kind === 'person' && (claims.client_id === claims.sub || claims.azp === claims.sub))
-    throw new BrokerError('unauthenticated', 'The token is of a client, not of the person with the same name.', { facts })
+    throw new BrokerError('unauthenticated', 'The token is of a client, not of the person with the same name.', {
+      facts,
+    })
   return resolved
 }
 
-function callerOf({ principal, sessionClaim, factClaims }: Resolved, issuer: Issuer, claims: Claims, key: Thumbprint | undefined): Caller {
+function callerOf(
+  { principal, sessionClaim, factClaims }: Resolved,
+  issuer: Issuer,
+  claims: Claims,
+  key: Thumbprint | undefined,
+): Caller {
   const text = (claim: string): string | undefined => {
     const value = Object.hasOwn(claims, claim) ? claims[claim] : undefined
     return typeof value === 'string' && value.length <= 512 ? value : undefined

@@ -47,18 +47,24 @@ export function clientAuthenticator(known: {
       known.now(),
     )
     // A list of one is good enough for an access token, but not here: some libraries compare it as text.
-    if (typeof claims.aud !== 'string') throw new BrokerError('unauthenticated', 'The audience of a client assertion is a single text.')
+    if (typeof claims.aud !== 'string')
+      throw new BrokerError('unauthenticated', 'The audience of a client assertion is a single text.')
     const { jti, exp } = claims
     if (typeof jti !== 'string' || jti === '' || jti.length > 255 || typeof exp !== 'number')
       throw new BrokerError('unauthenticated', "The client assertion's 'jti' is not a short text.")
     // By jti, never by the text: one assertion has many valid spellings of its signature (ECDSA r, n-s). Hashed, so that it fits a key.
     const mark = createHash('sha256').update(jti).digest('base64url')
     const isFirst = await known.useOnce(`client-assertion/${server.id}/${mark}`, after(instant(exp * 1_000), TOLERANCE))
-    if (!isFirst) throw new BrokerError('unauthenticated', 'This client assertion was used before.', { nextAction: 'Make a new one for each request.' })
+    if (!isFirst)
+      throw new BrokerError('unauthenticated', 'This client assertion was used before.', {
+        nextAction: 'Make a new one for each request.',
+      })
     return server
   }
 }
 
 /** The same for a client that does not exist and for one that is somebody else. */
 const unknownClient = (): BrokerError =>
-  new BrokerError('unauthenticated', 'There is no such client here.', { nextAction: 'Check the client id and its entry in clients.yaml.' })
+  new BrokerError('unauthenticated', 'There is no such client here.', {
+    nextAction: 'Check the client id and its entry in clients.yaml.',
+  })

@@ -2,7 +2,16 @@
 // A workload is found by identifiers that nobody can take over; names that can be given away are refused as a criterion.
 import { z } from 'zod'
 import { type Compiled, type Locate, type Problem, type ReadFile, readConfig } from './config-file.ts'
-import { type Algorithm, algorithmField, claimName, freezeDeep, lineField, nameField, revisionField, unique } from './fields.ts'
+import {
+  type Algorithm,
+  algorithmField,
+  claimName,
+  freezeDeep,
+  lineField,
+  nameField,
+  revisionField,
+  unique,
+} from './fields.ts'
 import { type KeySet, parseKeySet } from './keys.ts'
 
 export interface WorkloadEntry {
@@ -42,7 +51,18 @@ export interface Clients {
 }
 
 /** Claims whose value can pass to somebody else: after a renaming or a deletion the next owner would be the workload. */
-const TRANSFERABLE = ['repository', 'repository_owner', 'project_path', 'namespace_path', 'user_login', 'user_email', 'actor', 'email', 'preferred_username', 'name']
+const TRANSFERABLE = [
+  'repository',
+  'repository_owner',
+  'project_path',
+  'namespace_path',
+  'user_login',
+  'user_email',
+  'actor',
+  'email',
+  'preferred_username',
+  'name',
+]
 
 const matchedClaim = claimName.refine((claim) => !TRANSFERABLE.includes(claim), {
   error: 'the value of this claim can pass to somebody else: use the id (repository_id, project_id, sub, ...)',
@@ -59,17 +79,22 @@ const WorkloadFields = z
       .refine((claims) => Object.keys(claims).length > 0, 'at least one claim is needed')
       .describe('Claims that must be there with exactly this text.'),
     not: z
-      .record(claimName, unique(lineField).min(1, 'at least one value is needed'), { error: 'claims and forbidden values are needed' })
+      .record(claimName, unique(lineField).min(1, 'at least one value is needed'), {
+        error: 'claims and forbidden values are needed',
+      })
       .default({})
       .describe('Claims that must be there with none of these texts.'),
     absent: unique(claimName).default([]).describe('Claims that must not be there at all.'),
     session: claimName.optional().describe('The claim that names the run. A token without it is not of this workload.'),
     facts: unique(claimName).max(20).optional().describe('Claims that become facts of the caller.'),
   })
-  .refine((entry) => entry.absent.every((claim) => !Object.hasOwn(entry.match, claim) && !Object.hasOwn(entry.not, claim)), {
-    error: 'a claim cannot be both absent and there',
-    path: ['absent'],
-  })
+  .refine(
+    (entry) => entry.absent.every((claim) => !Object.hasOwn(entry.match, claim) && !Object.hasOwn(entry.not, claim)),
+    {
+      error: 'a claim cannot be both absent and there',
+      path: ['absent'],
+    },
+  )
   .refine((entry) => Object.entries(entry.not).every(([claim, values]) => !values.includes(entry.match[claim] ?? '')), {
     error: 'a claim cannot have a value and not have it',
     path: ['not'],
@@ -79,16 +104,26 @@ const PublicJwk = z.record(z.string(), z.unknown()).describe('A public key as a 
 const ServerFields = z
   .strictObject({
     tenant: nameField,
-    audiences: unique(lineField).min(1, 'at least one audience is needed').max(20).describe('The `aud` of the tokens that it accepts.'),
-    jwks: z.strictObject({ keys: z.array(PublicJwk).min(1).max(20) }).optional().describe('Its public keys.'),
+    audiences: unique(lineField)
+      .min(1, 'at least one audience is needed')
+      .max(20)
+      .describe('The `aud` of the tokens that it accepts.'),
+    jwks: z
+      .strictObject({ keys: z.array(PublicJwk).min(1).max(20) })
+      .optional()
+      .describe('Its public keys.'),
     jwksFile: lineField.optional().describe('A file with its public keys.'),
-    algorithms: unique(algorithmField).min(1, 'at least one algorithm is needed').describe('What it signs its client assertions with.'),
+    algorithms: unique(algorithmField)
+      .min(1, 'at least one algorithm is needed')
+      .describe('What it signs its client assertions with.'),
     assertionAudience: z
       .enum(['issuer', 'token-endpoint'], { error: 'issuer or token-endpoint' })
       .default('issuer')
       .describe('What the `aud` of its client assertions is: the URL of the broker, or of its token endpoint.'),
   })
-  .refine((entry) => (entry.jwks === undefined) !== (entry.jwksFile === undefined), { error: 'exactly one of jwks and jwksFile is needed' })
+  .refine((entry) => (entry.jwks === undefined) !== (entry.jwksFile === undefined), {
+    error: 'exactly one of jwks and jwksFile is needed',
+  })
 
 export const ClientsFile = z.strictObject({
   revision: revisionField.describe('Raise it with every change: brokers with an older file issue nothing.'),
@@ -116,7 +151,8 @@ export function compileClients(text: string, file: string, readFile: ReadFile): 
     if (Object.hasOwn(value.workloads, id)) report(['resourceServers', id], 'a workload has this id')
     for (const [n, audience] of entry.audiences.entries()) {
       const owner = audiences.get(audience)
-      if (owner !== undefined) report(['resourceServers', id, 'audiences', n], `this audience belongs to '${owner}' already`)
+      if (owner !== undefined)
+        report(['resourceServers', id, 'audiences', n], `this audience belongs to '${owner}' already`)
       audiences.set(audience, id)
     }
     const { jwks, jwksFile, ...rest } = entry
@@ -125,7 +161,10 @@ export function compileClients(text: string, file: string, readFile: ReadFile): 
       const keys = parseKeySet(jwksFile === undefined ? JSON.stringify(jwks) : readFile(jwksFile))
       resourceServers.push({ id, ...rest, keys })
     } catch (thrown) {
-      report(['resourceServers', id, member], `cannot be used (${thrown instanceof Error ? thrown.message : 'unknown'})`)
+      report(
+        ['resourceServers', id, member],
+        `cannot be used (${thrown instanceof Error ? thrown.message : 'unknown'})`,
+      )
     }
   }
   if (found.length > 0) return { ok: false, problems: found }
@@ -134,19 +173,29 @@ export function compileClients(text: string, file: string, readFile: ReadFile): 
     line: line(['workloads', other.id]),
     message: `workloads.${other.id}: a token can match '${one.id}' too; such a token is nobody's and is refused`,
   }))
-  return { ok: true, value: Object.freeze({ file, revision: value.revision, ...freezeDeep({ workloads, resourceServers }), line }), warnings }
+  return {
+    ok: true,
+    value: Object.freeze({ file, revision: value.revision, ...freezeDeep({ workloads, resourceServers }), line }),
+    warnings,
+  }
 }
 
 /** Pairs that no claim keeps apart. */
 function overlaps(workloads: readonly WorkloadEntry[]): readonly (readonly [WorkloadEntry, WorkloadEntry])[] {
   return workloads.flatMap((one, n) =>
-    workloads.slice(n + 1).flatMap((other) => (areApart(one, other) || areApart(other, one) ? [] : [[one, other] as const])),
+    workloads
+      .slice(n + 1)
+      .flatMap((other) => (areApart(one, other) || areApart(other, one) ? [] : [[one, other] as const])),
   )
 }
 
 function areApart(one: WorkloadEntry, other: WorkloadEntry): boolean {
   if (one.issuer !== other.issuer) return true
-  const mustBeThere = [...Object.keys(one.match), ...Object.keys(one.not), ...(one.session === undefined ? [] : [one.session])]
+  const mustBeThere = [
+    ...Object.keys(one.match),
+    ...Object.keys(one.not),
+    ...(one.session === undefined ? [] : [one.session]),
+  ]
   if (mustBeThere.some((claim) => other.absent.includes(claim))) return true
   return Object.entries(one.match).some(([claim, value]) => {
     const rival = other.match[claim]
@@ -162,7 +211,9 @@ export function isOf(workload: WorkloadEntry, claims: Readonly<Record<string, un
   }
   return (
     Object.entries(workload.match).every(([claim, value]) => text(claim) === value) &&
-    Object.entries(workload.not).every(([claim, values]) => text(claim) !== undefined && !values.includes(text(claim) ?? '')) &&
+    Object.entries(workload.not).every(
+      ([claim, values]) => text(claim) !== undefined && !values.includes(text(claim) ?? ''),
+    ) &&
     workload.absent.every((claim) => !Object.hasOwn(claims, claim)) &&
     (workload.session === undefined || (text(workload.session) ?? '') !== '')
   )

@@ -24,7 +24,8 @@ export function parseCompactJws(token: string): CompactJws | string {
   if (!/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(token)) return 'it is not three base64url parts'
   const parts = token.split('.').map(decode)
   const [headerText, claimsText, signature] = parts
-  if (headerText === undefined || claimsText === undefined || signature === undefined) return 'a part of it has a second spelling'
+  if (headerText === undefined || claimsText === undefined || signature === undefined)
+    return 'a part of it has a second spelling'
   try {
     const header = parseStrictJson(utf8(headerText), HEADER_LIMITS)
     const claims = parseStrictJson(utf8(claimsText), CLAIMS_LIMITS)
@@ -35,7 +36,10 @@ export function parseCompactJws(token: string): CompactJws | string {
   }
 }
 
-function fromHeader(header: { readonly [member: string]: Json }, claims: { readonly [claim: string]: Json }): CompactJws | string {
+function fromHeader(
+  header: { readonly [member: string]: Json },
+  claims: { readonly [claim: string]: Json },
+): CompactJws | string {
   const { alg, kid, typ, ...others } = header
   const algorithm = ALGORITHMS.find((one) => one === alg)
   if (algorithm === undefined) return 'its algorithm is not an asymmetric signature'

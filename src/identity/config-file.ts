@@ -1,6 +1,6 @@
 // A YAML file for people, read strictly: everything that is wrong with it at once, each problem with its line.
 // YAML's own traps are closed: no anchors, no aliases, no tags, no duplicate keys, and nothing is coerced into text.
-import { type Document, isAlias, isMap, isNode, isPair, LineCounter, parseDocument, visit } from 'yaml'
+import { type Document, isAlias, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import type { z } from 'zod'
 
 export interface Problem {
@@ -34,11 +34,21 @@ interface Read<T> {
 const MAX_BYTES = 4 * 1024 * 1024
 
 /** Parses and checks the text. `value` is undefined exactly when there are problems. */
-export function readConfig<Schema extends z.ZodType>(text: string, file: string, schema: Schema): Read<z.output<Schema>> {
+export function readConfig<Schema extends z.ZodType>(
+  text: string,
+  file: string,
+  schema: Schema,
+): Read<z.output<Schema>> {
   if (Buffer.byteLength(text) > MAX_BYTES)
     return { value: undefined, problems: [{ file, line: 1, message: 'the file is larger than 4 MiB' }], line: () => 1 }
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, version: '1.2', schema: 'core' })
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    strict: true,
+    version: '1.2',
+    schema: 'core',
+  })
   const line: Locate = (path) => lines.linePos(offsetOf(document, path)).line
   const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => ({
     file,
@@ -47,12 +57,22 @@ export function readConfig<Schema extends z.ZodType>(text: string, file: string,
   }))
   visit(document, {
     Node: (_, node) => {
-      const trick = isAlias(node) ? 'an alias' : node.anchor ? 'an anchor' : node.tag ? 'a tag' : undefined
+      // A schema would drop it without a word, and with it a whole entry.
+      const isHidden = isScalar(node) && node.value === '__proto__'
+      const trick = isHidden
+        ? 'the word __proto__'
+        : isAlias(node)
+          ? 'an alias'
+          : node.anchor
+            ? 'an anchor'
+            : node.tag
+              ? 'a tag'
+              : undefined
       if (trick !== undefined)
         problems.push({
           file,
           line: lines.linePos(node.range?.[0] ?? 0).line,
-          message: `${trick} is not allowed here: write the value out`,
+          message: `${trick} is not allowed here`,
         })
     },
   })

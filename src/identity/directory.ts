@@ -43,7 +43,11 @@ const TYPE = 'writ/people/v1'
  * workload's criterion, and, when `issuers` is given, names of issuers that do not exist.
  * `revision` is the sum of both files' revisions: both only rise, so any change raises it.
  */
-export function compileDirectory(people: People, clients: Clients, issuers?: readonly string[]): Compiled<PeopleDirectory> {
+export function compileDirectory(
+  people: People,
+  clients: Clients,
+  issuers?: readonly string[],
+): Compiled<PeopleDirectory> {
   const problems = crossCheck(people, clients, issuers)
   if (problems.length > 0) return { ok: false, problems }
   return { ok: true, value: directoryOf(people, clients), warnings: [] }
@@ -72,7 +76,8 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
   const fitting = (issuer: string, claims: Readonly<Record<string, unknown>>): readonly Resolved[] => {
-    const account = typeof claims.sub === 'string' ? byAccount.get(accountKey({ issuer, subject: claims.sub })) : undefined
+    const account =
+      typeof claims.sub === 'string' ? byAccount.get(accountKey({ issuer, subject: claims.sub })) : undefined
     const matching = workloads.filter(({ entry }) => entry.issuer === issuer && isOf(entry, claims))
     return [
       ...(account === undefined ? [] : [{ principal: account, sessionClaim: undefined, factClaims: undefined }]),
@@ -96,13 +101,25 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
   } satisfies PeopleDirectory)
 }
 
-const known = ({ id, tenant, groups }: { readonly id: string; readonly tenant: string; readonly groups: readonly string[] }) => ({
+const known = ({
+  id,
+  tenant,
+  groups,
+}: {
+  readonly id: string
+  readonly tenant: string
+  readonly groups: readonly string[]
+}) => ({
   id: named.principal(id),
   tenant: named.tenant(tenant),
   groups: groups.toSorted().map(named.group),
 })
 const personOf = (entry: PersonEntry): Person => ({ kind: 'person', ...known(entry), person: named.person(entry.id) })
-const agentOf = (entry: AgentEntry): Agent => ({ kind: 'agent', ...known(entry), sponsors: entry.sponsors.toSorted().map(named.person) })
+const agentOf = (entry: AgentEntry): Agent => ({
+  kind: 'agent',
+  ...known(entry),
+  sponsors: entry.sponsors.toSorted().map(named.person),
+})
 const workloadOf = (entry: WorkloadEntry): Workload => ({
   kind: 'workload',
   ...known(entry),
@@ -116,9 +133,16 @@ function crossCheck(people: People, clients: Clients, issuers: readonly string[]
   }
   const persons = new Set(people.persons.map(({ id }) => id))
   const taken = new Set([...persons, ...people.agents.map(({ id }) => id)])
-  const owners = new Map([...people.persons, ...people.agents].flatMap(({ id, accounts }) => accounts.map((one) => [accountKey(one), id] as const)))
+  const owners = new Map(
+    [...people.persons, ...people.agents].flatMap(({ id, accounts }) =>
+      accounts.map((one) => [accountKey(one), id] as const),
+    ),
+  )
   const isUnknown = (issuer: string): boolean => issuers !== undefined && !issuers.includes(issuer)
-  for (const [section, entries] of [['persons', people.persons], ['agents', people.agents]] as const)
+  for (const [section, entries] of [
+    ['persons', people.persons],
+    ['agents', people.agents],
+  ] as const)
     for (const { id, accounts } of entries)
       for (const [n, { issuer }] of accounts.entries())
         if (isUnknown(issuer)) report(people, [section, id, 'accounts', n, 'issuer'], `there is no issuer '${issuer}'`)
@@ -126,9 +150,11 @@ function crossCheck(people: People, clients: Clients, issuers: readonly string[]
     if (taken.has(id)) report(clients, ['workloads', id], 'a person or an agent has this id')
     if (isUnknown(issuer)) report(clients, ['workloads', id, 'issuer'], `there is no issuer '${issuer}'`)
     for (const [n, sponsor] of sponsors.entries())
-      if (!persons.has(sponsor)) report(clients, ['workloads', id, 'sponsors', n], `'${sponsor}' is not a person of ${people.file}`)
+      if (!persons.has(sponsor))
+        report(clients, ['workloads', id, 'sponsors', n], `'${sponsor}' is not a person of ${people.file}`)
     const owner = match.sub === undefined ? undefined : owners.get(accountKey({ issuer, subject: match.sub }))
-    if (owner !== undefined) report(clients, ['workloads', id, 'match', 'sub'], `this account belongs to '${owner}' already`)
+    if (owner !== undefined)
+      report(clients, ['workloads', id, 'match', 'sub'], `this account belongs to '${owner}' already`)
   }
   for (const { id } of clients.resourceServers)
     if (taken.has(id)) report(clients, ['resourceServers', id], 'a person or an agent has this id')
@@ -140,7 +166,8 @@ function crossCheck(people: People, clients: Clients, issuers: readonly string[]
  * are left out, for they decide nothing about a grant and may rotate without a new revision.
  */
 function digestOf(people: People, clients: Clients): Digest {
-  const byId = <T extends { readonly id: string }>(entries: readonly T[]): readonly T[] => entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const byId = <T extends { readonly id: string }>(entries: readonly T[]): readonly T[] =>
+    entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
   const accountsOf = (accounts: readonly Account[]): readonly string[] => accounts.map(accountKey).toSorted()
   const value = canonical({
     typ: TYPE,
@@ -165,7 +192,11 @@ function digestOf(people: People, clients: Clients): Digest {
       absent: entry.absent.toSorted(),
       facts: entry.facts?.toSorted(),
     })),
-    resourceServers: byId(clients.resourceServers).map(({ id, tenant, audiences }) => ({ id, tenant, audiences: audiences.toSorted() })),
+    resourceServers: byId(clients.resourceServers).map(({ id, tenant, audiences }) => ({
+      id,
+      tenant,
+      audiences: audiences.toSorted(),
+    })),
   })
   return `sha-256:${createHash('sha256').update(value).digest('base64url')}` as Digest
 }

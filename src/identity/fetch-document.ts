@@ -39,7 +39,8 @@ export function documentFetcher({ dev, resolve = byDns, ca }: FetchSettings): Fe
 function checkedUrl(text: string, dev: boolean): URL {
   if (!URL.canParse(text)) throw new Error('the address of the keys is not a URL')
   const url = new URL(text)
-  if (url.protocol !== 'https:' && !(dev && url.protocol === 'http:')) throw new Error('the address of the keys is not https')
+  if (url.protocol !== 'https:' && !(dev && url.protocol === 'http:'))
+    throw new Error('the address of the keys is not https')
   if (url.username !== '' || url.password !== '') throw new Error('the address of the keys names a user')
   return url
 }
@@ -108,7 +109,12 @@ function read(
       url.protocol === 'https:'
         ? // The certificate must be for the name, though we connect to the address. An address has no server name (RFC 6066 §3).
           tlsRequest(
-            { ...options, servername: isIP(name) === 0 ? name : '', rejectUnauthorized: true, ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }) },
+            {
+              ...options,
+              servername: isIP(name) === 0 ? name : '',
+              rejectUnauthorized: true,
+              ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+            },
             answered,
           )
         : plainRequest(options, answered)

@@ -14,7 +14,10 @@ export const lineField = z
   .string({ error: 'text is needed: put numbers and true or false in quotes' })
   .min(1, 'this may not be empty')
   .max(255, 'at most 255 characters')
-  .refine((text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u.test(text), 'control and invisible characters are not allowed')
+  .refine(
+    (text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u.test(text),
+    'control and invisible characters are not allowed',
+  )
 
 export const claimName = z
   .string({ error: 'the name of a claim is needed' })
@@ -33,7 +36,19 @@ export const unique = <T extends z.ZodType>(item: T) =>
     .meta({ uniqueItems: true })
 
 /** Asymmetric only; a MAC key in the hands of a verifier can sign (RFC 8725 §3.1). */
-export const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519'] as const
+export const ALGORITHMS = [
+  'ES256',
+  'ES384',
+  'ES512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'EdDSA',
+  'Ed25519',
+] as const
 export type Algorithm = (typeof ALGORITHMS)[number]
 export const algorithmField = z.enum(ALGORITHMS, {
   error: `one of ${ALGORITHMS.join(', ')}: none and the symmetric ones are never accepted`,

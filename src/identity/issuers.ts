@@ -74,9 +74,14 @@ const IssuerEntry = z
     ignoredHeaders: unique(z.enum(['x5t', 'x5t#S256', 'cty'], { error: 'only x5t, x5t#S256 and cty can be ignored' }))
       .default([])
       .describe('Harmless header members that this issuer writes. Without this a token that has one is refused.'),
-    discovery: z.literal(true, { error: 'write true, or leave it out' }).optional().describe('Find the keys by OpenID Connect Discovery.'),
+    discovery: z
+      .literal(true, { error: 'write true, or leave it out' })
+      .optional()
+      .describe('Find the keys by OpenID Connect Discovery.'),
     jwksUri: url.optional().describe('Where the keys are. Stronger than discovery.'),
-    jwksFile: lineField.optional().describe('A file with the keys. Stronger than both; for issuers in private networks.'),
+    jwksFile: lineField
+      .optional()
+      .describe('A file with the keys. Stronger than both; for issuers in private networks.'),
     maximalAge: span('1s', '1d').default('15m').describe('How old a token may be.'),
     maximalLife: span('1s', '1d').default('1h').describe('The longest span between `iat` and `exp`.'),
     clockTolerance: span('0s', '5s').default('5s').describe('How far the clocks may be apart.'),

@@ -39,7 +39,8 @@ export function keyStore(issuer: Issuer, fetch: FetchDocument, now: () => Instan
     })
     return running
   }
-  const usable = (): KeySet | undefined => (held !== undefined && now() < after(held.at, KEYS_LIVE) ? held.keys : undefined)
+  const usable = (): KeySet | undefined =>
+    held !== undefined && now() < after(held.at, KEYS_LIVE) ? held.keys : undefined
   const mayTry = (): boolean => {
     if (tried === undefined || running !== undefined) return true
     const wait = tried.failed && usable() === undefined ? RETRY_COOLDOWN : RELOAD_COOLDOWN
@@ -73,14 +74,19 @@ async function discovered(issuer: string, fetch: FetchDocument): Promise<string>
     depth: 8,
     keys: 500,
   })
-  if (!isJsonObject(document) || document.issuer !== issuer) throw new Error('the discovery document is of another issuer')
+  if (!isJsonObject(document) || document.issuer !== issuer)
+    throw new Error('the discovery document is of another issuer')
   if (typeof document.jwks_uri !== 'string') throw new Error('the discovery document names no keys')
   return document.jwks_uri
 }
 
 const unavailable = (name: string, cause: unknown): BrokerError =>
-  new BrokerError('unauthenticated', `The keys of issuer '${name}' cannot be read now, so no token of it can be checked.`, {
-    nextAction: 'Try again in a few seconds; if it stays, tell an operator.',
-    facts: { issuer: name },
-    cause,
-  })
+  new BrokerError(
+    'unauthenticated',
+    `The keys of issuer '${name}' cannot be read now, so no token of it can be checked.`,
+    {
+      nextAction: 'Try again in a few seconds; if it stays, tell an operator.',
+      facts: { issuer: name },
+      cause,
+    },
+  )

@@ -22,7 +22,11 @@ export function parseKeySet(text: string): KeySet {
   const list = isJsonObject(value) ? value.keys : undefined
   if (!Array.isArray(list)) throw new TypeError('this is not a JWK Set')
   if (list.length > JWKS_KEYS) throw new RangeError(`a JWK Set may have ${JWKS_KEYS} keys`)
-  const keys: { readonly kid: string | undefined; readonly algorithms: readonly Algorithm[]; readonly key: KeyObject }[] = []
+  const keys: {
+    readonly kid: string | undefined
+    readonly algorithms: readonly Algorithm[]
+    readonly key: KeyObject
+  }[] = []
   const ignored: string[] = []
   for (const [position, jwk] of (list as readonly Json[]).entries()) {
     const made = importKey(jwk)
@@ -34,7 +38,9 @@ export function parseKeySet(text: string): KeySet {
     size: keys.length,
     ignored,
     find: (kid, algorithm) => {
-      const fitting = keys.filter((entry) => entry.algorithms.includes(algorithm) && (kid === undefined || entry.kid === kid))
+      const fitting = keys.filter(
+        (entry) => entry.algorithms.includes(algorithm) && (kid === undefined || entry.kid === kid),
+      )
       return fitting.length === 1 ? fitting[0]?.key : undefined
     },
   }
@@ -60,7 +66,8 @@ function importKey(
 ): { readonly kid: string | undefined; readonly algorithms: readonly Algorithm[]; readonly key: KeyObject } | string {
   const parsed = JWK.safeParse(value)
   if (!parsed.success || !isJsonObject(value)) return 'not a JWK'
-  if (PRIVATE.some((member) => Object.hasOwn(value, member))) return 'it is symmetric, or its private half was published'
+  if (PRIVATE.some((member) => Object.hasOwn(value, member)))
+    return 'it is symmetric, or its private half was published'
   const { kty, kid, use, key_ops: operations, alg, crv, n, e, x, y } = parsed.data
   if (use !== undefined && use !== 'sig') return 'not for signatures'
   if (operations !== undefined && !operations.includes('verify')) return 'not for signatures'

@@ -35,7 +35,9 @@ export interface People {
 
 const AccountEntry = z.strictObject({
   issuer: nameField.describe('Short name of an issuer in issuers.yaml.'),
-  subject: lineField.describe('The `sub` that the issuer uses, exactly. Never a mail address that somebody else can get later.'),
+  subject: lineField.describe(
+    'The `sub` that the issuer uses, exactly. Never a mail address that somebody else can get later.',
+  ),
 })
 const accounts = z.array(AccountEntry, { error: 'a list of accounts is needed' }).max(50)
 const groups = unique(nameField).max(100).default([])
@@ -93,7 +95,11 @@ export function compilePeople(text: string, file: string): Compiled<People> {
     line: line(path),
     message: `${path.join('.')}: this account looks like one of '${owner}'; if they are the same human, they must be one person`,
   }))
-  return { ok: true, value: Object.freeze({ file, revision: value.revision, ...freezeDeep({ persons, agents }), line }), warnings }
+  return {
+    ok: true,
+    value: Object.freeze({ file, revision: value.revision, ...freezeDeep({ persons, agents }), line }),
+    warnings,
+  }
 }
 
 interface Clash {
@@ -110,7 +116,10 @@ function compareAccounts(
   const looks = new Map<string, string>()
   const doubled: Clash[] = []
   const similar: Clash[] = []
-  for (const [section, entries] of [['persons', persons], ['agents', agents]] as const)
+  for (const [section, entries] of [
+    ['persons', persons],
+    ['agents', agents],
+  ] as const)
     for (const entry of entries)
       for (const [n, account] of entry.accounts.entries()) {
         const path = [section, entry.id, 'accounts', n]

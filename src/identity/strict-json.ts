@@ -122,12 +122,12 @@ export function parseStrictJson(text: string, limits: JsonLimits = BODY_LIMITS):
     const raw = text.slice(start, at)
     at += 1
     if (!escaped && !unusual) return raw
-    const read = escaped ? unescape(raw) : raw
+    const read = escaped ? unescaped(raw) : raw
     if (!read.isWellFormed()) throw fail('a lone surrogate')
     return read
   }
 
-  const unescape = (raw: string): string => {
+  const unescaped = (raw: string): string => {
     if (!ESCAPED.test(raw)) throw fail('an unknown escape')
     return JSON.parse(`"${raw}"`) as string
   }

@@ -45,7 +45,8 @@ export function readToken(token: string): CompactJws {
  */
 export async function verifyToken(token: string, pins: Pins, now: Instant): Promise<Claims> {
   const { algorithm, kid, type, otherHeaders, claims } = readToken(token)
-  if (!pins.algorithms.includes(algorithm)) throw badToken(`The token's algorithm ${algorithm} is not accepted from its issuer.`)
+  if (!pins.algorithms.includes(algorithm))
+    throw badToken(`The token's algorithm ${algorithm} is not accepted from its issuer.`)
   if (otherHeaders.some((header) => !pins.ignoredHeaders.includes(header)))
     throw badToken('The token has header members that are not accepted.')
   if (!pins.types.includes(type)) throw badToken(`The token is of the wrong type; accepted: ${pins.types.join(', ')}.`)
@@ -80,8 +81,13 @@ function checkClaims(claims: Claims, pins: Pins): void {
   if (claims.iss !== pins.issuer) throw badToken('The token is of another issuer.')
   const { aud, sub } = claims
   const sole: Json | undefined = Array.isArray(aud) && aud.length === 1 ? (aud[0] as Json) : aud
-  if (sole !== pins.audience) throw badToken('The token is not for this broker alone.', 'Ask its issuer for a token whose only audience is the broker.')
-  if (sub !== undefined && (typeof sub !== 'string' || sub === '' || sub.length > 255)) throw badToken("The token's subject is not valid.")
+  if (sole !== pins.audience)
+    throw badToken(
+      'The token is not for this broker alone.',
+      'Ask its issuer for a token whose only audience is the broker.',
+    )
+  if (sub !== undefined && (typeof sub !== 'string' || sub === '' || sub.length > 255))
+    throw badToken("The token's subject is not valid.")
 }
 
 function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
@@ -95,7 +101,8 @@ function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
   const tolerance = toSeconds(pins.clockTolerance)
   const life = toSeconds(pins.maximalLife)
   if (iat !== undefined && iat > second + tolerance) throw badToken('The token was issued in the future.', CLOCKS)
-  if (iat !== undefined && (exp - iat > life || exp <= iat)) throw badToken(`The token's life is not within ${life} seconds.`)
+  if (iat !== undefined && (exp - iat > life || exp <= iat))
+    throw badToken(`The token's life is not within ${life} seconds.`)
   if (exp <= second - tolerance) throw badToken('The token is expired.', 'Get a fresh token and try again.')
   if (exp > second + life + tolerance) throw badToken(`The token's end is more than ${life} seconds away.`)
 }
@@ -103,8 +110,10 @@ function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
 const CLOCKS = 'Compare the clocks of the issuer and the broker.'
 
 function refused(thrown: unknown): BrokerError {
-  if (thrown instanceof errors.JWTExpired) return badToken('The token is expired or too old.', 'Get a fresh token and try again.')
-  if (thrown instanceof errors.JWTClaimValidationFailed && thrown.claim === 'nbf') return badToken('The token is not valid yet.', CLOCKS)
+  if (thrown instanceof errors.JWTExpired)
+    return badToken('The token is expired or too old.', 'Get a fresh token and try again.')
+  if (thrown instanceof errors.JWTClaimValidationFailed && thrown.claim === 'nbf')
+    return badToken('The token is not valid yet.', CLOCKS)
   if (thrown instanceof errors.JOSEError) return badToken('The signature of the token does not hold.')
   // A TypeError of the crypto layer, for a key that does not fit: no difference to whoever asks, and the cause is kept for the log.
   return new BrokerError('unauthenticated', 'The signature of the token does not hold.', { cause: thrown })

@@ -12,7 +12,11 @@ export const METRICS = {
   refusals_total: { kind: 'counter', labels: ['route', 'code'], help: 'Requests refused, by code.' },
   grants_ended_total: { kind: 'counter', labels: ['outcome'], help: 'Grants ended, by outcome.' },
   end_late_seconds: { kind: 'histogram', labels: [], buckets: LATE_SECONDS, help: 'From deadline to confirmed end.' },
-  stuck_total: { kind: 'counter', labels: [], help: 'Grants that became stuck: their end cannot be confirmed, and each needs a person.' },
+  stuck_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Grants that became stuck: their end cannot be confirmed, and each needs a person.',
+  },
   sweeps_total: { kind: 'counter', labels: ['lane', 'result'], help: 'Sweeps, by lane: done or failed.' },
   swept_grants_total: {
     kind: 'counter',

@@ -19,18 +19,26 @@ export interface QueueServer {
 }
 
 const connect = ({ redis, jitter, onError }: QueueServer, name: string, options: RedisOptions): Redis => {
-  const client = new Redis(redis.url, {
+  const settings: RedisOptions & { readonly replyMapping: 'legacy' } = {
     ...(redis.username === undefined ? {} : { username: redis.username }),
     ...(redis.password === undefined ? {} : { password: reveal(redis.password) }),
-    replyMapping: 'legacy',
     connectionName: `writ-${name}`,
     connectTimeout: 2_000,
     retryStrategy: (attempt) => Math.ceil(Math.min(1_000, 50 * 2 ** Math.min(attempt, 10)) * (0.5 + jitter() / 2)),
     reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 1 : false),
     ...options,
-  })
-  client.on('error', onError)
+    replyMapping: 'legacy',
+  }
+  const client = new Redis(redis.url, settings)
+  client.on('error', (error: Error) => onError(bare(error)))
   return client
+}
+
+/** The error without what ioredis hangs on it: a command's arguments, which may be a password. */
+export function bare(thrown: unknown): Error {
+  const { name, message } = thrown instanceof Error ? thrown : new Error('not an error')
+  // Redis repeats what it was sent in a few messages ("…, with args beginning with: …").
+  return Object.assign(new Error(message.split(/,? with args/)[0]?.slice(0, 200)), { name })
 }
 
 /** For adding jobs: one execution or none, and an answer or a rejection within 400 ms. */
@@ -49,6 +57,8 @@ export const connectWorker = (server: QueueServer): Redis => connect(server, 'qu
 export interface Producer {
   /** The queue, ready. Rejects while Redis cannot be reached. */
   queue(): Promise<Queue>
+  /** Makes the queue anew with the next use, after Redis forgot it. */
+  renew(): void
   close(): Promise<void>
 }
 
@@ -56,7 +66,7 @@ export interface Producer {
 export function openProducer(server: QueueServer, prefix: string): Producer {
   const client = connectProducer(server)
   let made: Promise<Queue> | undefined
-  const make = async (): Promise<Queue> => {
+  const make = async () => {
     const queue = new Queue(QUEUE, {
       connection: client,
       prefix,
@@ -70,7 +80,8 @@ export function openProducer(server: QueueServer, prefix: string): Producer {
         sizeLimit: 256,
       },
     })
-    queue.on('error', server.onError)
+    // Every failure of the connection is told by the connection, of a command by its rejection.
+    queue.on('error', () => undefined)
     await queue.waitUntilReady()
     return queue
   }
@@ -82,6 +93,9 @@ export function openProducer(server: QueueServer, prefix: string): Producer {
         throw thrown
       })
       return made
+    },
+    renew: () => {
+      made = undefined
     },
     close: async () => {
       const queue = await made?.catch(() => undefined)

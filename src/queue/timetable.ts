@@ -2,9 +2,9 @@
 // reported, not thrown: the deadline was committed with the state, the sweep finds it, and a verb that failed here would leave its
 // caller in doubt about a grant that is well.
 import type { Timetable } from '../broker/ports.ts'
-import type { Instant } from '../domain/instant.ts'
 import type { Shard } from '../domain/ids.ts'
-import { openProducer, type QueueServer } from './connections.ts'
+import { type Duration, type Instant, seconds } from '../domain/instant.ts'
+import { bare, openProducer, type QueueServer } from './connections.ts'
 import { LOOK, LookData, lookFor, prefixOf } from './jobs.ts'
 
 export interface TimetableOptions extends QueueServer {
@@ -18,12 +18,14 @@ export interface QueueTimetable extends Timetable {
 
 /** So many jobs are known to have been added; each is a deadline's 100 ms. */
 const REMEMBERED = 10_000
+/** For so long, as Redis may have lost them meanwhile: adding a job that exists costs one call and changes nothing. */
+const REMEMBER_FOR: Duration = seconds(30)
 
 /** `at` resolves when the job was added before, is added now, or could not be added (then `onError` is told); within about 400 ms. */
 export function openTimetable(options: TimetableOptions): QueueTimetable {
   const home = firstOf(options.shards)
   const producer = openProducer(options, prefixOf(home))
-  const added = new Map<string, Promise<void>>()
+  const added = new Map<string, { readonly since: Instant; readonly adding: Promise<void> }>()
 
   const add = async (id: string, lane: string, delay: number): Promise<void> => {
     try {
@@ -32,7 +34,7 @@ export function openTimetable(options: TimetableOptions): QueueTimetable {
       await queue.add(LOOK, LookData.parse({ v: 1, lane }), { jobId: id, delay })
     } catch (thrown) {
       added.delete(id)
-      options.onError(thrown)
+      options.onError(bare(thrown))
     }
   }
   return {
@@ -40,9 +42,11 @@ export function openTimetable(options: TimetableOptions): QueueTimetable {
       const now = options.now()
       const { id, at } = lookFor(home, lane, when, now)
       const known = added.get(id)
-      if (known !== undefined) return known
+      if (known !== undefined && now - known.since < REMEMBER_FOR) return known.adding
       const adding = add(id, lane, at - now)
-      added.set(id, adding)
+      // Deleted first, so that the oldest stay in front.
+      added.delete(id)
+      added.set(id, { since: now, adding })
       const oldest = added.size > REMEMBERED ? added.keys().next().value : undefined
       if (oldest !== undefined) added.delete(oldest)
       return adding

@@ -6,7 +6,7 @@ import type { Lane } from '../domain/entitlement.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import type { Shard } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
-import { connectWorker, openProducer, type QueueServer } from './connections.ts'
+import { bare, connectWorker, openProducer, type QueueServer } from './connections.ts'
 import { beginOf, BUCKET, CANARY, CanaryData, LOOK, LookData, prefixOf, QUEUE, retryAfterMs } from './jobs.ts'
 import { firstOf } from './timetable.ts'
 
@@ -42,10 +42,11 @@ export async function startWorker(options: WorkerOptions): Promise<QueueWorker> 
   const producer = openProducer(options, prefix)
   const sweepLane = oneAtATime(options.sweep)
   let lastDone = now()
+  let lastStart = lastDone
   let restarts = 0
   let closed = false
 
-  const process = async (job: Job): Promise<void> => {
+  const work = async (job: Job): Promise<void> => {
     try {
       if (job.name === CANARY) CanaryData.parse(job.data)
       else await look(job, now, sweepLane)
@@ -57,27 +58,33 @@ export async function startWorker(options: WorkerOptions): Promise<QueueWorker> 
       throw forQueue(thrown)
     }
   }
-  let current = makeWorker(options, prefix, process)
+  let current = makeWorker(options, prefix, work)
 
-  const replace = () => {
+  const replace = (why: string) => {
     restarts += 1
-    lastDone = now()
-    onError(new Error(`no job was done for ${DEAF_AFTER_MS} ms: the worker is replaced`))
-    const deaf = current
-    current = makeWorker(options, prefix, process)
-    deaf.close(0).catch(onError)
+    lastStart = now()
+    onError(new Error(`${why}: the worker is replaced`))
+    const former = current
+    current = makeWorker(options, prefix, work)
+    former.abandon().catch((thrown: unknown) => onError(bare(thrown)))
   }
   let sent = 0
   const sendCanary = async () => {
+    // BullMQ writes its version once, and no worker is told when Redis is emptied.
+    if (sent > 0 && (await (await producer.queue()).getVersion()) === null) {
+      producer.renew()
+      if (!closed) replace('Redis lost the jobs')
+    }
     const queue = await producer.queue()
     sent += 1
     // Twelve ids in turn: while a deaf queue keeps them, no more are added.
     await queue.add(CANARY, CanaryData.parse({ v: 1 }), { jobId: `canary-${current.id}-${sent % 12}` })
   }
-  const beat = setInterval(() => void sendCanary().catch(onError), CANARY_EVERY_MS)
+  const beat = setInterval(() => void sendCanary().catch((thrown: unknown) => onError(bare(thrown))), CANARY_EVERY_MS)
   // Without Redis nothing can be done, and a new worker would change nothing.
   const watch = setInterval(() => {
-    if (now() - lastDone > DEAF_AFTER_MS && current.isConnected()) replace()
+    if (now() - Math.max(lastDone, lastStart) > DEAF_AFTER_MS && current.isConnected())
+      replace(`no job was done for ${DEAF_AFTER_MS} ms`)
   }, 1_000)
 
   await current.ready()
@@ -137,16 +144,19 @@ function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void
 
 interface RunningWorker {
   readonly id: string
+  /** Resolves when it takes jobs, or after two seconds without Redis. */
   ready(): Promise<void>
   isConnected(): boolean
-  /** Gives running jobs this long. */
+  /** Takes no new job and gives running ones this long. */
   close(withinMs: number): Promise<void>
+  /** At once, whatever it is doing: its jobs run again elsewhere when their locks are over. */
+  abandon(): Promise<void>
 }
 
-function makeWorker(options: WorkerOptions, prefix: string, process: (job: Job) => Promise<void>): RunningWorker {
+function makeWorker(options: WorkerOptions, prefix: string, work: (job: Job) => Promise<void>): RunningWorker {
   const { lockMs = 60_000, jitter, onError } = options
   const client = connectWorker(options)
-  const worker = new Worker(QUEUE, process, {
+  const worker = new Worker(QUEUE, work, {
     connection: client,
     prefix,
     concurrency: CONCURRENT_JOBS,
@@ -156,21 +166,28 @@ function makeWorker(options: WorkerOptions, prefix: string, process: (job: Job) 
     maxStalledCount: 1_000_000,
     settings: { backoffStrategy: (failures) => retryAfterMs(failures, jitter()) },
   })
-  worker.on('error', onError)
-  const isConnected = () => client.status === 'ready'
+  worker.on('error', (error) => onError(bare(error)))
   return {
     id: worker.id,
-    ready: async () => {
-      if (isConnected()) await worker.waitUntilReady()
-    },
-    isConnected,
+    ready: () => atMost(2_000, worker.waitUntilReady()),
+    isConnected: () => client.status === 'ready',
     close: async (withinMs) => {
-      const patience = new AbortController()
-      const closing = worker.close()
-      closing.catch(() => undefined)
-      await Promise.race([closing, pause(withinMs, undefined, { signal: patience.signal }).catch(() => undefined)])
-      patience.abort()
+      await atMost(withinMs, worker.close())
+      // The connection on which it waits for jobs is BullMQ's own.
+      await worker.disconnect().catch(() => undefined)
+      client.disconnect()
+    },
+    abandon: async () => {
+      await worker.close(true)
       client.disconnect()
     },
   }
+}
+
+/** Settles when the work does, however it ends, or after this time. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const patience = new AbortController()
+  const settled = work.catch(() => undefined)
+  await Promise.race([settled, pause(ms, undefined, { signal: patience.signal }).catch(() => undefined)])
+  patience.abort()
 }

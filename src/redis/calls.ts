@@ -2,7 +2,6 @@
 // Invariant: a call is sent once. It is repeated only when Redis says that the function does not exist, which means it did not run.
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
-import type { Control } from '../broker/ports.ts'
 import type { Shard } from '../domain/ids.ts'
 import { unavailable, within } from './connect.ts'
 import { dueKey, type GrantKeys, shardKeys } from './keys.ts'
@@ -20,8 +19,8 @@ export interface StepRecord {
   readonly lane: string
   readonly from: string
   readonly to: string
-  /** The version it came from; 0 at birth. */
-  readonly expected: number
+  /** The version it makes; 1 at birth. */
+  readonly version: number
   readonly head: string
   readonly event: string
   readonly ask: string
@@ -30,14 +29,10 @@ export interface StepRecord {
   /** All of them; the store appends those that it does not have. */
   readonly decisions: readonly string[]
 }
-export type RulesRecord = Pick<Control, 'policyRevision' | 'policyDigest' | 'peopleRevision' | 'peopleDigest'>
 
 const text = z.string()
 const count = z.int().nonnegative()
 const head = <Tag extends string>(tag: Tag) => [z.literal(tag), z.literal([0, 1]), count, text] as const
-/** `[policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch]`, or nothing. */
-const control = z.union([z.tuple([]), z.tuple([text, text, text, text, text])])
-export type ControlReply = z.infer<typeof control>
 
 const failed = [z.tuple([...head('malformed'), text])] as const
 const refused = [
@@ -66,21 +61,21 @@ const REPLIES = {
   ]),
   claim_due: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
   grant_load: z.union([
-    z.tuple([...head('ok'), control, z.array(z.union([z.tuple([]), z.tuple([count, text, text, z.array(text)])]))]),
+    z.tuple([...head('ok'), text, z.array(z.union([z.tuple([]), z.tuple([count, text, text, z.array(text)])]))]),
     ...failed,
   ]),
   grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
   grant_list: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
-  control_read: z.union([z.tuple([...head('ok'), control]), ...failed]),
+  control_read: z.union([z.tuple([...head('ok'), text]), ...failed]),
   control_publish: z.union([
-    z.tuple([...head('ok'), control]),
+    z.tuple([...head('ok'), text]),
     z.tuple([...head('lower'), text]),
     z.tuple([...head('differs'), text]),
     z.tuple([...head('absent')]),
     z.tuple([...head('used')]),
     ...failed,
   ]),
-  shard_accept: z.union([z.tuple([...head('ok'), control]), ...failed]),
+  shard_accept: z.union([z.tuple([...head('ok'), text]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
 
@@ -126,24 +121,19 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     commit: (shard: Shard, seen: Position, guard: GuardRecord, step: StepRecord) =>
       call(
         'grant_commit',
-        [...base(shard), ...commitKeys(shard), ...stepKeys(shard, step)],
-        [...at(seen), guard.notAfter ?? '', ...guard.judged, ...stepArgs(step)],
+        [...base(shard), ...indexes(shard), ...stepKeys(shard, step)],
+        [...at(seen), guard.notAfter ?? '', guard.judged, ...stepArgs(step)],
       ),
     endCommit: (shard: Shard, seen: Position, step: StepRecord) =>
       call(
         'grant_end_commit',
-        [...base(shard), ...commitKeys(shard), ...stepKeys(shard, step)],
+        [...base(shard), ...indexes(shard), ...stepKeys(shard, step)],
         [...at(seen), ...stepArgs(step)],
       ),
     commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[]) =>
       call(
         'grant_commit_each',
-        [
-          ...base(shard),
-          shardKeys(shard).filed,
-          shardKeys(shard).retire,
-          ...steps.flatMap((step) => stepKeys(shard, step)),
-        ],
+        [...base(shard), ...indexes(shard), ...steps.flatMap((step) => stepKeys(shard, step))],
         [...at(seen), ...steps.flatMap(stepArgs)],
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
@@ -151,11 +141,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     load: (shard: Shard, seen: Position, grants: readonly GrantKeys[]) =>
       call(
         'grant_load',
-        [
-          ...base(shard),
-          shardKeys(shard).control,
-          ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head]),
-        ],
+        [...base(shard), ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head])],
         at(seen),
       ),
     events: (shard: Shard, seen: Position, grant: GrantKeys) =>
@@ -166,33 +152,24 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...base(shard), shardKeys(shard).filed],
         [...at(seen), page.limit, page.after?.filedAt ?? '', page.after?.id ?? ''],
       ),
-    readControl: (shard: Shard, seen: Position) =>
-      call('control_read', [...base(shard), shardKeys(shard).control], at(seen)),
-    publish: (shard: Shard, seen: Position, rules: RulesRecord, mayCreate: boolean) =>
-      call(
-        'control_publish',
-        [...base(shard), shardKeys(shard).control],
-        [...at(seen), ...rulesArgs(rules), mayCreate ? 1 : 0],
-      ),
-    accept: (shard: Shard, seen: Position, rules: RulesRecord, freezeEpoch: number) =>
-      call('shard_accept', [...base(shard), shardKeys(shard).control], [...at(seen), ...rulesArgs(rules), freezeEpoch]),
+    readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
+    publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
+      call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
+    accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
   }
 }
 
 export interface GuardRecord {
   readonly notAfter: number | undefined
-  /** The control record as judged, in the order of `ControlReply`. */
-  readonly judged: readonly [number, string, number, string, number]
+  /** The control record as judged, in its stored form. */
+  readonly judged: string
 }
 
 const isUnknownFunction = (thrown: unknown): boolean =>
   thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
 
-const base = (shard: Shard): readonly string[] => [shardKeys(shard).seq, shardKeys(shard).events]
-const commitKeys = (shard: Shard): readonly string[] => {
-  const { control, filed, retire } = shardKeys(shard)
-  return [control, filed, retire]
-}
+const base = (shard: Shard): readonly string[] => [shardKeys(shard).control, shardKeys(shard).events]
+const indexes = (shard: Shard): readonly string[] => [shardKeys(shard).filed, shardKeys(shard).retire]
 const stepKeys = (shard: Shard, { keys, lane }: StepRecord): readonly string[] => [
   keys.ask,
   keys.decisions,
@@ -200,17 +177,11 @@ const stepKeys = (shard: Shard, { keys, lane }: StepRecord): readonly string[] =
   dueKey(shard, lane),
 ]
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
-const rulesArgs = (rules: RulesRecord): readonly (string | number)[] => [
-  rules.policyRevision,
-  rules.policyDigest,
-  rules.peopleRevision,
-  rules.peopleDigest,
-]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.id,
   step.from,
   step.to,
-  step.expected,
+  step.version,
   step.head,
   step.event,
   step.ask,

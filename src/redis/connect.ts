@@ -18,6 +18,8 @@ export interface RedisConnections {
   readonly end: Redis
   /** Resolves when both can take commands. Rejects `store_unavailable` after `withinMs`; they go on trying. */
   ready(withinMs: number): Promise<void>
+  /** How many connections were made so far, of both: a server may have been replaced or restored between two. */
+  connects(): number
   close(): void
 }
 
@@ -49,6 +51,7 @@ export const requestPathOptions = (jitter: () => number): RedisOptions & { reado
 })
 
 export function connectRedis({ address, jitter, onError }: Connecting): RedisConnections {
+  let connects = 0
   const open = (connection: ConnectionName): Redis => {
     const redis = new Redis(address.url, {
       ...requestPathOptions(jitter),
@@ -57,6 +60,9 @@ export function connectRedis({ address, jitter, onError }: Connecting): RedisCon
       connectionName: `writ-${connection}`,
     })
     redis.on('error', (error: Error) => onError(connection, bare(error)))
+    redis.on('ready', () => {
+      connects += 1
+    })
     return redis
   }
   const issue = open('issue')
@@ -67,6 +73,7 @@ export function connectRedis({ address, jitter, onError }: Connecting): RedisCon
     ready: async (withinMs) => {
       await Promise.all([readyOf(issue, withinMs), readyOf(end, withinMs)])
     },
+    connects: () => connects,
     close: () => {
       issue.disconnect()
       end.disconnect()

@@ -11,6 +11,7 @@ import type { Instant } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { type Calls, type GuardRecord, grantCalls, type StepRecord } from './calls.ts'
 import { unavailable } from './connect.ts'
+import { printControl } from './control-record.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { grantKeys } from './keys.ts'
 import type { Library } from './library.ts'
@@ -46,10 +47,10 @@ export interface RedisGrantStore extends StoreSettings {
 export interface StoreFunctions {
   readonly issuing: Calls
   readonly ending: Calls
-  /** How many connections were made so far. */
-  readonly connects: () => number
 }
 export interface StoreSettings {
+  /** How many connections were made so far. */
+  readonly connects: () => number
   readonly sha256: Sha256
   /** The shards that this broker looks after; one unless the store is spread. */
   readonly shards: readonly Shard[]
@@ -64,9 +65,7 @@ const BATCH = 100
 export function redisGrantStore({ issue, end, library, ...settings }: RedisGrantStore): ShardStore {
   const issuing = grantCalls({ redis: issue, library, deadlineMs: CALL_DEADLINE_MS })
   const ending = grantCalls({ redis: end, library, deadlineMs: CALL_DEADLINE_MS })
-  let connects = 0
-  for (const connection of [issue, end]) connection.on('ready', () => (connects += 1))
-  return grantStore({ issuing, ending, connects: () => connects, ...settings })
+  return grantStore({ issuing, ending, ...settings })
 }
 
 /** The store over its atomic functions, wherever those run. */
@@ -216,7 +215,9 @@ export function grantStore({
     },
 
     publish: async (shard, rules, mayCreate = false) => {
-      const reply = await memory.watch(shard, (seen) => issuing.publish(shard, seen, rules, mayCreate))
+      const reply = await memory.watch(shard, (seen) =>
+        issuing.publish(shard, seen, printControl({ ...rules, freezeEpoch: 0 }), mayCreate),
+      )
       switch (reply[0]) {
         case 'ok':
           return memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
@@ -240,7 +241,8 @@ export function grantStore({
     recovering: memory.reason,
 
     accept: async (shard, rules) => {
-      const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), rules, memory.freezeEpoch(shard) + 1))
+      const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) + 1 })
+      const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), missing))
       memory.accepted(shard, { seq: reply[2], event: reply[3] })
       const control = memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
       return { seq: reply[2], control }
@@ -255,7 +257,7 @@ function stepRecord({ grant, event, from }: Step): StepRecord {
     lane: laneOf(grant.ask.credential),
     from,
     to: grant.head.status,
-    expected: grant.version - 1,
+    version: grant.version,
     head: printHead(grant.head),
     event: printEvent(event),
     // Written once: only a birth carries it.
@@ -266,15 +268,9 @@ function stepRecord({ grant, event, from }: Step): StepRecord {
   }
 }
 
-const guardRecord = ({ notAfter, judgedUnder: control }: Guard): GuardRecord => ({
+const guardRecord = ({ notAfter, judgedUnder }: Guard): GuardRecord => ({
   notAfter,
-  judged: [
-    control.policyRevision,
-    control.policyDigest,
-    control.peopleRevision,
-    control.peopleDigest,
-    control.freezeEpoch,
-  ],
+  judged: printControl(judgedUnder),
 })
 
 function expect<Reply extends readonly [string, ...unknown[]], Tag extends Reply[0]>(

@@ -4,12 +4,10 @@ import type { GrantId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
-  /** Hash: `n`, the sequence of the newest commit, and `event`, its id in the stream. */
-  readonly seq: string
+  /** Hash: `n`, the sequence of the newest commit, `event`, its id in the stream, and `judged`, the control record as one text. */
+  readonly control: string
   /** Stream: one entry per commit (grant, version, seq, event). */
   readonly events: string
-  /** Hash: under what allowing decisions are judged. */
-  readonly control: string
   /** Sorted set: grant by the time of its filing. */
   readonly filed: string
   /** Sorted set: ended grant by the time of its end, for whoever archives it. */
@@ -21,16 +19,15 @@ export interface GrantKeys {
   readonly ask: string
   /** List: JSON of each decision, appended. */
   readonly decisions: string
-  /** Hash: version, status, head (JSON), deadline, and `ev`, the stream ids of this grant's events. */
+  /** Hash: version, status, head (JSON), how many decisions there are, and `ev`, the stream ids of this grant's events. */
   readonly head: string
 }
 
 const tag = (shard: Shard): string => `{writ:${shard}}`
 
 export const shardKeys = (shard: Shard): ShardKeys => ({
-  seq: `${tag(shard)}:seq`,
-  events: `${tag(shard)}:events`,
   control: `${tag(shard)}:control`,
+  events: `${tag(shard)}:events`,
   filed: `${tag(shard)}:filed`,
   retire: `${tag(shard)}:retire`,
 })

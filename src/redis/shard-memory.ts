@@ -2,9 +2,9 @@
 // Invariant: a shard found behind stays so until an operator accepts it, whatever it counts up to meanwhile.
 import type { Control } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
-import type { Digest, Shard } from '../domain/ids.ts'
-import type { ControlReply, Position } from './calls.ts'
-import { unavailable } from './connect.ts'
+import type { Shard } from '../domain/ids.ts'
+import type { Position } from './calls.ts'
+import { readControl } from './control-record.ts'
 
 export const BEHIND = 'The store is behind what this broker has seen: it was restored, rolled back or replaced.'
 export const NO_CONTROL = 'The store has no control record.'
@@ -62,8 +62,8 @@ export function shardMemory(lowWater: (shard: Shard) => number, connects: () => 
       return reply
     },
 
-    noteControl(shard: Shard, reply: ControlReply): Control | undefined {
-      const control = controlOf(reply)
+    noteControl(shard: Shard, stored: string): Control | undefined {
+      const control = readControl(stored)
       const seen = of(shard)
       seen.withoutControl = control === undefined
       if (control) seen.freezeEpoch = Math.max(seen.freezeEpoch, control.freezeEpoch)
@@ -89,19 +89,4 @@ export function shardMemory(lowWater: (shard: Shard) => number, connects: () => 
       seen.position = position
     },
   }
-}
-
-function controlOf(reply: ControlReply): Control | undefined {
-  const [policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch] = reply
-  if (policyDigest === undefined || peopleDigest === undefined) return undefined
-  const control = {
-    policyRevision: Number(policyRevision),
-    policyDigest: policyDigest as Digest,
-    peopleRevision: Number(peopleRevision),
-    peopleDigest: peopleDigest as Digest,
-    freezeEpoch: Number(freezeEpoch),
-  }
-  if (![control.policyRevision, control.peopleRevision, control.freezeEpoch].every(Number.isSafeInteger))
-    throw unavailable(new Error('the control record holds what is not a number'))
-  return control
 }

@@ -50,7 +50,10 @@ export interface BackendsOptions {
   readonly readFile: (path: string) => string
 }
 
-const word = z.string().regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'write lower case words joined by "-"').max(32)
+const word = z
+  .string()
+  .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'write lower case words joined by "-"')
+  .max(32)
 const path = z.string().min(1).max(1_024)
 const milliseconds = (least: number, most: number, otherwise: number) =>
   z.int().min(least).max(most).default(otherwise).describe(`Milliseconds, ${least} to ${most}; default ${otherwise}.`)
@@ -99,11 +102,19 @@ type BackendText = z.output<typeof backend>
 export function compileBackends(text: string, options: BackendsOptions): CompiledBackends {
   const { file } = options
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, version: '1.2', schema: 'core' })
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    strict: true,
+    version: '1.2',
+    schema: 'core',
+  })
   const lineAt = (offset: number): number => Math.max(1, lines.linePos(offset).line)
   const lineOf = (members: readonly PropertyKey[]): number => {
     for (let length = members.length; length > 0; length -= 1) {
-      const node = document.getIn(members.slice(0, length), true) as { readonly range?: readonly number[] | null } | undefined
+      const node = document.getIn(members.slice(0, length), true) as
+        | { readonly range?: readonly number[] | null }
+        | undefined
       if (node?.range) return lineAt(node.range[0] ?? 0)
     }
     return 1
@@ -116,7 +127,11 @@ export function compileBackends(text: string, options: BackendsOptions): Compile
   visit(document, {
     Node: (_, node) => {
       if (isAlias(node) || node.anchor !== undefined || node.tag !== undefined)
-        problems.push({ file, line: lineAt(node.range?.[0] ?? 0), message: 'no anchors, aliases or tags: write the value out' })
+        problems.push({
+          file,
+          line: lineAt(node.range?.[0] ?? 0),
+          message: 'no anchors, aliases or tags: write the value out',
+        })
     },
   })
   if (problems.length > 0) return { ok: false, problems }
@@ -126,7 +141,8 @@ export function compileBackends(text: string, options: BackendsOptions): Compile
   }
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
-      if (issue.code === 'unrecognized_keys') for (const key of issue.keys) say([...issue.path, key], 'there is no such setting')
+      if (issue.code === 'unrecognized_keys')
+        for (const key of issue.keys) say([...issue.path, key], 'there is no such setting')
       else say(issue.path, issue.message)
     }
     return { ok: false, problems }

@@ -4,7 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import nodeVault from 'node-vault'
 import { reveal, type Secret, secret } from '../domain/secret.ts'
-import { answered, failureOf, NoAnswer, refused, unanswered } from './failures.ts'
+import { answered, type Doubt, failureOf, NoAnswer, refused, unanswered } from './failures.ts'
 import { type Timer, within } from './timer.ts'
 import { type Address, transport } from './transport.ts'
 
@@ -26,6 +26,8 @@ export interface Call {
   readonly path: string
   readonly template: string
   readonly body?: Readonly<Record<string, unknown>>
+  /** Not to be repeated, whatever happened to the connection: it makes something each time. */
+  readonly once?: true
   /** Instead of the broker's own login. */
   readonly token?: Secret<string>
   readonly signal?: AbortSignal
@@ -66,11 +68,24 @@ export function vaultClient(identity: VaultIdentity, timer: Timer): VaultClient 
 
   const apiFor = (token: string): nodeVault.client => libraryFor(identity, wire.send, token)
 
-  /** One HTTP request under the call's own deadline. */
-  const send = (api: nodeVault.client, call: Call): Promise<Body | undefined> =>
-    within(timer, identity.callTimeoutMs, (signal) => request(api, call, signal), call.signal).catch((thrown: unknown) => {
-      throw scrubbed(call.template, thrown)
-    })
+  /** One HTTP request under the call's own deadline; one more where a connection that had been idle broke under it. */
+  const send = async (api: nodeVault.client, call: Call): Promise<Body | undefined> => {
+    let repeated = false
+    const work = async (signal: AbortSignal): Promise<Body | undefined> => {
+      try {
+        return await request(api, call, signal)
+      } catch (thrown) {
+        if (!(thrown instanceof NoAnswer && thrown.stale) || call.once === true || signal.aborted) throw thrown
+        repeated = true
+        return request(api, call, signal)
+      }
+    }
+    try {
+      return await within(timer, identity.callTimeoutMs, work, call.signal)
+    } catch (thrown) {
+      throw scrubbed(call.template, thrown, repeated)
+    }
+  }
 
   const logIn = async (): Promise<Login> => {
     const template = `auth/${identity.appRoleMount}/login`
@@ -81,7 +96,12 @@ export function vaultClient(identity: VaultIdentity, timer: Timer): VaultClient 
     const startedAt = timer.now()
     const answer = await send(apiFor(''), { verb: 'write', path: template, template, body })
     const { token, lifeSeconds } = loginOf(answer, template)
-    const made = { token: secret(token), api: apiFor(token), bornAt: startedAt, expiresAt: startedAt + lifeSeconds * 1_000 }
+    const made = {
+      token: secret(token),
+      api: apiFor(token),
+      bornAt: startedAt,
+      expiresAt: startedAt + lifeSeconds * 1_000,
+    }
     login = made
     cancelRenewal()
     if (!closed) cancelRenewal = timer.after(Math.floor(lifeSeconds * 1_000 * RENEW_AFTER), renew)
@@ -148,11 +168,13 @@ async function request(api: nodeVault.client, call: Call, signal: AbortSignal): 
 }
 
 /** The library's own error holds Vault's whole answer; ours takes the status and the words it knows from it. */
-function scrubbed(template: string, thrown: unknown): unknown {
+function scrubbed(template: string, thrown: unknown, repeated: boolean): unknown {
   const response = (thrown as { response?: { statusCode?: unknown; body?: unknown } } | null)?.response
+  // What became of the first try nobody knows, whatever is said of the second.
+  const doubt: Doubt = repeated ? { definite: false } : {}
   return typeof response?.statusCode === 'number'
-    ? answered(template, response.statusCode, response.body)
-    : unanswered(template, thrown)
+    ? answered(template, response.statusCode, response.body, doubt)
+    : unanswered(template, thrown, doubt)
 }
 
 function libraryFor(identity: VaultIdentity, send: unknown, token: string): nodeVault.client {
@@ -166,7 +188,13 @@ function libraryFor(identity: VaultIdentity, send: unknown, token: string): node
     'request-promise': { defaults: () => send },
   })
   // The library reads the environment wherever an option is empty: set afterwards, these stand.
-  return Object.assign(api, { endpoint: url, token, pathPrefix: '', namespace: identity.namespace, noCustomHTTPVerbs: false })
+  return Object.assign(api, {
+    endpoint: url,
+    token,
+    pathPrefix: '',
+    namespace: identity.namespace,
+    noCustomHTTPVerbs: false,
+  })
 }
 
 async function credentialFile(path: string, template: string): Promise<string> {
@@ -186,6 +214,7 @@ function loginOf(answer: Body | undefined, template: string): { readonly token: 
     throw refused(template, 'no_token', { definite: true })
   if (!(lifeSeconds > 0 && lifeSeconds <= LONGEST_LOGIN_SECONDS))
     throw refused(template, 'login_lives_too_long', { definite: true })
-  if (Array.isArray(auth?.policies) && auth.policies.includes('root')) throw refused(template, 'root_login', { definite: true })
+  if (Array.isArray(auth?.policies) && auth.policies.includes('root'))
+    throw refused(template, 'root_login', { definite: true })
   return { token, lifeSeconds }
 }

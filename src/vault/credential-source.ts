@@ -240,7 +240,7 @@ async function makeLogin(
     signal,
   })
   const path = `${mount}/creds/${role}`
-  const answer = await engine.issue.ask({ verb: 'read', path, template: READ, token: hold.token, signal })
+  const answer = await engine.issue.ask({ verb: 'read', path, template: READ, token: hold.token, once: true, signal })
   const leaseId = typeof answer.lease_id === 'string' ? answer.lease_id : ''
   const wrong = wrongLogin(answer, path, loginName(plan.mint), ttlSeconds)
   const late = leftNow() < (ttlSeconds + VALID_UNTIL_EXTRA_SECONDS) * 1_000
@@ -305,7 +305,8 @@ async function askWhatIsLeft(
   const probe = engine.probes.get(plan.credential.database.connection)
   if (probe === undefined) throw refused('backends.yaml', 'no_probe_for_connection')
   const left = await probe.left(loginName(plan.mint), signal)
-  const vault = lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
+  const vault =
+    lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
   return {
     gone: left.logins + left.sessions + left.statements === 0,
     answer: `${vault}; PostgreSQL: ${left.logins} logins, ${left.sessions} sessions, ${left.statements} statements`,

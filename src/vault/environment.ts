@@ -15,7 +15,8 @@ export function unsafeEnvironment(env: Readonly<Record<string, string | undefine
     problems.push('DEBUG names a library that prints requests with their tokens')
   if (patterns(env.NODE_DEBUG).some((pattern) => mayName(pattern, PRINTS_WIRE)))
     problems.push('NODE_DEBUG names a module of Node that prints what is sent')
-  if (/--tls-keylog/.test(env.NODE_OPTIONS ?? '')) problems.push('NODE_OPTIONS writes the keys of TLS connections to a file')
+  if (/--tls-keylog/.test(env.NODE_OPTIONS ?? ''))
+    problems.push('NODE_OPTIONS writes the keys of TLS connections to a file')
   return problems
 }
 

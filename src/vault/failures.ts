@@ -2,18 +2,23 @@
 // Vault's text, a header, a body or the library's error, any of which may hold a token or a password.
 // Invariant: only Vault's own words for "not there any more" are read as gone; a denial is never.
 import { BrokerError } from '../domain/errors.ts'
-import { Overdue } from './timer.ts'
 import { SlotsFull } from './slots.ts'
+import { Overdue } from './timer.ts'
 
-/** A request that got no answer that could be read. `sent` says whether Vault may have seen it. */
+/**
+ * A request that got no answer that could be read. `sent` says whether Vault may have seen it, `stale` that it went into a connection
+ * that had been idle and broke at once: most likely the other side had just hung up.
+ */
 export class NoAnswer extends Error {
   readonly reason: string
   readonly sent: boolean
-  constructor(reason: string, sent: boolean) {
+  readonly stale: boolean
+  constructor(reason: string, sent: boolean, stale = false) {
     super(`no answer: ${reason}`)
     this.name = 'NoAnswer'
     this.reason = reason
     this.sent = sent
+    this.stale = stale
   }
 }
 
@@ -38,7 +43,11 @@ function failed(code: 'vault_refused' | 'vault_unavailable', message: string, fa
       ? 'Tell the operator: the broker and Vault do not agree on what the broker may do.'
       : 'Try again in a few seconds.'
   const { definite, reason } = failure
-  const error = new BrokerError(code, message, { nextAction, facts: { definite, reason }, cause: Object.freeze({ ...failure }) })
+  const error = new BrokerError(code, message, {
+    nextAction,
+    facts: { definite, reason },
+    cause: Object.freeze({ ...failure }),
+  })
   failures.set(error, failure)
   return error
 }
@@ -63,29 +72,37 @@ export const unavailable = (path: string, reason: string, about: Partial<Failure
     reason,
   })
 
+/** For a call that was tried before, with an outcome that nobody knows. */
+export type Doubt = { readonly definite?: false }
+
 /** An answer of Vault that is not a success. */
-export function answered(path: string, status: number, body: unknown): BrokerError {
+export function answered(path: string, status: number, body: unknown, doubt: Doubt = {}): BrokerError {
   const said = wordsOf(body)
   const about = { status, requestId: requestIdOf(body) }
-  if (status === 429) return unavailable(path, 'too_many_requests', { ...about, definite: true })
+  if (status === 429) return unavailable(path, 'too_many_requests', { ...about, definite: true, ...doubt })
   if (status === 503 && said.some((text) => /^vault is sealed$/i.test(text)))
-    return unavailable(path, 'sealed', { ...about, definite: true })
+    return unavailable(path, 'sealed', { ...about, definite: true, ...doubt })
   // A standby points at the active node. A token is never sent after a redirect; `address` must name what answers.
-  if (status >= 300 && status < 400) return unavailable(path, 'redirected', { ...about, definite: true })
+  if (status >= 300 && status < 400) return unavailable(path, 'redirected', { ...about, definite: true, ...doubt })
   if (status >= 400 && status < 500 && status !== 412 && status !== 472 && status !== 473)
-    return refused(path, GONE[said.join()] ?? (status === 404 && said.length === 0 ? 'not_found' : `status_${status}`), {
-      ...about,
-      definite: true,
-    })
+    return refused(
+      path,
+      GONE[said.join()] ?? (status === 404 && said.length === 0 ? 'not_found' : `status_${status}`),
+      {
+        ...about,
+        definite: true,
+        ...doubt,
+      },
+    )
   return unavailable(path, `status_${status}`, about)
 }
 
 /** Anything that was thrown on the way, as a BrokerError. */
-export function unanswered(path: string, thrown: unknown): BrokerError {
+export function unanswered(path: string, thrown: unknown, doubt: Doubt = {}): BrokerError {
   if (thrown instanceof BrokerError) return thrown
   if (thrown instanceof Overdue) return unavailable(path, 'timeout')
   if (thrown instanceof SlotsFull) return unavailable(path, 'too_many_waiting', { definite: true })
-  if (thrown instanceof NoAnswer) return unavailable(path, thrown.reason, { definite: !thrown.sent })
+  if (thrown instanceof NoAnswer) return unavailable(path, thrown.reason, { definite: !thrown.sent, ...doubt })
   return unavailable(path, 'unexpected')
 }
 

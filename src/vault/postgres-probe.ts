@@ -53,9 +53,11 @@ export function postgresProbe(settings: ProbeSettings, timer: Timer): Probe {
   const room = slots(AT_ONCE, MOST_WAITING)
   return {
     left: (login, signal) =>
-      within(timer, settings.timeoutMs, (ours) => room.run(ours, () => ask(settings, login, ours)), signal).catch((thrown) => {
-        throw notConfirmed(thrown)
-      }),
+      within(timer, settings.timeoutMs, (ours) => room.run(ours, () => ask(settings, login, ours)), signal).catch(
+        (thrown) => {
+          throw notConfirmed(thrown)
+        },
+      ),
   }
 }
 
@@ -110,7 +112,8 @@ function leftOf(row: unknown, ended: number): Left {
 /** PostgreSQL's own error may quote a statement; its code is five letters, and Node's is a word. */
 function notConfirmed(thrown: unknown): BrokerError {
   const code = (thrown as { code?: unknown } | null)?.code
-  const reason = thrown instanceof Overdue ? 'timeout' : typeof code === 'string' && /^\w{4,40}$/.test(code) ? code : 'unexpected'
+  const reason =
+    thrown instanceof Overdue ? 'timeout' : typeof code === 'string' && /^\w{4,40}$/.test(code) ? code : 'unexpected'
   return new BrokerError('not_confirmed', 'The database has not confirmed that the access is gone.', {
     nextAction: 'Nothing: it is asked again until it has answered.',
     facts: { reason },

@@ -48,10 +48,12 @@ export function transport(address: Address, connections: number): Transport {
   const send = ({ method, uri, headers, json, signal }: Sending): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const text = json !== null && typeof json === 'object' ? JSON.stringify(json) : undefined
-      const body = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+      const body =
+        text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
       // Seen by Vault, perhaps: true from the moment that there is a connection to write to.
       let sent = false
-      const fail = (reason: string): void => reject(new NoAnswer(reason, sent))
+      let answering = false
+      const fail = (reason: string, stale = false): void => reject(new NoAnswer(reason, sent, stale))
       const request = (secure ? https : http).request(uri, { method, agent, headers: { ...headers, ...body } })
       const cut = (): void => {
         request.destroy()
@@ -62,12 +64,14 @@ export function transport(address: Address, connections: number): Transport {
       request.on('close', settle)
       request.on('socket', (socket) => {
         if (!socket.connecting) sent = true
-        else socket.once(secure ? 'secureConnect' : 'connect', () => {
-          sent = true
-        })
+        else
+          socket.once(secure ? 'secureConnect' : 'connect', () => {
+            sent = true
+          })
       })
-      request.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)))
+      request.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error), request.reusedSocket && !answering))
       request.on('response', (response) => {
+        answering = true
         const parts: Buffer[] = []
         let size = 0
         response.on('data', (part: Buffer) => {
@@ -103,4 +107,6 @@ function bodyOf(bytes: Buffer): { readonly value: unknown } | undefined {
 
 /** Node's own error codes are words; anything else might not be. */
 const reasonOf = (error: NodeJS.ErrnoException): string =>
-  typeof error.code === 'string' && /^[A-Z][A-Z0-9_]{2,40}$/.test(error.code) ? error.code.toLowerCase() : 'connection_failed'
+  typeof error.code === 'string' && /^[A-Z][A-Z0-9_]{2,40}$/.test(error.code)
+    ? error.code.toLowerCase()
+    : 'connection_failed'

@@ -9,10 +9,20 @@ import { reveal } from '../../src/domain/secret.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from '../../src/vault/credential-source.ts'
 import { roleName } from '../../src/vault/names.ts'
 import { processTimer } from '../../src/vault/timer.ts'
-import { claimedMint, credentialSourceContract, liveMint, openedMint, planOfTest, type Session } from '../contracts/credential-source.ts'
+import {
+  claimedMint,
+  credentialSourceContract,
+  liveMint,
+  openedMint,
+  planOfTest,
+  type Session,
+} from '../contracts/credential-source.ts'
 import { CREDENTIAL, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
 
-const sessionAs = async (world: VaultWorld, { username, password }: VaultSecret): Promise<(Session & { readonly client: pg.Client }) | undefined> => {
+const sessionAs = async (
+  world: VaultWorld,
+  { username, password }: VaultSecret,
+): Promise<(Session & { readonly client: pg.Client }) | undefined> => {
   const { host, port } = world.postgres
   const client = new pg.Client({ host, port, database: 'payments', user: username, password })
   client.on('error', () => {})
@@ -23,7 +33,11 @@ const sessionAs = async (world: VaultWorld, { username, password }: VaultSecret)
   }
   return {
     client,
-    alive: () => client.query('SELECT 1').then(() => true, () => false),
+    alive: () =>
+      client.query('SELECT 1').then(
+        () => true,
+        () => false,
+      ),
     leave: () => client.end().catch(() => {}),
   }
 }
@@ -43,11 +57,18 @@ credentialSourceContract('Vault with PostgreSQL', async () => {
       return duration(Number(row?.left))
     },
     holdLives: ({ accessor }) =>
-      world.asRoot('POST', 'auth/token/lookup-accessor', { accessor }).then(() => true, () => false),
+      world.asRoot('POST', 'auth/token/lookup-accessor', { accessor }).then(
+        () => true,
+        () => false,
+      ),
     pass: async (time) => void (await pause(time)),
     freeze: async () => world.postgres.freeze(),
     thaw: async () => world.postgres.thaw(),
-    down: () => world.gate.shut(),
+    down: async () => {
+      await world.gate.shut()
+      // Until the ends of idle connections have arrived: a request into one of them has an unknown outcome.
+      await pause(50)
+    },
     up: () => world.gate.open(),
     stop: async () => {
       source.stop()
@@ -75,8 +96,15 @@ describe('the Vault source', () => {
     return { plan, hold, lease, credential: reveal(secret), mint: liveMint(hold, lease) }
   }
   const rolesLeft = async (plan: MintPlan): Promise<unknown> =>
-    world.asRoot('GET', `database/roles/${roleName(plan.entitlement, plan.mint)}`).then(() => 'there', () => 'gone')
-  const codeOf = (work: Promise<unknown>) => work.then(() => 'nothing was thrown', (thrown) => (isBrokerError(thrown) ? thrown.code : thrown))
+    world.asRoot('GET', `database/roles/${roleName(plan.entitlement, plan.mint)}`).then(
+      () => 'there',
+      () => 'gone',
+    )
+  const codeOf = (work: Promise<unknown>) =>
+    work.then(
+      () => 'nothing was thrown',
+      (thrown) => (isBrokerError(thrown) ? thrown.code : thrown),
+    )
 
   it('is ready with the rights of the set-up, and is not with a policy that allows too much', async () => {
     await source.ready()
@@ -93,7 +121,9 @@ describe('the Vault source', () => {
     const session = await sessionAs(world, credential)
     await session?.client.query('CREATE TABLE migrated (n int); INSERT INTO migrated VALUES (1)')
     await source.close(plan, mint)
-    expect(await world.query("SELECT tableowner FROM pg_tables WHERE tablename = 'migrated'")).toEqual([{ tableowner: 'payments_owner' }])
+    expect(await world.query("SELECT tableowner FROM pg_tables WHERE tablename = 'migrated'")).toEqual([
+      { tableowner: 'payments_owner' },
+    ])
     expect(await world.query('SELECT n FROM migrated')).toEqual([{ n: 1 }])
     expect(await rolesLeft(plan)).toBe('gone')
     expect((await source.confirmGone(plan, mint)).gone).toBe(true)
@@ -104,7 +134,10 @@ describe('the Vault source', () => {
     const session = await sessionAs(world, credential)
     // As a login does that slips in between the end of the sessions and the commit that drops the role.
     await world.query(`DROP ROLE "${credential.username}"`)
-    await world.asRoot('POST', 'sys/leases/revoke', { lease_id: mint.kind === 'vault' ? mint.lease.id : '', sync: true })
+    await world.asRoot('POST', 'sys/leases/revoke', {
+      lease_id: mint.kind === 'vault' ? mint.lease.id : '',
+      sync: true,
+    })
     expect(await session?.alive()).toBe(true)
     await source.confirmGone(plan, mint)
     expect(await session?.alive()).toBe(false)
@@ -120,7 +153,9 @@ describe('the Vault source', () => {
     own.stop()
     const accessors = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
     for (const accessor of accessors.data.keys) {
-      const { data } = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor })) as { data: { path: string } }
+      const { data } = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor })) as {
+        data: { path: string }
+      }
       if (data.path === 'auth/approle/login') await world.asRoot('POST', 'auth/token/revoke-accessor', { accessor })
     }
     const session = await sessionAs(world, credential)
@@ -149,7 +184,10 @@ describe('the Vault source', () => {
     await world.asRoot('POST', 'database/config/payments', { username_template: 'v-{{ random 12 }}' })
     const hold = await source.open(plan)
     await source.keep(hold, minutes(5))
-    await expect(source.issue(hold, plan, minutes(5))).rejects.toMatchObject({ code: 'vault_refused', facts: { reason: 'user_name_template_differs' } })
+    await expect(source.issue(hold, plan, minutes(5))).rejects.toMatchObject({
+      code: 'vault_refused',
+      facts: { reason: 'user_name_template_differs' },
+    })
     expect(await world.query("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")).toEqual([])
     const { USERNAME_TEMPLATE } = await import('../../src/vault/names.ts')
     await world.asRoot('POST', 'database/config/payments', { username_template: USERNAME_TEMPLATE })
@@ -173,12 +211,17 @@ describe('the Vault source', () => {
       ).rejects.toMatchObject({ code: 'vault_refused', facts: { definite: true } })
     const otherSql = { ...CREDENTIAL, database: { ...CREDENTIAL.database, grantedRole: 'payments_owner' } }
     const hold = await source.open(plan)
-    await expect(source.issue(hold, { ...plan, credential: otherSql }, minutes(5))).rejects.toMatchObject({ code: 'vault_refused' })
+    await expect(source.issue(hold, { ...plan, credential: otherSql }, minutes(5))).rejects.toMatchObject({
+      code: 'vault_refused',
+    })
     await source.close(plan, openedMint(hold))
   })
 
   it('does not wait for a network that has gone silent longer than it may', async () => {
-    const quick = vaultCredentialSource(world.backendsWith({ callTimeoutMs: 700, issueTimeoutMs: 1_500, endTimeoutMs: 1_500 }), processTimer)
+    const quick = vaultCredentialSource(
+      world.backendsWith({ callTimeoutMs: 700, issueTimeoutMs: 1_500, endTimeoutMs: 1_500 }),
+      processTimer,
+    )
     const { plan, hold, mint } = await login(planOfTest('silence'), quick)
     world.gate.silence()
     const startedAt = performance.now()
@@ -201,7 +244,10 @@ describe('the Vault source', () => {
   })
 
   it('ends while issuing hangs: neither side can take the slots of the other', async () => {
-    const narrow = vaultCredentialSource(world.backendsWith({ issueConcurrency: 1, endConcurrency: 1, callTimeoutMs: 3_000 }), processTimer)
+    const narrow = vaultCredentialSource(
+      world.backendsWith({ issueConcurrency: 1, endConcurrency: 1, callTimeoutMs: 3_000 }),
+      processTimer,
+    )
     const { plan, mint } = await login(planOfTest('narrow'), narrow)
     const hanging = await narrow.open(planOfTest('hanging'))
     await narrow.keep(hanging, minutes(5))
@@ -209,12 +255,15 @@ describe('the Vault source', () => {
     const admin = new pg.Client({ connectionString: world.postgres.url.replace(/\/postgres$/, '/payments') })
     await admin.connect()
     await admin.query('BEGIN; LOCK TABLE pg_catalog.pg_auth_members IN ACCESS EXCLUSIVE MODE')
-    const issuing = codeOf(narrow.issue(hanging, planOfTest('hanging'), minutes(5)))
+    let hangs = true
+    const issuing = codeOf(narrow.issue(hanging, planOfTest('hanging'), minutes(5))).finally(() => {
+      hangs = false
+    })
     await pause(300)
-    // Its slot is free, so what it says is the database's answer and not a queue's.
     const startedAt = performance.now()
     expect(await codeOf(narrow.close(planOfTest('claimed'), claimedMint()))).toBe('nothing was thrown')
     expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(hangs).toBe(true)
     await admin.query('ROLLBACK')
     await admin.end()
     await issuing
@@ -234,7 +283,9 @@ describe('the Vault source', () => {
     await source.close(plan, mint)
     expect(await codeOf(source.confirmGone(plan, mint))).toBe('not_confirmed')
     await world.postgres.thaw()
-    await expect.poll(() => source.confirmGone(plan, mint).then(({ gone }) => gone), { timeout: 20_000, interval: 500 }).toBe(true)
+    await expect
+      .poll(() => source.confirmGone(plan, mint).then(({ gone }) => gone), { timeout: 20_000, interval: 500 })
+      .toBe(true)
     expect(await world.query('SELECT rolname FROM pg_roles WHERE rolname = $1', [`writ-${plan.mint}`])).toEqual([])
   }, 60_000)
 

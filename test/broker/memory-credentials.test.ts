@@ -50,7 +50,10 @@ describe('faults of the memory source', () => {
   it('a failed operation has done nothing, and the next one works', async () => {
     const { memory } = fresh()
     memory.fault('open', 'fail', { definite: true })
-    await expect(memory.source.open(planOfTest('fail'))).rejects.toMatchObject({ code: 'vault_unavailable', facts: { definite: true } })
+    await expect(memory.source.open(planOfTest('fail'))).rejects.toMatchObject({
+      code: 'vault_unavailable',
+      facts: { definite: true },
+    })
     expect(memory.holds()).toEqual([])
     await memory.source.open(planOfTest('fail'))
     expect(memory.holds()).toHaveLength(1)

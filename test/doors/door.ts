@@ -30,11 +30,19 @@ export const OTHER_KEY = sha256('another key') as Thumbprint
 export const CANARY = 'canary-4711-do-not-show'
 
 const jwt = (claims: object): string =>
-  [{ alg: 'ES256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.').concat('.c2ln')
+  [{ alg: 'ES256' }, claims]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+    .concat('.c2ln')
 export const TOKEN = jwt({ sub: 'vera' })
 export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
 /** Proofs of the two keys, and two that are refused. */
-export const PROOF = { [KEY]: 'proof-of-key', [OTHER_KEY]: 'proof-of-other-key', bad: 'bad-proof', nonceless: 'nonceless-proof' }
+export const PROOF = {
+  [KEY]: 'proof-of-key',
+  [OTHER_KEY]: 'proof-of-other-key',
+  bad: 'bad-proof',
+  nonceless: 'nonceless-proof',
+}
 
 export const vera: Caller['principal'] = {
   kind: 'person',
@@ -58,7 +66,8 @@ export interface Call {
   readonly args: readonly unknown[]
 }
 type Verbs = { [V in keyof Broker]: (...args: Parameters<Broker[V]>) => unknown }
-const refusal = (message: string, facts: Record<string, unknown> = {}) => new BrokerError('unauthenticated', message, { facts })
+const refusal = (message: string, facts: Record<string, unknown> = {}) =>
+  new BrokerError('unauthenticated', message, { facts })
 
 export interface Stage {
   readonly door: Door
@@ -101,7 +110,8 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     },
   }
   const broker = new Proxy({} as Broker, {
-    get: (_, verb: keyof Broker) =>
+    get:
+      (_, verb: keyof Broker) =>
       async (...args: unknown[]): Promise<unknown> => {
         calls.push({ verb, args })
         const answer = verbs[verb] as ((...args: unknown[]) => unknown) | undefined
@@ -127,7 +137,13 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
   }
   const recorder = metrics()
   const log = jsonLog({ write: (line) => lines.push(line), time: () => '2026-11-21T22:00:00.000Z' })
-  const common = { broker, authenticate, proofs: checker, parseJson: (text: string) => parseStrictJson(text), issuer: ISSUER }
+  const common = {
+    broker,
+    authenticate,
+    proofs: checker,
+    parseJson: (text: string) => parseStrictJson(text),
+    issuer: ISSUER,
+  }
   const operation = (verb: string) => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
     return { done: true }
@@ -137,7 +153,10 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     now,
     nowToShow,
     operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
-    newRequestId: () => `r-${(requests += 1)}`,
+    newRequestId: () => {
+      requests += 1
+      return `r-${requests}`
+    },
     ticks: () => performance.now(),
     watch: doorWatch(recorder, log),
     ...(waitLimits === undefined ? {} : { waitLimits }),
@@ -146,7 +165,8 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
       introspectEndpoint({
         broker,
         clientAssertion: async (assertion, clientId) => {
-          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api') throw refusal('No such client.')
+          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api')
+            throw refusal('No such client.')
           return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
         },
         verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
@@ -202,7 +222,12 @@ export interface Received {
 }
 
 /** One request on a connection of its own; with a bearer token unless told otherwise. */
-function send(port: number, method: string, path: string, { headers = [], body, anonymous, signal }: Sending): Promise<Received> {
+function send(
+  port: number,
+  method: string,
+  path: string,
+  { headers = [], body, anonymous, signal }: Sending,
+): Promise<Received> {
   const names = headers.map(([name]) => name.toLowerCase())
   const pairs = [...headers]
   if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
@@ -210,14 +235,27 @@ function send(port: number, method: string, path: string, { headers = [], body, 
   if (body !== undefined && !names.includes('content-length') && !names.includes('transfer-encoding'))
     pairs.push(['Content-Length', String(Buffer.byteLength(body))])
   return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port, method, path, agent: false, headers: pairs.flat(), ...(signal === undefined ? {} : { signal }) }
+    const options = {
+      host: '127.0.0.1',
+      port,
+      method,
+      path,
+      agent: false,
+      headers: pairs.flat(),
+      ...(signal === undefined ? {} : { signal }),
+    }
     const req = request(options, (res) => {
       const chunks: Buffer[] = []
       res.on('data', (chunk: Buffer) => chunks.push(chunk))
       res.on('end', () => {
         const text = Buffer.concat(chunks).toString('utf8')
         const isJson = String(res.headers['content-type']).includes('json') && text !== ''
-        resolve({ status: res.statusCode ?? 0, headers: res.headers, text, body: isJson ? JSON.parse(text) : undefined })
+        resolve({
+          status: res.statusCode ?? 0,
+          headers: res.headers,
+          text,
+          body: isJson ? JSON.parse(text) : undefined,
+        })
       })
     })
     req.on('error', reject)
@@ -229,10 +267,10 @@ export const JSON_TYPE = ['Content-Type', 'application/json'] as const
 export const FORM_TYPE = ['Content-Type', 'application/x-www-form-urlencoded'] as const
 export const dpop = (key: Thumbprint) => ['DPoP', PROOF[key] ?? ''] as const
 
-export const jwtCredential = (token = 'a.jwt.token', key: Thumbprint | undefined = KEY) => ({
+export const jwtCredential = (token: string, tokenType: 'DPoP' | 'Bearer' = 'DPoP') => ({
   kind: 'jwt' as const,
   token: secret(token),
-  tokenType: key === undefined ? ('Bearer' as const) : ('DPoP' as const),
+  tokenType,
   audience: 'https://payments.northwind.example',
   expiresAt: after(NOW, minutes(5)),
 })

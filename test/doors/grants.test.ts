@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Entitlement } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
-import { after, days, hours, minutes } from '../../src/domain/instant.ts'
+import { days, hours, after as later, minutes } from '../../src/domain/instant.ts'
 import { STATUSES } from '../../src/domain/lifecycle.ts'
 import { secret } from '../../src/domain/secret.ts'
 import * as wire from '../../src/http/wire.ts'
@@ -87,11 +87,17 @@ describe('filing', () => {
             impact: { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false },
             plan: undefined,
             ticket: undefined,
-            window: { opensAt: NOW, closesAt: after(NOW, minutes(30)) },
+            window: { opensAt: NOW, closesAt: later(NOW, minutes(30)) },
             uses: 1,
             executor: undefined,
             executorKey: undefined,
-            texts: { summary: 'Add the settlement table', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' },
+            texts: {
+              summary: 'Add the settlement table',
+              expectedOutcome: '',
+              rollback: '',
+              ticketUrl: '',
+              planUri: '',
+            },
           },
         ],
       },
@@ -111,7 +117,7 @@ describe('filing', () => {
       impact: { dataFlow: true, privilegedAccess: false, resilience: false, externalTransfer: false },
       plan: { digest: full.plan.digest, mediaType: 'application/json' },
       ticket: { system: 'servicenow', id: 'CHG0031337' },
-      window: { opensAt: NOW, closesAt: after(NOW, hours(1)) },
+      window: { opensAt: NOW, closesAt: later(NOW, hours(1)) },
       uses: 3,
       executor: 'vera-agent',
       executorKey: KEY,
@@ -129,11 +135,30 @@ describe('filing', () => {
     const got = await post('/v1/grants', least)
     expect(got.headers.location).toBe(`/v1/grants/${grant.id}`)
     expect(got.headers.etag).toBe(`"${grant.ask.digest}"`)
-    expect(wire.grantAnswer.parse(got.body)).toMatchObject({ id: grant.id, status: 'pending', digest: grant.ask.digest })
+    expect(wire.grantAnswer.parse(got.body)).toMatchObject({
+      id: grant.id,
+      status: 'pending',
+      digest: grant.ask.digest,
+    })
   })
 
   it('refuses texts that hold what cannot be seen, and says which', async () => {
-    for (const bad of ['\u0000', '\u0007', '\u001b[31m', '\u0085', '\u009b', '\r', '\u2028', '\u202e', '\u2066', '\u200f', '\u061c', '\ufeff', '\u200b', '\u{e0041}']) {
+    for (const bad of [
+      '\u0000',
+      '\u0007',
+      '\u001b[31m',
+      '\u0085',
+      '\u009b',
+      '\r',
+      '\u2028',
+      '\u202e',
+      '\u2066',
+      '\u200f',
+      '\u061c',
+      '\ufeff',
+      '\u200b',
+      '\u{e0041}',
+    ]) {
       for (const task of [{ summary: `a${bad}b` }, { summary: 'a', rollback: `a${bad}b` }]) {
         const got = await post('/v1/grants', { ...least, task })
         expect({ bad, status: got.status }).toEqual({ bad, status: 400 })
@@ -187,7 +212,11 @@ describe('filing', () => {
     ]
     for (const change of bad) {
       const got = await post('/v1/grants', { ...least, ...change })
-      expect({ change, status: got.status, type: got.body.type }).toEqual({ change, status: 400, type: 'urn:writ:error:invalid_request' })
+      expect({ change, status: got.status, type: got.body.type }).toEqual({
+        change,
+        status: 400,
+        type: 'urn:writ:error:invalid_request',
+      })
     }
     expect(on.calls).toEqual([])
   })
@@ -200,23 +229,33 @@ describe('filing', () => {
 })
 
 describe('showing', () => {
-  it.each(STATUSES)('shows a grant that is %s as that, strictly as the schema says, without the store’s own members', async (status) => {
-    const plain = grantIn(status)
-    const grant = { ...plain, decisions: [sampleDecision('olivia', NOW)], head: { ...plain.head, mints: sampleMints(NOW), result: { done: 'yes' } } } as typeof plain
-    on.answer({ view: () => grant })
-    const got = await on.send('GET', `/v1/grants/${grant.id}`)
-    expect(got.status).toBe(200)
-    expect(wire.waitAnswer.parse(got.body)).toMatchObject({ status, intent: { window: { opensAt: '2026-11-21T22:00:00.000Z' } } })
-    expect(got.text).not.toMatch(/"signature"|"accessor"|acc-|"version"|"attempt"|"seq"|grantedRole/)
-    expect(got.body.next_action).toMatch(/\w/)
-    if (status === 'ending' || status === 'stuck') expect(got.body.facts).not.toHaveProperty('endedAt')
-  })
+  it.each(STATUSES)(
+    'shows a grant that is %s as that, strictly as the schema says, without the store’s own members',
+    async (status) => {
+      const plain = grantIn(status)
+      const grant = {
+        ...plain,
+        decisions: [sampleDecision('olivia', NOW)],
+        head: { ...plain.head, mints: sampleMints(NOW), result: { done: 'yes' } },
+      } as typeof plain
+      on.answer({ view: () => grant })
+      const got = await on.send('GET', `/v1/grants/${grant.id}`)
+      expect(got.status).toBe(200)
+      expect(wire.waitAnswer.parse(got.body)).toMatchObject({
+        status,
+        intent: { window: { opensAt: '2026-11-21T22:00:00.000Z' } },
+      })
+      expect(got.text).not.toMatch(/"signature"|"accessor"|acc-|"version"|"attempt"|"seq"|grantedRole/)
+      expect(got.body.next_action).toMatch(/\w/)
+      if (status === 'ending' || status === 'stuck') expect(got.body.facts).not.toHaveProperty('endedAt')
+    },
+  )
 
   it('calls an approved grant scheduled until its window opens', async () => {
-    const grant = grantIn('approved', after(NOW, minutes(10)))
+    const grant = grantIn('approved', later(NOW, minutes(10)))
     on.answer({ view: () => grant })
     expect((await on.send('GET', `/v1/grants/${grant.id}`)).body.scheduled).toBe(true)
-    on.state.now = after(NOW, minutes(10))
+    on.state.now = later(NOW, minutes(10))
     expect((await on.send('GET', `/v1/grants/${grant.id}`)).body.scheduled).toBe(false)
     on.state.now = NOW
   })
@@ -236,7 +275,9 @@ describe('showing', () => {
     const grant = grantIn('pending')
     on.answer({ events: () => [{ ...sampleEvent(grant.id, 'filed', NOW), version: 1, seq: 77 }] })
     const got = await on.send('GET', `/v1/grants/${grant.id}/events`)
-    expect(wire.eventsAnswer.parse(got.body).events).toMatchObject([{ type: 'filed', version: 1, at: '2026-11-21T22:00:00.000Z' }])
+    expect(wire.eventsAnswer.parse(got.body).events).toMatchObject([
+      { type: 'filed', version: 1, at: '2026-11-21T22:00:00.000Z' },
+    ])
     expect(got.text).not.toContain('77')
   })
 
@@ -255,7 +296,12 @@ describe('showing', () => {
         kind: 'vault',
         backend: 'vault-main',
         engine: 'database',
-        database: { mount: 'hidden-mount', connection: 'hidden-connection', grantedRole: 'hidden-role', ownerRole: 'hidden-owner' },
+        database: {
+          mount: 'hidden-mount',
+          connection: 'hidden-connection',
+          grantedRole: 'hidden-role',
+          ownerRole: 'hidden-owner',
+        },
         revocability: 'at_once',
       },
       approval: grant.ask.rule,
@@ -266,7 +312,9 @@ describe('showing', () => {
     }
     on.answer({ offered: () => [entitlement] })
     const got = await on.send('GET', '/v1/entitlements')
-    expect(wire.entitlementsAnswer.parse(got.body).entitlements).toMatchObject([{ id: 'payments-migrator', credential: { kind: 'vault' }, limits: { maxDuration: '4h' } }])
+    expect(wire.entitlementsAnswer.parse(got.body).entitlements).toMatchObject([
+      { id: 'payments-migrator', credential: { kind: 'vault' }, limits: { maxDuration: '4h' } },
+    ])
     expect(got.text).not.toContain('hidden')
   })
 })
@@ -364,10 +412,18 @@ describe('exchanging', () => {
   })
 
   it('shows a login once', async () => {
-    const credential = { kind: 'vault' as const, secret: secret({ username: 'u', password: CANARY }), leaseId: 'lease/1', expiresAt: NOW }
+    const credential = {
+      kind: 'vault' as const,
+      secret: secret({ username: 'u', password: CANARY }),
+      leaseId: 'lease/1',
+      expiresAt: NOW,
+    }
     on.answer({ exchange: () => ({ grant, mint: liveMint(), credential }) })
     const got = await post(path, {})
-    expect(wire.exchangeAnswer.parse(got.body).credential).toMatchObject({ kind: 'vault', secret: { username: 'u', password: CANARY } })
+    expect(wire.exchangeAnswer.parse(got.body).credential).toMatchObject({
+      kind: 'vault',
+      secret: { username: 'u', password: CANARY },
+    })
     expect(got.headers['cache-control']).toBe('no-store')
   })
 
@@ -383,7 +439,8 @@ describe('exchanging', () => {
   })
 
   it('refuses an attempt that is no name for one', async () => {
-    for (const attempt of ['short', 'a'.repeat(65), 'with space', 7]) expect((await post(path, { attempt })).status).toBe(400)
+    for (const attempt of ['short', 'a'.repeat(65), 'with space', 7])
+      expect((await post(path, { attempt })).status).toBe(400)
     expect(on.calls).toEqual([])
   })
 
@@ -401,7 +458,12 @@ describe('exchanging', () => {
     await post(path, { attempt: CANARY }, [dpop(KEY)])
     await post('/v1/grants', { ...least, destination: CANARY })
     await on.send('GET', `/v1/grants?cursor=${CANARY}`)
-    await on.send('GET', `/v1/grants/${CANARY}`, { headers: [['Authorization', `Bearer ${CANARY}`], ['User-Agent', CANARY]] })
+    await on.send('GET', `/v1/grants/${CANARY}`, {
+      headers: [
+        ['Authorization', `Bearer ${CANARY}`],
+        ['User-Agent', CANARY],
+      ],
+    })
     expect(on.lines.length).toBeGreaterThanOrEqual(2)
     expect(on.lines.join('')).not.toContain(CANARY)
     expect(on.lines.join('')).not.toContain(TOKEN)
@@ -423,7 +485,12 @@ describe('the caller', () => {
     expect((await on.send('GET', '/v1/grants/g0-x?wait=1', { headers: [dpop(KEY)] })).status).toBe(404)
     expect((await get([dpop(KEY)])).status).toBe(200)
     expect(seen()).toBe(KEY)
-    expect(on.proofs[0]).toEqual({ proof: PROOF[KEY], method: 'GET', url: `${ISSUER}/v1/grants/g0-x`, accessToken: TOKEN })
+    expect(on.proofs[0]).toEqual({
+      proof: PROOF[KEY],
+      method: 'GET',
+      url: `${ISSUER}/v1/grants/g0-x`,
+      accessToken: TOKEN,
+    })
   })
 
   it('is taken with a bound token only as DPoP, with a proof of that key', async () => {

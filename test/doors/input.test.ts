@@ -18,7 +18,10 @@ interface Case {
   readonly suffix?: string
   readonly status: number
 }
-const body = (text: string | Buffer, type: readonly [string, string] = JSON_TYPE): Sending => ({ headers: [type], body: text })
+const body = (text: string | Buffer, type: readonly [string, string] = JSON_TYPE): Sending => ({
+  headers: [type],
+  body: text,
+})
 const BODIES: readonly Case[] = [
   { what: 'no token', sending: { ...body('{}'), anonymous: true }, status: 401 },
   { what: 'no JSON', sending: body('{"reason":'), status: 400 },
@@ -40,11 +43,29 @@ const BODIES: readonly Case[] = [
   { what: 'no content type', sending: { body: '{}' }, status: 415 },
   { what: 'two content types', sending: { headers: [JSON_TYPE, JSON_TYPE], body: '{}' }, status: 415 },
   { what: 'another charset', sending: body('{}', ['Content-Type', 'application/json; charset=utf-16']), status: 415 },
-  { what: 'a compressed body', sending: { headers: [JSON_TYPE, ['Content-Encoding', 'gzip']], body: '{}' }, status: 415 },
+  {
+    what: 'a compressed body',
+    sending: { headers: [JSON_TYPE, ['Content-Encoding', 'gzip']], body: '{}' },
+    status: 415,
+  },
   { what: 'a query', sending: body('{}'), suffix: '?reason=a', status: 400 },
-  { what: 'two Authorization headers', sending: { headers: [['Authorization', 'Bearer a'], ['Authorization', 'Bearer b']], body: '{}' }, status: 401 },
+  {
+    what: 'two Authorization headers',
+    sending: {
+      headers: [
+        ['Authorization', 'Bearer a'],
+        ['Authorization', 'Bearer b'],
+      ],
+      body: '{}',
+    },
+    status: 401,
+  },
   { what: 'two proofs', sending: { headers: [JSON_TYPE, ['DPoP', 'a'], ['DPoP', 'b']], body: '{}' }, status: 401 },
-  { what: 'a password', sending: { headers: [JSON_TYPE, ['Authorization', 'Basic dmVyYTpwdw==']], body: '{}' }, status: 401 },
+  {
+    what: 'a password',
+    sending: { headers: [JSON_TYPE, ['Authorization', 'Basic dmVyYTpwdw==']], body: '{}' },
+    status: 401,
+  },
 ]
 const QUERIES: readonly Case[] = [
   { what: 'no token', sending: { anonymous: true }, status: 401 },
@@ -106,7 +127,16 @@ describe.each(ROUTES.filter((route) => route.path.includes(':id')))('$method $pa
 
 describe('the pipeline', () => {
   it('answers an unknown address with 404', async () => {
-    for (const path of ['/', '/v1', '/v1/grants/', '/V1/grants', '/v1/unknown', '/v1/grants/%zz', '/oauth2/authorize', `/v1/grants/${id}/unknown`])
+    for (const path of [
+      '/',
+      '/v1',
+      '/v1/grants/',
+      '/V1/grants',
+      '/v1/unknown',
+      '/v1/grants/%zz',
+      '/oauth2/authorize',
+      `/v1/grants/${id}/unknown`,
+    ])
       isRefused(await on.send('GET', path), 404)
   })
 
@@ -125,7 +155,9 @@ describe('the pipeline', () => {
   })
 
   it('does not take a method from a header or a parameter', async () => {
-    const got = await on.send('GET', `/v1/grants/${id}/revoke?_method=POST`, { headers: [['X-HTTP-Method-Override', 'POST']] })
+    const got = await on.send('GET', `/v1/grants/${id}/revoke?_method=POST`, {
+      headers: [['X-HTTP-Method-Override', 'POST']],
+    })
     isRefused(got, 405)
   })
 

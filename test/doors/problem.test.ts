@@ -1,8 +1,8 @@
 // Every refusal of a verb, as a client of `/v1` sees it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BLAME, BrokerError, type ErrorCode } from '../../src/domain/errors.ts'
-import { nextGrantId } from '../support/sample-grants.ts'
 import { shard } from '../../src/domain/ids.ts'
+import { nextGrantId } from '../support/sample-grants.ts'
 import { CANARY, JSON_TYPE, type Stage, stage } from './door.ts'
 
 const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter: string | undefined]>> = {
@@ -48,24 +48,33 @@ describe('problem documents', () => {
       },
     })
 
-  it.each(Object.keys(BLAME) as ErrorCode[])('tells %s with its status, type, next action and facts, and nothing of its cause', async (code) => {
-    refuse(new BrokerError(code, 'Why it is refused.', { nextAction: 'Do this.', facts: { limit: 'x' }, cause: new Error(CANARY) }))
-    const got = await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })
-    const [status, retryAfter] = EXPECTED[code]
-    expect(got.status).toBe(status)
-    expect(got.headers['content-type']).toBe('application/problem+json')
-    expect(got.headers['retry-after']).toBe(retryAfter)
-    expect(got.headers['cache-control']).toBe('no-store')
-    expect(got.body).toEqual({
-      type: `urn:writ:error:${code}`,
-      title: expect.any(String),
-      status,
-      detail: 'Why it is refused.',
-      requestId: got.headers['x-request-id'],
-      next_action: 'Do this.',
-      facts: { limit: 'x' },
-    })
-  })
+  it.each(Object.keys(BLAME) as ErrorCode[])(
+    'tells %s with its status, type, next action and facts, and nothing of its cause',
+    async (code) => {
+      refuse(
+        new BrokerError(code, 'Why it is refused.', {
+          nextAction: 'Do this.',
+          facts: { limit: 'x' },
+          cause: new Error(CANARY),
+        }),
+      )
+      const got = await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })
+      const [status, retryAfter] = EXPECTED[code]
+      expect(got.status).toBe(status)
+      expect(got.headers['content-type']).toBe('application/problem+json')
+      expect(got.headers['retry-after']).toBe(retryAfter)
+      expect(got.headers['cache-control']).toBe('no-store')
+      expect(got.body).toEqual({
+        type: `urn:writ:error:${code}`,
+        title: expect.any(String),
+        status,
+        detail: 'Why it is refused.',
+        requestId: got.headers['x-request-id'],
+        next_action: 'Do this.',
+        facts: { limit: 'x' },
+      })
+    },
+  )
 
   it('tells nothing of a bug but the request id, and logs its name and place once, never its message', async () => {
     on.lines.length = 0
@@ -77,7 +86,12 @@ describe('problem documents', () => {
     expect(got.text).not.toContain(CANARY)
     expect(got.text).not.toContain('at ')
     expect(on.lines).toHaveLength(1)
-    expect(JSON.parse(on.lines[0] ?? '')).toMatchObject({ level: 'error', requestId: got.body.requestId, error: 'TypeError', at: expect.stringContaining('problem.test') })
+    expect(JSON.parse(on.lines[0] ?? '')).toMatchObject({
+      level: 'error',
+      requestId: got.body.requestId,
+      error: 'TypeError',
+      at: expect.stringContaining('problem.test'),
+    })
     expect(on.lines[0]).not.toContain(CANARY)
   })
 
@@ -87,7 +101,11 @@ describe('problem documents', () => {
     refuse(new BrokerError('store_unavailable', 'The store does not answer.', { cause }))
     await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })
     expect(on.lines).toHaveLength(1)
-    expect(JSON.parse(on.lines[0] ?? '')).toMatchObject({ level: 'warn', code: 'store_unavailable', cause: 'Error ECONNREFUSED' })
+    expect(JSON.parse(on.lines[0] ?? '')).toMatchObject({
+      level: 'warn',
+      code: 'store_unavailable',
+      cause: 'Error ECONNREFUSED',
+    })
     expect(on.lines[0]).not.toContain(CANARY)
   })
 
@@ -97,7 +115,9 @@ describe('problem documents', () => {
     expect(anonymous.headers['www-authenticate']).toBe('DPoP algs="ES256 EdDSA", Bearer')
     const bad = await on.send('GET', '/v1/grants', { headers: [['Authorization', 'Bearer nonsense']] })
     expect(bad.status).toBe(401)
-    expect(bad.headers['www-authenticate']).toBe('DPoP error="invalid_token", algs="ES256 EdDSA", Bearer error="invalid_token"')
+    expect(bad.headers['www-authenticate']).toBe(
+      'DPoP error="invalid_token", algs="ES256 EdDSA", Bearer error="invalid_token"',
+    )
   })
 
   it('counts refusals by route and code', async () => {

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { after, minutes } from '../../src/domain/instant.ts'
+import { after as later, minutes } from '../../src/domain/instant.ts'
 import { grantIn, moved, NOW, type Stage, stage } from './door.ts'
 
 const LIMITS = { perProcess: 3, perPrincipal: 2, firstMs: 5, mostMs: 20 }
@@ -34,29 +34,42 @@ describe('waiting for a grant', () => {
   it('answers timed_out, not an error, when nothing happens', async () => {
     const at = await showing(pending)
     const got = await wait(at, pending, 'wait=1')
-    expect({ status: got.status, said: got.body.status, timedOut: got.body.timed_out }).toEqual({ status: 200, said: 'pending', timedOut: true })
+    expect({ status: got.status, said: got.body.status, timedOut: got.body.timed_out }).toEqual({
+      status: 200,
+      said: 'pending',
+      timedOut: true,
+    })
   })
 
   it('sees a vote that changes no status, unless only the status is waited for', async () => {
     const voted = { ...pending, version: 2 }
-    expect((await wait(await showing(pending, voted), pending, 'wait=30')).body).toMatchObject({ status: 'pending', timed_out: false })
+    expect((await wait(await showing(pending, voted), pending, 'wait=30')).body).toMatchObject({
+      status: 'pending',
+      timed_out: false,
+    })
     await on?.stop()
-    expect((await wait(await showing(pending, voted, approved), pending, 'wait=30&for=status')).body).toMatchObject({ status: 'approved' })
+    expect((await wait(await showing(pending, voted, approved), pending, 'wait=30&for=status')).body).toMatchObject({
+      status: 'approved',
+    })
   })
 
   it('answers at once when the caller’s last status is no longer true, and for a grant that cannot move', async () => {
     const at = await showing(approved)
-    expect((await wait(at, approved, 'wait=30&for=status&since=pending')).body).toMatchObject({ status: 'approved', timed_out: false })
+    expect((await wait(at, approved, 'wait=30&for=status&since=pending')).body).toMatchObject({
+      status: 'approved',
+      timed_out: false,
+    })
     at.answer({ view: () => grantIn('ended') })
     expect((await wait(at, approved, 'wait=30')).body).toMatchObject({ status: 'ended', timed_out: false })
     expect(at.calls).toHaveLength(2)
   })
 
   it('answers when the window of an approved grant opens, though nothing was written', async () => {
-    const scheduled = grantIn('approved', after(NOW, minutes(5)))
+    const scheduled = grantIn('approved', later(NOW, minutes(5)))
     const at = await showing(scheduled)
     const waiting = wait(at, scheduled, 'wait=30&for=status')
-    at.state.now = after(NOW, minutes(5))
+    await until(() => at.calls.length > 2)
+    at.state.now = later(NOW, minutes(5))
     expect((await waiting).body).toMatchObject({ status: 'approved', scheduled: false, timed_out: false })
   })
 
@@ -108,7 +121,15 @@ describe('waiting for a grant', () => {
 
   it('takes no more than a minute, and no other question', async () => {
     const at = await showing(pending)
-    for (const query of ['wait=61', 'wait=0', 'wait=-1', 'wait=', 'wait=1&for=version', 'for=status', 'wait=1&since=gone'])
+    for (const query of [
+      'wait=61',
+      'wait=0',
+      'wait=-1',
+      'wait=',
+      'wait=1&for=version',
+      'for=status',
+      'wait=1&since=gone',
+    ])
       expect({ query, status: (await wait(at, pending, query)).status }).toEqual({ query, status: 400 })
     expect(at.calls).toEqual([])
   })

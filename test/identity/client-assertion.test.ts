@@ -1,10 +1,10 @@
 // private_key_jwt of resource servers: for us, from them, short, and once.
 import { generateKeyPairSync } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { BrokerError } from '../../src/domain/errors.ts'
 import { type Instant, instant } from '../../src/domain/instant.ts'
 import { type AuthenticateClient, clientAuthenticator } from '../../src/identity/client-assertion.ts'
 import { compileClients } from '../../src/identity/clients.ts'
-import { BrokerError } from '../../src/domain/errors.ts'
 import { codeOf } from '../support/code-of.ts'
 import { compiled } from '../support/directory.ts'
 import { base64url, type JsonObject, macToken, signatureOf } from '../support/token-maker.ts'
@@ -22,8 +22,19 @@ const clients = compiled(
     JSON.stringify({
       revision: 1,
       resourceServers: {
-        api: { tenant: 'acme', audiences: ['https://api.example'], jwks: { keys: [jwk(pair, 'k1')] }, algorithms: ['ES256'] },
-        other: { tenant: 'acme', audiences: ['https://other.example'], jwks: { keys: [jwk(otherPair, 'k1')] }, algorithms: ['ES256'], assertionAudience: 'token-endpoint' },
+        api: {
+          tenant: 'acme',
+          audiences: ['https://api.example'],
+          jwks: { keys: [jwk(pair, 'k1')] },
+          algorithms: ['ES256'],
+        },
+        other: {
+          tenant: 'acme',
+          audiences: ['https://other.example'],
+          jwks: { keys: [jwk(otherPair, 'k1')] },
+          algorithms: ['ES256'],
+          assertionAudience: 'token-endpoint',
+        },
       },
     }),
     'clients.yaml',
@@ -49,7 +60,14 @@ beforeEach(() => {
   })
 })
 
-const claims = (changes: JsonObject = {}): JsonObject => ({ iss: 'api', sub: 'api', aud: BROKER, jti: `jti-${++jti}`, exp: SECOND + 60, ...changes })
+const claims = (changes: JsonObject = {}): JsonObject => ({
+  iss: 'api',
+  sub: 'api',
+  aud: BROKER,
+  jti: `jti-${++jti}`,
+  exp: SECOND + 60,
+  ...changes,
+})
 const sign = (body: JsonObject, header: JsonObject = {}, key = pair): string => {
   const data = `${base64url(JSON.stringify({ alg: 'ES256', kid: 'k1', ...header }))}.${base64url(JSON.stringify(body))}`
   return `${data}.${base64url(signatureOf(data, key.privateKey, 'ES256'))}`
@@ -68,14 +86,22 @@ describe('a client assertion', () => {
 
   it('is good once, told by its jti and not by its text', async () => {
     const body = claims()
-    const results = await Promise.all([codeOf(authenticate(sign(body), 'api')), codeOf(authenticate(sign(body), 'api')), codeOf(authenticate(sign(body), 'api'))])
+    const results = await Promise.all([
+      codeOf(authenticate(sign(body), 'api')),
+      codeOf(authenticate(sign(body), 'api')),
+      codeOf(authenticate(sign(body), 'api')),
+    ])
     expect(results.toSorted()).toEqual(['accepted', 'unauthenticated', 'unauthenticated'])
   })
 
   it('of one client does not use up the jti of another', async () => {
     const same = { jti: 'same' }
     await authenticate(sign(claims(same)), undefined)
-    expect(await codeOf(authenticate(sign(claims({ ...same, iss: 'other', sub: 'other', aud: ENDPOINT }), {}, otherPair), undefined))).toBe('accepted')
+    expect(
+      await codeOf(
+        authenticate(sign(claims({ ...same, iss: 'other', sub: 'other', aud: ENDPOINT }), {}, otherPair), undefined),
+      ),
+    ).toBe('accepted')
   })
 
   it('is remembered until no clock takes it any more', async () => {
@@ -100,7 +126,10 @@ describe('a client assertion', () => {
     ['whose audience is a list', () => sign(claims({ aud: [BROKER] }))],
     ['whose audience is a list with more', () => sign(claims({ aud: [BROKER, ENDPOINT] }))],
     ['for the token endpoint, where the client is set to the issuer', () => sign(claims({ aud: ENDPOINT }))],
-    ['for the issuer, where the client is set to the token endpoint', () => sign(claims({ iss: 'other', sub: 'other' }), {}, otherPair)],
+    [
+      'for the issuer, where the client is set to the token endpoint',
+      () => sign(claims({ iss: 'other', sub: 'other' }), {}, otherPair),
+    ],
     ['for somebody else', () => sign(claims({ aud: 'https://elsewhere.example' }))],
     ['for nobody', () => sign(claims({ aud: undefined }))],
     ['of another issuer than subject', () => sign(claims({ iss: 'other' }))],
@@ -115,7 +144,10 @@ describe('a client assertion', () => {
     ['without an end', () => sign(claims({ exp: undefined }))],
     ['that is expired', () => sign(claims({ exp: SECOND - 6 }))],
     ['that lives for more than five minutes', () => sign(claims({ exp: SECOND + 306 }))],
-    ['that lives for more than five minutes by its own iat', () => sign(claims({ iat: SECOND - 200, exp: SECOND + 200 }))],
+    [
+      'that lives for more than five minutes by its own iat',
+      () => sign(claims({ iat: SECOND - 200, exp: SECOND + 200 })),
+    ],
     ['from the future', () => sign(claims({ iat: SECOND + 60, exp: SECOND + 120 }))],
     ['valid only later', () => sign(claims({ nbf: SECOND + 60 }))],
     ['without jti', () => sign(claims({ jti: undefined }))],
@@ -127,7 +159,11 @@ describe('a client assertion', () => {
     ['with a key inside', () => sign(claims(), { jwk: jwk(otherPair, 'k1') }, otherPair)],
     ['with a critical extension', () => sign(claims(), { crit: ['exp'] })],
     ['without signature', () => `${base64url('{"alg":"none"}')}.${base64url(JSON.stringify(claims()))}.`],
-    ['with a MAC of the public key', () => macToken({ alg: 'HS256', kid: 'k1' }, claims(), String(pair.publicKey.export({ format: 'pem', type: 'spki' })))],
+    [
+      'with a MAC of the public key',
+      () =>
+        macToken({ alg: 'HS256', kid: 'k1' }, claims(), String(pair.publicKey.export({ format: 'pem', type: 'spki' }))),
+    ],
     ['that is no token', () => 'client-secret'],
   ])('is refused %s, and uses nothing up', async (_, make, clientId) => {
     expect(await codeOf(authenticate(make(), clientId))).toBe('unauthenticated')

@@ -10,7 +10,8 @@ import { identitySchemas } from '../../src/identity/schemas.ts'
 import { compiled, shippedDirectory, someJwks } from '../support/directory.ts'
 
 const config = (name: string): Promise<string> => readFile(new URL(`../../config/${name}`, import.meta.url), 'utf8')
-const lines = (result: Compiled<unknown>): readonly number[] => (result.ok ? [] : result.problems.map(({ line }) => line))
+const lines = (result: Compiled<unknown>): readonly number[] =>
+  result.ok ? [] : result.problems.map(({ line }) => line)
 const people = (text: string) => compilePeople(text, 'people.yaml')
 const clients = (text: string) => compileClients(text, 'clients.yaml', someJwks)
 const issuers = (text: string) => compileIssuers(text, 'issuers.yaml', someJwks)
@@ -27,7 +28,8 @@ describe('the shipped files', () => {
   })
 
   it('have JSON Schemas that are in step with the code', async () => {
-    for (const [name, schema] of Object.entries(identitySchemas())) expect([name, JSON.parse(await config(name))]).toEqual([name, JSON.parse(JSON.stringify(schema))])
+    for (const [name, schema] of Object.entries(identitySchemas()))
+      expect([name, JSON.parse(await config(name))]).toEqual([name, JSON.parse(JSON.stringify(schema))])
   })
 })
 
@@ -85,7 +87,14 @@ extra: true
   it.each([
     ['an account of two persons', PEOPLE.replace('accounts: []', 'accounts: [{ issuer: login, subject: vera }]'), 12],
     ['an account of a person and an agent', PEOPLE.replace('subject: bot', 'subject: vera'), 17],
-    ['the same account twice in one person', PEOPLE.replace('      - { issuer: login, subject: vera }\n', '      - { issuer: login, subject: vera }\n      - { issuer: login, subject: vera }\n'), 8],
+    [
+      'the same account twice in one person',
+      PEOPLE.replace(
+        '      - { issuer: login, subject: vera }\n',
+        '      - { issuer: login, subject: vera }\n      - { issuer: login, subject: vera }\n',
+      ),
+      8,
+    ],
     ['an unknown sponsor', PEOPLE.replace('[vera]', '[mallory]'), 16],
     ['an agent as sponsor', PEOPLE.replace('[vera]', '[bot]'), 16],
     ['the same sponsor twice', PEOPLE.replace('[vera]', '[vera, vera]'), 16],
@@ -153,19 +162,43 @@ describe('clients.yaml', () => {
   })
 
   it.each([
-    ['a name as a criterion', CLIENTS.replace('match: { repository_id: "812345" }', 'match: { repository: northwind/webshop }'), 14],
-    ['a mail address as a criterion', CLIENTS.replace('match: { repository_id: "812345" }', 'match: { email: a@b.example }'), 14],
+    [
+      'a name as a criterion',
+      CLIENTS.replace('match: { repository_id: "812345" }', 'match: { repository: northwind/webshop }'),
+      14,
+    ],
+    [
+      'a mail address as a criterion',
+      CLIENTS.replace('match: { repository_id: "812345" }', 'match: { email: a@b.example }'),
+      14,
+    ],
     ['no criterion', CLIENTS.replace('match: { repository_id: "812345" }', 'match: {}'), 14],
-    ['a number as a value', CLIENTS.replace('match: { repository_id: "812345" }', 'match: { repository_id: 812345 }'), 14],
-    ['a boolean as a value', CLIENTS.replace('match: { repository_id: "812345" }', 'match: { ref_protected: true }'), 14],
+    [
+      'a number as a value',
+      CLIENTS.replace('match: { repository_id: "812345" }', 'match: { repository_id: 812345 }'),
+      14,
+    ],
+    [
+      'a boolean as a value',
+      CLIENTS.replace('match: { repository_id: "812345" }', 'match: { ref_protected: true }'),
+      14,
+    ],
     ['a claim both there and absent', CLIENTS.replace('absent: [environment]', 'absent: [repository_id]'), 15],
-    ['a claim with a value and without it', CLIENTS.replace('not: { event_name: [pull_request] }', 'not: { environment: [production] }'), 8],
+    [
+      'a claim with a value and without it',
+      CLIENTS.replace('not: { event_name: [pull_request] }', 'not: { environment: [production] }'),
+      8,
+    ],
     ['no sponsor', CLIENTS.replace('sponsors: [vera]', 'sponsors: []'), 5],
     ['a symmetric algorithm', CLIENTS.replace('[ES256]', '[HS256]'), 21],
     ['the algorithm none', CLIENTS.replace('[ES256]', '[none]'), 21],
     ['no algorithm', CLIENTS.replace('[ES256]', '[]'), 21],
     ['no keys', CLIENTS.replace('    jwksFile: api.jwks.json\n', ''), 17],
-    ['keys in two places', CLIENTS.replace('jwksFile: api.jwks.json', 'jwksFile: api.jwks.json\n    jwks: { keys: [{}] }'), 17],
+    [
+      'keys in two places',
+      CLIENTS.replace('jwksFile: api.jwks.json', 'jwksFile: api.jwks.json\n    jwks: { keys: [{}] }'),
+      17,
+    ],
     ['a key that is none', CLIENTS.replace('jwksFile: api.jwks.json', 'jwks: { keys: [{ kty: oct, k: AAAA }] }'), 20],
     ['a resource server with the id of a workload', CLIENTS.replace('  api:', '  deploy:'), 17],
     ['a setting that does not exist', CLIENTS.replace('session: run_id', 'sesion: run_id'), 9],
@@ -191,7 +224,9 @@ describe('both files together', () => {
 
   it('have a revision that is the sum of theirs, so that raising either raises it', () => {
     const at = (one: number, other: number) =>
-      compiled(join(PEOPLE.replace('revision: 1', `revision: ${one}`), CLIENTS.replace('revision: 1', `revision: ${other}`))).revision
+      compiled(
+        join(PEOPLE.replace('revision: 1', `revision: ${one}`), CLIENTS.replace('revision: 1', `revision: ${other}`)),
+      ).revision
     expect([at(1, 1), at(2, 1), at(1, 2), at(40, 2)]).toEqual([2, 3, 3, 42])
   })
 
@@ -200,7 +235,12 @@ describe('both files together', () => {
     ['an agent as sponsor', PEOPLE, CLIENTS.replace('[vera]', '[bot]'), 5],
     ['a workload with the id of a person', PEOPLE, CLIENTS.replace('  build:', '  vera:'), 10],
     ['a resource server with the id of an agent', PEOPLE, CLIENTS.replace('  api:', '  bot:'), 17],
-    ["a person's account as the criterion of a workload", PEOPLE, CLIENTS.replace('issuer: ci\n    match: { repository_id: "812345" }', 'issuer: login\n    match: { sub: vera }'), 14],
+    [
+      "a person's account as the criterion of a workload",
+      PEOPLE,
+      CLIENTS.replace('issuer: ci\n    match: { repository_id: "812345" }', 'issuer: login\n    match: { sub: vera }'),
+      14,
+    ],
     ['an issuer of a workload that does not exist', PEOPLE, CLIENTS.replace('issuer: ci', 'issuer: cy'), 6],
     ['an issuer of an account that does not exist', PEOPLE.replace('issuer: login', 'issuer: logim'), CLIENTS, 7],
   ])('are refused with %s, and the line is said', (_, peopleText, clientsText, line) => {
@@ -226,8 +266,18 @@ const ISSUERS = `issuers:
 describe('issuers.yaml', () => {
   it('has strict defaults', () => {
     const [login, ci] = compiled(issuers(ISSUERS))
-    expect(login).toMatchObject({ name: 'login', audience: undefined, keys: { from: 'discovery' }, clockTolerance: 5_000, ignoredHeaders: [] })
-    expect(ci).toMatchObject({ algorithms: ['ES256', 'RS256', 'PS256', 'EdDSA'], clockTolerance: 2_000, keys: { from: 'address' } })
+    expect(login).toMatchObject({
+      name: 'login',
+      audience: undefined,
+      keys: { from: 'discovery' },
+      clockTolerance: 5_000,
+      ignoredHeaders: [],
+    })
+    expect(ci).toMatchObject({
+      algorithms: ['ES256', 'RS256', 'PS256', 'EdDSA'],
+      clockTolerance: 2_000,
+      keys: { from: 'address' },
+    })
     expect(Object.isFrozen(ci?.algorithms)).toBe(true)
   })
 

@@ -1,7 +1,7 @@
 // Reading keys over the network: nothing but public addresses, nothing but what was checked, and never much or for long.
 import { createServer as createTlsServer } from 'node:https'
-import { createServer, type Server } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isPublicAddress } from '../../src/identity/addresses.ts'
 import { documentFetcher } from '../../src/identity/fetch-document.ts'
@@ -32,14 +32,73 @@ afterAll(async () => {
 
 /** Hosts that are this machine or its network, in every spelling that a URL allows. */
 const INSIDE = [
-  '127.0.0.1', '127.1', '127.0.1', '127.255.255.254', '2130706433', '0x7f000001', '0x7f.1', '0177.0.0.1', '0177.1', '017700000001',
-  '0', '0.0.0.0', '00.0.0.0', '0x0', '10.0.0.1', '10.255.255.255', '0xa.1', '012.0.0.1', '100.64.0.1', '100.127.255.255', '169.254.169.254',
-  '0xa9fea9fe', '2852039166', '169.254.43518', '0251.0376.0251.0376', '172.16.0.1', '172.31.255.255', '192.0.0.1', '192.0.2.1', '192.88.99.1',
-  '192.168.0.1', '192.168.257', '0xc0a80001', '198.18.0.1', '198.19.255.255', '198.51.100.1', '203.0.113.1', '224.0.0.1', '239.255.255.250',
-  '240.0.0.1', '255.255.255.255', '4294967295', '１２７.０.０.１', '127。0。0。1', '①②⑦.0.0.1', '%31%32%37.0.0.1',
-  '[::1]', '[::]', '[0:0:0:0:0:0:0:1]', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[::ffff:10.0.0.1]', '[::ffff:169.254.169.254]', '[::127.0.0.1]',
-  '[64:ff9b::7f00:1]', '[64:ff9b:1::a00:1]', '[2002:7f00:1::]', '[2001:0:7f00:1::]', '[2001:db8::1]', '[fe80::1]', '[fec0::1]', '[fc00::1]',
-  '[fd00:ec2::254]', '[ff02::1]', '[100::1]', '[3fff::1]', '[2001:2::1]',
+  '127.0.0.1',
+  '127.1',
+  '127.0.1',
+  '127.255.255.254',
+  '2130706433',
+  '0x7f000001',
+  '0x7f.1',
+  '0177.0.0.1',
+  '0177.1',
+  '017700000001',
+  '0',
+  '0.0.0.0',
+  '00.0.0.0',
+  '0x0',
+  '10.0.0.1',
+  '10.255.255.255',
+  '0xa.1',
+  '012.0.0.1',
+  '100.64.0.1',
+  '100.127.255.255',
+  '169.254.169.254',
+  '0xa9fea9fe',
+  '2852039166',
+  '169.254.43518',
+  '0251.0376.0251.0376',
+  '172.16.0.1',
+  '172.31.255.255',
+  '192.0.0.1',
+  '192.0.2.1',
+  '192.88.99.1',
+  '192.168.0.1',
+  '192.168.257',
+  '0xc0a80001',
+  '198.18.0.1',
+  '198.19.255.255',
+  '198.51.100.1',
+  '203.0.113.1',
+  '224.0.0.1',
+  '239.255.255.250',
+  '240.0.0.1',
+  '255.255.255.255',
+  '4294967295',
+  '１２７.０.０.１',
+  '127。0。0。1',
+  '①②⑦.0.0.1',
+  '%31%32%37.0.0.1',
+  '[::1]',
+  '[::]',
+  '[0:0:0:0:0:0:0:1]',
+  '[::ffff:127.0.0.1]',
+  '[::ffff:7f00:1]',
+  '[::ffff:10.0.0.1]',
+  '[::ffff:169.254.169.254]',
+  '[::127.0.0.1]',
+  '[64:ff9b::7f00:1]',
+  '[64:ff9b:1::a00:1]',
+  '[2002:7f00:1::]',
+  '[2001:0:7f00:1::]',
+  '[2001:db8::1]',
+  '[fe80::1]',
+  '[fec0::1]',
+  '[fc00::1]',
+  '[fd00:ec2::254]',
+  '[ff02::1]',
+  '[100::1]',
+  '[3fff::1]',
+  '[2001:2::1]',
 ]
 
 describe('outside development', () => {
@@ -91,7 +150,16 @@ describe('outside development', () => {
   })
 
   it('knows public addresses from all others', () => {
-    for (const address of ['9.9.9.9', '140.82.112.3', '172.15.0.1', '172.32.0.1', '100.63.255.255', '192.169.0.1', '2620:fe::fe', '2a00:1450:4001::1'])
+    for (const address of [
+      '9.9.9.9',
+      '140.82.112.3',
+      '172.15.0.1',
+      '172.32.0.1',
+      '100.63.255.255',
+      '192.169.0.1',
+      '2620:fe::fe',
+      '2a00:1450:4001::1',
+    ])
       expect([address, isPublicAddress(address)]).toEqual([address, true])
     for (const address of ['', 'x', '1.2.3', '9.9.9.9 ', '09.9.9.9', '::ffff:9.9.9.9', '1fff::1', '4000::1'])
       expect([address, isPublicAddress(address)]).toEqual([address, false])
@@ -124,7 +192,9 @@ describe('the connection', () => {
     const trusting = documentFetcher({ dev: true, resolve, ca: cert })
     const answer = await trusting(`https://issuer.example:${port}/`)
     const wrongName = await trusting(`https://other.example:${port}/`).catch(() => 'refused')
-    const unknownAuthority = await documentFetcher({ dev: true, resolve })(`https://issuer.example:${port}/`).catch(() => 'refused')
+    const unknownAuthority = await documentFetcher({ dev: true, resolve })(`https://issuer.example:${port}/`).catch(
+      () => 'refused',
+    )
     server.closeAllConnections()
     server.close()
     expect([answer, wrongName, unknownAuthority]).toEqual([`issuer.example:${port}`, 'refused', 'refused'])

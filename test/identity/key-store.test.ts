@@ -1,7 +1,7 @@
 // The keys of an issuer over time: found when they rotate, asked for seldom, never used when old.
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { type Duration, after, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
+import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Issuer } from '../../src/identity/issuers.ts'
 import { type KeysFor, keyStore } from '../../src/identity/key-store.ts'
 import { parseKeySet } from '../../src/identity/keys.ts'
@@ -129,7 +129,14 @@ describe('the keys of an issuer', () => {
     const w = world({ from: 'discovery' })
     await w.keys(asked('a'))
     expect(w.fetched).toEqual(['https://login.example/.well-known/openid-configuration', 'https://keys.example/jwks'])
-    for (const discovery of ['{}', '[]', '{"issuer":"https://evil.example","jwks_uri":"https://keys.example/jwks"}', '{"issuer":"https://login.example/","jwks_uri":"x"}', '{"issuer":"https://login.example"}', 'x']) {
+    for (const discovery of [
+      '{}',
+      '[]',
+      '{"issuer":"https://evil.example","jwks_uri":"https://keys.example/jwks"}',
+      '{"issuer":"https://login.example/","jwks_uri":"x"}',
+      '{"issuer":"https://login.example"}',
+      'x',
+    ]) {
       const other = world({ from: 'discovery' })
       other.discovery = discovery
       expect(await codeOf(other.keys(asked('a')))).toBe('unauthenticated')
@@ -155,7 +162,10 @@ describe('a JWK Set', () => {
     ['a key that may not verify', ec('x', { key_ops: ['encrypt'] })],
     ['a weak RSA key', { ...rsa(1_024), kid: 'x' }],
     ['a key for an algorithm that is not ours', ec('x', { alg: 'ECDH-ES' })],
-    ['a curve that is not ours', { ...generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }), kid: 'x' }],
+    [
+      'a curve that is not ours',
+      { ...generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }), kid: 'x' },
+    ],
     ['a point that is not on the curve', { ...ec('x'), y: ec('y').y }],
     ['no key', null],
     ['a text', 'key'],
@@ -172,7 +182,11 @@ describe('a JWK Set', () => {
 
   it('gives a key only for an algorithm of its type, and without a key id only when there is no choice', () => {
     const one = parseKeySet(setOf(ec('a')))
-    expect([one.find('a', 'RS256'), one.find('a', 'ES384'), one.find(undefined, 'ES256')?.type]).toEqual([undefined, undefined, 'public'])
+    expect([one.find('a', 'RS256'), one.find('a', 'ES384'), one.find(undefined, 'ES256')?.type]).toEqual([
+      undefined,
+      undefined,
+      'public',
+    ])
     expect(parseKeySet(setOf(ec('a'), ec('b'))).find(undefined, 'ES256')).toBeUndefined()
   })
 

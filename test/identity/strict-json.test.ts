@@ -36,17 +36,28 @@ describe('parseStrictJson', () => {
   })
 
   it('accepts nothing that JSON.parse refuses, however valid text is mutated', () => {
-    const piece = fc.constantFrom(...'{}[]":,\\ut0123456789eE+-. \n\t\u0000\u00a0\ufeff\ud800é"', 'true', 'null', '\\u00e9')
+    const piece = fc.constantFrom(
+      ...'{}[]":,\\ut0123456789eE+-. \n\t\u0000\u00a0\ufeff\ud800é"',
+      'true',
+      'null',
+      '\\u00e9',
+    )
     const mutated = fc.tuple(fc.jsonValue({ maxDepth: 3 }), fc.nat(), fc.nat(4), piece).map(([v, at, cut, insert]) => {
       const text = JSON.stringify(v)
       const start = at % (text.length + 1)
       return text.slice(0, start) + insert + text.slice(start + cut)
     })
     fc.assert(
-      fc.property(fc.oneof(mutated, fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))), (text) => {
-        if (refused(text, roomy)) return
-        expect({ value: parseStrictJson(text, roomy) }).toEqual(reads(text))
-      }),
+      fc.property(
+        fc.oneof(
+          mutated,
+          fc.array(piece, { maxLength: 12 }).map((parts) => parts.join('')),
+        ),
+        (text) => {
+          if (refused(text, roomy)) return
+          expect({ value: parseStrictJson(text, roomy) }).toEqual(reads(text))
+        },
+      ),
       { numRuns: 20_000 },
     )
   })
@@ -83,7 +94,10 @@ describe('parseStrictJson', () => {
     const bytes = (count: number) => `"${'é'.repeat((count - 2) / 2)}"`
     expect([refused(nested(16)), refused(nested(17))]).toEqual([false, true])
     expect([refused(members(200)), refused(members(201))]).toEqual([false, true])
-    expect([refused(`[${members(100)},${members(100)}]`), refused(`[${members(100)},${members(101)}]`)]).toEqual([false, true])
+    expect([refused(`[${members(100)},${members(100)}]`), refused(`[${members(100)},${members(101)}]`)]).toEqual([
+      false,
+      true,
+    ])
     expect([refused(bytes(65_536)), refused(bytes(65_538))]).toEqual([false, true])
   })
 

@@ -10,7 +10,14 @@ import { documentFetcher } from '../../src/identity/fetch-document.ts'
 import { compileIssuers } from '../../src/identity/issuers.ts'
 import { codeOf } from '../support/code-of.ts'
 import { compiled, shippedDirectory } from '../support/directory.ts'
-import { base64url, type JsonObject, macToken, signatureOf, startTokenMaker, type TokenMaker } from '../support/token-maker.ts'
+import {
+  base64url,
+  type JsonObject,
+  macToken,
+  signatureOf,
+  startTokenMaker,
+  type TokenMaker,
+} from '../support/token-maker.ts'
 
 const BROKER = 'https://writ.northwind.example'
 const NOW = instant(1_795_000_000_500)
@@ -52,10 +59,12 @@ const claims = (changes: JsonObject = {}): JsonObject => ({
 })
 const good = (changes: JsonObject = {}): string => login.sign(claims(changes), { typ: 'at+jwt' })
 const header = (changes: JsonObject = {}): JsonObject => ({ alg: 'ES256', kid: 'ES256-1', typ: 'at+jwt', ...changes })
-const withHeader = (changes: JsonObject): string => login.signText(JSON.stringify(header(changes)), JSON.stringify(claims()))
+const withHeader = (changes: JsonObject): string =>
+  login.signText(JSON.stringify(header(changes)), JSON.stringify(claims()))
 const withClaimsText = (text: string): string => login.signText(JSON.stringify(header()), text)
 const parts = (token: string): [string, string, string] => token.split('.') as [string, string, string]
-const unsigned = (alg: string): string => `${base64url(JSON.stringify(header({ alg })))}.${base64url(JSON.stringify(claims()))}.`
+const unsigned = (alg: string): string =>
+  `${base64url(JSON.stringify(header({ alg })))}.${base64url(JSON.stringify(claims()))}.`
 const pem = (): string => String(login.publicKey('RS256').export({ format: 'pem', type: 'spki' }))
 const der = (): Buffer => login.publicKey('RS256').export({ format: 'der', type: 'spki' })
 /** The last character of a part with its spare bits set: the same bytes in another spelling. */
@@ -63,7 +72,8 @@ const respelled = (part: string): string => {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   const last = alphabet.indexOf(part.at(-1) ?? '')
   const other = [...alphabet].find(
-    (sign, n) => n !== last && Buffer.from(part.slice(0, -1) + sign, 'base64url').equals(Buffer.from(part, 'base64url')),
+    (sign, n) =>
+      n !== last && Buffer.from(part.slice(0, -1) + sign, 'base64url').equals(Buffer.from(part, 'base64url')),
   )
   if (other === undefined) throw new Error('this part has no second spelling; choose another length')
   return part.slice(0, -1) + other
@@ -78,30 +88,46 @@ const spare = (): string => {
 }
 
 describe('what is accepted', () => {
-  it.each(['ES256', 'RS256', 'PS256', 'EdDSA'] as const)('a token that meets every pin, signed with %s', async (algorithm) => {
-    const caller = await authenticate(login.sign(claims(), { typ: 'at+jwt' }, algorithm), undefined)
-    expect(caller.principal.id).toBe('olivia')
-  })
+  it.each(['ES256', 'RS256', 'PS256', 'EdDSA'] as const)(
+    'a token that meets every pin, signed with %s',
+    async (algorithm) => {
+      const caller = await authenticate(login.sign(claims(), { typ: 'at+jwt' }, algorithm), undefined)
+      expect(caller.principal.id).toBe('olivia')
+    },
+  )
 
   it('an audience that is a list of exactly the broker', async () => {
     expect(await codeOf(authenticate(good({ aud: [BROKER] }), undefined))).toBe('accepted')
   })
 
   it('times at the edge of the tolerance, and not one second further', async () => {
-    const codes = (all: readonly JsonObject[]) => Promise.all(all.map((one) => codeOf(authenticate(good(one), undefined))))
+    const codes = (all: readonly JsonObject[]) =>
+      Promise.all(all.map((one) => codeOf(authenticate(good(one), undefined))))
     // Expired: valid while now < exp + 5.
     expect(await codes([{ exp: SECOND - 4 }, { exp: SECOND - 5 }])).toEqual(['accepted', 'unauthenticated'])
     expect(await codes([{ iat: SECOND + 5 }, { iat: SECOND + 6 }])).toEqual(['accepted', 'unauthenticated'])
     expect(await codes([{ nbf: SECOND + 5 }, { nbf: SECOND + 6 }])).toEqual(['accepted', 'unauthenticated'])
-    expect(await codes([{ iat: SECOND - 605, exp: SECOND + 200 }, { iat: SECOND - 606, exp: SECOND + 200 }])).toEqual(['accepted', 'unauthenticated'])
-    expect(await codes([{ iat: SECOND, exp: SECOND + 900 }, { iat: SECOND, exp: SECOND + 901 }])).toEqual(['accepted', 'unauthenticated'])
+    expect(
+      await codes([
+        { iat: SECOND - 605, exp: SECOND + 200 },
+        { iat: SECOND - 606, exp: SECOND + 200 },
+      ]),
+    ).toEqual(['accepted', 'unauthenticated'])
+    expect(
+      await codes([
+        { iat: SECOND, exp: SECOND + 900 },
+        { iat: SECOND, exp: SECOND + 901 },
+      ]),
+    ).toEqual(['accepted', 'unauthenticated'])
   })
 
   it('an ignored header member only from the issuer that is configured so', async () => {
     const ci = claims({ iss: `${login.url}/ci`, repository_id: '812345', run_id: '1' })
     expect(await codeOf(authenticate(login.sign(ci, { typ: 'JWT', x5t: 'abc' }, 'RS256'), undefined))).toBe('accepted')
     expect(await codeOf(authenticate(login.sign(ci, {}, 'RS256'), undefined))).toBe('accepted')
-    expect(await codeOf(authenticate(login.sign(ci, { typ: 'JWT', x5u: 'abc' }, 'RS256'), undefined))).toBe('unauthenticated')
+    expect(await codeOf(authenticate(login.sign(ci, { typ: 'JWT', x5u: 'abc' }, 'RS256'), undefined))).toBe(
+      'unauthenticated',
+    )
   })
 
   it('the second spelling of an ECDSA signature, which is why replays are told by jti', async () => {
@@ -117,31 +143,58 @@ describe('what is accepted', () => {
 /** Name and token; made late, because the keys exist only then. */
 const CORPUS: readonly (readonly [string, () => string])[] = [
   // No signature, or a symmetric one
-  ...['none', 'None', 'NONE', 'nOnE', ''].map((alg) => [`alg '${alg}' without signature`, () => unsigned(alg)] as const),
+  ...['none', 'None', 'NONE', 'nOnE', ''].map(
+    (alg) => [`alg '${alg}' without signature`, () => unsigned(alg)] as const,
+  ),
   ['alg none with a signature', () => `${unsigned('none')}${parts(good())[2]}`],
   ['an empty signature', () => `${parts(good())[0]}.${parts(good())[1]}.`],
-  ...['HS256', 'HS384', 'HS512'].map((alg) => [`${alg} with the public key in PEM`, () => macToken(header({ alg, kid: 'RS256-1' }), claims(), pem())] as const),
+  ...['HS256', 'HS384', 'HS512'].map(
+    (alg) =>
+      [`${alg} with the public key in PEM`, () => macToken(header({ alg, kid: 'RS256-1' }), claims(), pem())] as const,
+  ),
   ['HS256 with the public key in DER', () => macToken(header({ alg: 'HS256', kid: 'RS256-1' }), claims(), der())],
-  ['HS256 with the public key as JWK', () => macToken(header({ alg: 'HS256' }), claims(), JSON.stringify(login.jwks().keys[0]))],
+  [
+    'HS256 with the public key as JWK',
+    () => macToken(header({ alg: 'HS256' }), claims(), JSON.stringify(login.jwks().keys[0])),
+  ],
   ['HS256 with an empty key', () => macToken(header({ alg: 'HS256' }), claims(), '')],
   ['a MAC under the name RS256', () => macToken(header({ alg: 'RS256', kid: 'RS256-1' }), claims(), pem())],
   ['a MAC under the name ES256', () => macToken(header(), claims(), pem())],
   // Another algorithm or key
   ['an algorithm that the issuer may not use', () => login.sign(claims(), { typ: 'at+jwt' }, 'ES384')],
-  ...['ES256K', 'RS1', 'es256', 'ES256 ', 'A128KW', 'dir', 'RSA-OAEP', 'ML-DSA-44'].map((alg) => [`alg '${alg}'`, () => withHeader({ alg })] as const),
+  ...['ES256K', 'RS1', 'es256', 'ES256 ', 'A128KW', 'dir', 'RSA-OAEP', 'ML-DSA-44'].map(
+    (alg) => [`alg '${alg}'`, () => withHeader({ alg })] as const,
+  ),
   ['no alg', () => withHeader({ alg: undefined })],
   ['alg as a list', () => withHeader({ alg: ['ES256'] })],
   ['alg null', () => withHeader({ alg: null })],
   ['the key of another algorithm', () => withHeader({ kid: 'RS256-1' })],
   ['RS256 under the key id of PS256', () => login.sign(claims(), { typ: 'at+jwt', kid: 'PS256-1' }, 'RS256')],
   ["a stranger's key under our key id", () => stranger.sign(claims(), { typ: 'at+jwt' })],
-  ["a stranger's issuer, signed by the stranger", () => stranger.sign(claims({ iss: stranger.url }), { typ: 'at+jwt' })],
+  [
+    "a stranger's issuer, signed by the stranger",
+    () => stranger.sign(claims({ iss: stranger.url }), { typ: 'at+jwt' }),
+  ],
   // Key ids
   ...(
-    ['', '../../../../dev/null', '/etc/passwd', "' OR 1=1 --", 'ES256-1\u0000', 'es256-1', ' ES256-1', 'ES256-2', '__proto__', 'constructor', 'http://127.0.0.1/key'] as const
+    [
+      '',
+      '../../../../dev/null',
+      '/etc/passwd',
+      "' OR 1=1 --",
+      'ES256-1\u0000',
+      'es256-1',
+      ' ES256-1',
+      'ES256-2',
+      '__proto__',
+      'constructor',
+      'http://127.0.0.1/key',
+    ] as const
   ).map((kid) => [`key id ${JSON.stringify(kid)}`, () => withHeader({ kid })] as const),
   ['a key id of 300 characters', () => withHeader({ kid: 'k'.repeat(300) })],
-  ...[1, null, ['ES256-1'], { kid: 'ES256-1' }, true].map((kid) => [`key id ${JSON.stringify(kid)}`, () => withHeader({ kid })] as const),
+  ...[1, null, ['ES256-1'], { kid: 'ES256-1' }, true].map(
+    (kid) => [`key id ${JSON.stringify(kid)}`, () => withHeader({ kid })] as const,
+  ),
   // Header members that steer
   ...(
     [
@@ -167,43 +220,87 @@ const CORPUS: readonly (readonly [string, () => string])[] = [
       ['', 'x'],
       ['nonce', 'x'],
     ] as const
-  ).map(([member, value]) => [`header member ${member} ${JSON.stringify(value)}`, () => withHeader({ [member]: value })] as const),
+  ).map(
+    ([member, value]) =>
+      [`header member ${member} ${JSON.stringify(value)}`, () => withHeader({ [member]: value })] as const,
+  ),
   ['an embedded key that signed the token itself', () => selfSigned()],
   // Header text
-  ['alg twice, none first', () => login.signText('{"alg":"none","alg":"ES256","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims()))],
-  ['alg twice, none last', () => login.signText('{"alg":"ES256","kid":"ES256-1","typ":"at+jwt","alg":"none"}', JSON.stringify(claims()))],
-  ['alg twice, once escaped', () => login.signText('{"alg":"ES256","\\u0061lg":"ES256","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims()))],
-  ['kid twice', () => login.signText('{"alg":"ES256","kid":"ES256-1","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims()))],
-  ['a header with __proto__', () => login.signText('{"alg":"ES256","kid":"ES256-1","typ":"at+jwt","__proto__":{}}', JSON.stringify(claims()))],
-  ['a header with a byte order mark', () => login.signText(`\ufeff${JSON.stringify(header())}`, JSON.stringify(claims()))],
+  [
+    'alg twice, none first',
+    () => login.signText('{"alg":"none","alg":"ES256","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims())),
+  ],
+  [
+    'alg twice, none last',
+    () => login.signText('{"alg":"ES256","kid":"ES256-1","typ":"at+jwt","alg":"none"}', JSON.stringify(claims())),
+  ],
+  [
+    'alg twice, once escaped',
+    () =>
+      login.signText('{"alg":"ES256","\\u0061lg":"ES256","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims())),
+  ],
+  [
+    'kid twice',
+    () => login.signText('{"alg":"ES256","kid":"ES256-1","kid":"ES256-1","typ":"at+jwt"}', JSON.stringify(claims())),
+  ],
+  [
+    'a header with __proto__',
+    () => login.signText('{"alg":"ES256","kid":"ES256-1","typ":"at+jwt","__proto__":{}}', JSON.stringify(claims())),
+  ],
+  [
+    'a header with a byte order mark',
+    () => login.signText(`\ufeff${JSON.stringify(header())}`, JSON.stringify(claims())),
+  ],
   ['a header that is a list', () => login.signText(JSON.stringify([header()]), JSON.stringify(claims()))],
   ['a header that is null', () => login.signText('null', JSON.stringify(claims()))],
   ['a header in single quotes', () => login.signText("{'alg':'ES256'}", JSON.stringify(claims()))],
   ['a header followed by another', () => login.signText(`${JSON.stringify(header())}{}`, JSON.stringify(claims()))],
   // Type
-  ...[undefined, 'JWT', 'dpop+jwt', 'AT+JWT', 'application/at+jwt', 'at+jwt ', 'secevent+jwt', 'absent', '', 7, null, ['at+jwt']].map(
-    (typ) => [`typ ${JSON.stringify(typ)}`, () => withHeader({ typ })] as const,
-  ),
+  ...[
+    undefined,
+    'JWT',
+    'dpop+jwt',
+    'AT+JWT',
+    'application/at+jwt',
+    'at+jwt ',
+    'secevent+jwt',
+    'absent',
+    '',
+    7,
+    null,
+    ['at+jwt'],
+  ].map((typ) => [`typ ${JSON.stringify(typ)}`, () => withHeader({ typ })] as const),
   // Claims text
   ['a claim twice', () => withClaimsText(JSON.stringify(claims()).replace('{', '{"sub":"vera",'))],
   ['exp twice', () => withClaimsText(JSON.stringify(claims()).replace('}', `,"exp":${SECOND + 300}}`))],
   ['a claim twice deep inside', () => withClaimsText(JSON.stringify(claims()).replace('}', ',"x":{"a":1,"a":2}}'))],
-  ['claims with __proto__', () => withClaimsText(JSON.stringify(claims()).replace('}', ',"__proto__":{"sub":"vera"}}'))],
+  [
+    'claims with __proto__',
+    () => withClaimsText(JSON.stringify(claims()).replace('}', ',"__proto__":{"sub":"vera"}}')),
+  ],
   ['claims that are a list', () => withClaimsText(JSON.stringify([claims()]))],
   ['claims that are a text', () => withClaimsText('"olivia"')],
   ['claims that are no JSON', () => withClaimsText('sub=olivia')],
   ['claims with a byte order mark', () => withClaimsText(`\ufeff${JSON.stringify(claims())}`)],
-  ['claims nine levels deep', () => withClaimsText(JSON.stringify(claims({ x: JSON.parse('['.repeat(9) + ']'.repeat(9)) })))],
+  [
+    'claims nine levels deep',
+    () => withClaimsText(JSON.stringify(claims({ x: JSON.parse('['.repeat(9) + ']'.repeat(9)) }))),
+  ],
   ['claims that are not UTF-8', () => notUtf8()],
   // Issuer
-  ...['', 'http://127.0.0.1', 'HTTP://127.0.0.1', 'login', '__proto__'].map((iss) => [`issuer '${iss}'`, () => good({ iss })] as const),
+  ...['', 'http://127.0.0.1', 'HTTP://127.0.0.1', 'login', '__proto__'].map(
+    (iss) => [`issuer '${iss}'`, () => good({ iss })] as const,
+  ),
   ['the issuer with a slash', () => good({ iss: `${login.url}/` })],
   ['the issuer in capitals', () => good({ iss: login.url.toUpperCase() })],
   ['the issuer with a user', () => good({ iss: login.url.replace('//', '//x@') })],
   ['no issuer', () => good({ iss: undefined })],
   ['a list of issuers', () => good({ iss: [login.url] })],
   ['issuer null', () => good({ iss: null })],
-  ['the other issuer with the same keys and its type', () => login.sign(claims({ iss: `${login.url}/ci` }), { typ: 'at+jwt' }, 'RS256')],
+  [
+    'the other issuer with the same keys and its type',
+    () => login.sign(claims({ iss: `${login.url}/ci` }), { typ: 'at+jwt' }, 'RS256'),
+  ],
   // Audience
   ['no audience', () => good({ aud: undefined })],
   ['another audience', () => good({ aud: 'https://desk.northwind.example' })],
@@ -219,15 +316,32 @@ const CORPUS: readonly (readonly [string, () => string])[] = [
   ['an audience that is true', () => good({ aud: true })],
   // Subject
   ['no subject', () => good({ sub: undefined })],
-  ...['', ' olivia', 'olivia ', 'Olivia', 'OLIVIA', 'olivia\u0000', 'olivia\u200b', 'olivıa', 'ｏlivia', 'olivia+x', 'olivia@northwind.example', 'constructor', '__proto__', 'mallory'].map(
+  ...[
+    '',
+    ' olivia',
+    'olivia ',
+    'Olivia',
+    'OLIVIA',
+    'olivia\u0000',
+    'olivia\u200b',
+    'olivıa',
+    'ｏlivia',
+    'olivia+x',
+    'olivia@northwind.example',
+    'constructor',
+    '__proto__',
+    'mallory',
+  ].map((sub) => [`subject ${JSON.stringify(sub)}`, () => good({ sub })] as const),
+  ...[7, null, true, ['olivia'], { toString: 'olivia' }].map(
     (sub) => [`subject ${JSON.stringify(sub)}`, () => good({ sub })] as const,
   ),
-  ...[7, null, true, ['olivia'], { toString: 'olivia' }].map((sub) => [`subject ${JSON.stringify(sub)}`, () => good({ sub })] as const),
   ['a subject of 256 characters', () => good({ sub: 'o'.repeat(256) })],
   // Times
   ...['exp', 'iat'].map((claim) => [`no ${claim}`, () => good({ [claim]: undefined })] as const),
   ...['exp', 'iat', 'nbf'].flatMap((claim) =>
-    [String(SECOND), null, true, [SECOND], SECOND + 0.5, -1, 1e300].map((value) => [`${claim} ${JSON.stringify(value)}`, () => good({ [claim]: value })] as const),
+    [String(SECOND), null, true, [SECOND], SECOND + 0.5, -1, 1e300].map(
+      (value) => [`${claim} ${JSON.stringify(value)}`, () => good({ [claim]: value })] as const,
+    ),
   ),
   ['expired a day ago', () => good({ iat: SECOND - 90_000, exp: SECOND - 86_400 })],
   ['issued tomorrow', () => good({ iat: SECOND + 86_400, exp: SECOND + 86_500 })],
@@ -241,9 +355,17 @@ const CORPUS: readonly (readonly [string, () => string])[] = [
   ['a client with the name of a person', () => good({ client_id: 'olivia' })],
   ['a client with the name of a person, as azp', () => good({ azp: 'olivia' })],
   ['bound to a key that is not proven', () => good({ cnf: { jkt: 'A'.repeat(43) } })],
-  ...[null, {}, 'x', [], { jkt: 7 }, { jkt: '' }, { 'x5t#S256': 'A'.repeat(43) }, { jkt: 'A'.repeat(43), 'x5t#S256': 'A' }, { jwk: {} }].map(
-    (cnf) => [`bound as ${JSON.stringify(cnf)}`, () => good({ cnf })] as const,
-  ),
+  ...[
+    null,
+    {},
+    'x',
+    [],
+    { jkt: 7 },
+    { jkt: '' },
+    { 'x5t#S256': 'A'.repeat(43) },
+    { jkt: 'A'.repeat(43), 'x5t#S256': 'A' },
+    { jwk: {} },
+  ].map((cnf) => [`bound as ${JSON.stringify(cnf)}`, () => good({ cnf })] as const),
   // Shape and spelling
   ['nothing', () => ''],
   ['three dots', () => '...'],
@@ -263,22 +385,42 @@ const CORPUS: readonly (readonly [string, () => string])[] = [
   ['the other base64 alphabet', () => `${parts(good())[0]}.${parts(good())[1]}.${parts(good())[2].slice(0, -1)}+`],
   ['the claims in another spelling', () => respell(1)],
   ['the signature in another spelling', () => respell(2)],
-  ['the JSON serialisation', () => JSON.stringify({ payload: parts(good())[1], protected: parts(good())[0], signature: parts(good())[2] })],
+  [
+    'the JSON serialisation',
+    () => JSON.stringify({ payload: parts(good())[1], protected: parts(good())[0], signature: parts(good())[2] }),
+  ],
   ['more than 8 KB', () => good({ pad: 'x'.repeat(6_200) })],
   ['a megabyte', () => 'a'.repeat(1_000_000)],
   ['more than 200 claims', () => good(Object.fromEntries(Array.from({ length: 201 }, (_, n) => [`c${n}`, 0])))],
   // The signature itself
   ['claims of another token', () => `${parts(good())[0]}.${parts(good({ sub: 'oscar' }))[1]}.${parts(good())[2]}`],
-  ['the header of another token', () => `${parts(login.sign(claims(), { typ: 'JWT' }))[0]}.${parts(good())[1]}.${parts(good())[2]}`],
+  [
+    'the header of another token',
+    () => `${parts(login.sign(claims(), { typ: 'JWT' }))[0]}.${parts(good())[1]}.${parts(good())[2]}`,
+  ],
   ['half a signature', () => `${parts(good())[0]}.${parts(good())[1]}.${parts(good())[2].slice(0, 43)}`],
   ['a signature of zeros', () => `${parts(good())[0]}.${parts(good())[1]}.${base64url(Buffer.alloc(64))}`],
-  ['a signature that is the order of the group', () => `${parts(good())[0]}.${parts(good())[1]}.${base64url(Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551'.repeat(2), 'hex'))}`],
+  [
+    'a signature that is the order of the group',
+    () =>
+      `${parts(good())[0]}.${parts(good())[1]}.${base64url(Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551'.repeat(2), 'hex'))}`,
+  ],
   ['a signature in DER', () => inDer()],
-  ['two signatures', () => `${parts(good())[0]}.${parts(good())[1]}.${base64url(Buffer.concat([Buffer.from(parts(good())[2], 'base64url'), Buffer.from(parts(good())[2], 'base64url')]))}`],
+  [
+    'two signatures',
+    () =>
+      `${parts(good())[0]}.${parts(good())[1]}.${base64url(Buffer.concat([Buffer.from(parts(good())[2], 'base64url'), Buffer.from(parts(good())[2], 'base64url')]))}`,
+  ],
 ]
 
-const pad = (n: number): string => parts(spare()).map((part, at) => (at === n ? `${part}${'='.repeat((4 - (part.length % 4)) % 4 || 1)}` : part)).join('.')
-const respell = (n: number): string => parts(spare()).map((part, at) => (at === n ? respelled(part) : part)).join('.')
+const pad = (n: number): string =>
+  parts(spare())
+    .map((part, at) => (at === n ? `${part}${'='.repeat((4 - (part.length % 4)) % 4 || 1)}` : part))
+    .join('.')
+const respell = (n: number): string =>
+  parts(spare())
+    .map((part, at) => (at === n ? respelled(part) : part))
+    .join('.')
 const selfSigned = (): string => {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const head = { alg: 'ES256', typ: 'at+jwt', jwk: publicKey.export({ format: 'jwk' }) }
@@ -331,7 +473,15 @@ describe('what is refused, always as unauthenticated', () => {
 
   it('without repeating anything of the token', async () => {
     const secret = 'do-not-repeat-this'
-    for (const token of [good({ sub: secret }), good({ iss: secret }), good({ aud: secret }), withHeader({ kid: secret }), withHeader({ [secret]: 1 }), withHeader({ typ: secret }), secret]) {
+    for (const token of [
+      good({ sub: secret }),
+      good({ iss: secret }),
+      good({ aud: secret }),
+      withHeader({ kid: secret }),
+      withHeader({ [secret]: 1 }),
+      withHeader({ typ: secret }),
+      secret,
+    ]) {
       const refusal: unknown = await authenticate(token, undefined).catch((thrown: unknown) => thrown)
       expect(refusal).toBeInstanceOf(Error)
       expect(`${String(refusal)} ${JSON.stringify(refusal)}`).not.toContain(secret)
@@ -344,7 +494,9 @@ describe('a token bound to a key', () => {
     const key = 'B'.repeat(43) as Thumbprint
     const caller = await authenticate(good({ cnf: { jkt: key } }), key)
     expect(caller.key).toBe(key)
-    expect(await codeOf(authenticate(good({ cnf: { jkt: key } }), 'C'.repeat(43) as Thumbprint))).toBe('unauthenticated')
+    expect(await codeOf(authenticate(good({ cnf: { jkt: key } }), 'C'.repeat(43) as Thumbprint))).toBe(
+      'unauthenticated',
+    )
     expect(await codeOf(authenticate(good({ cnf: { jkt: key } }), undefined))).toBe('unauthenticated')
   })
 

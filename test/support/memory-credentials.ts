@@ -146,7 +146,8 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
     async confirmGone(plan, mint) {
       needDatabase()
       // What was queued when the hold went is worked off now.
-      for (const lease of leases.values()) if (!holds.has(lease.accessor) && lease.mint === plan.mint) dropLease(lease.id)
+      for (const lease of leases.values())
+        if (!holds.has(lease.accessor) && lease.mint === plan.mint) dropLease(lease.id)
       const { accessor } = leftBy(mint)
       if (accessor !== undefined && holds.has(accessor)) return { gone: false, answer: 'memory: the hold is there' }
       const left = [...leases.values()].filter((lease) => lease.mint === plan.mint).length
@@ -154,7 +155,8 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
     },
   }
 
-  const met = <Args extends readonly unknown[], T>(operation: Operation, work: (...args: Args) => Promise<T>) =>
+  const met =
+    <Args extends readonly unknown[], T>(operation: Operation, work: (...args: Args) => Promise<T>) =>
     async (...args: Args): Promise<T> => {
       counts.set(operation, (counts.get(operation) ?? 0) + 1)
       expire()

@@ -27,7 +27,7 @@ interface ShardData {
   seq: number
   event: string
   events: Map<string, { version: number; seq: number; text: string }>
-  control: [string, string, string, string, string] | undefined
+  judged: string
   rows: Map<string, Row>
   due: Map<string, Map<string, number>>
   filed: Map<string, number>
@@ -57,7 +57,7 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       seq: 0,
       event: '',
       events: new Map(),
-      control: undefined,
+      judged: '',
       rows: new Map(),
       due: new Map(),
       filed: new Map(),
@@ -96,7 +96,6 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     shard.due.set(lane, lanes)
     return lanes
   }
-  const controlOf = (shard: ShardData): ControlReply => (shard.control ? [...shard.control] : [])
 
   type Refusal =
     | ['exists' | 'missing']
@@ -105,10 +104,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     | ['malformed', string]
   function refusal(shard: ShardData, step: StepRecord): Refusal | undefined {
     const row = shard.rows.get(step.keys.head)
-    if (step.expected === 0 && row) return ['exists']
-    if (step.expected > 0 && !row) return ['missing']
+    if (step.version === 1 && row) return ['exists']
+    if (step.version > 1 && !row) return ['missing']
     const status = row?.status ?? 'none'
-    if ((row?.version ?? 0) !== step.expected || status !== step.from) return ['conflict', row?.version ?? 0, status]
+    if ((row?.version ?? 0) !== step.version - 1 || status !== step.from) return ['conflict', row?.version ?? 0, status]
     const next: readonly string[] = status === 'none' ? [BIRTH] : LIFECYCLE[status as Status]
     if (!next.includes(step.to)) return ['illegal', status, step.to]
     if (isTerminal(step.to as Status) !== (step.deadline === undefined)) return ['malformed', 'deadline']
@@ -136,14 +135,14 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
   function write(shard: ShardData, step: StepRecord): void {
     shard.seq += 1
     shard.event = nextEntry()
-    shard.events.set(shard.event, { version: step.expected + 1, seq: shard.seq, text: step.event })
+    shard.events.set(shard.event, { version: step.version, seq: shard.seq, text: step.event })
     const row = shard.rows.get(step.keys.head)
     if (!row) shard.filed.set(step.id, step.filedAt)
     const due = dueIn(shard, step.lane)
     if (step.deadline === undefined) due.delete(step.id)
     else due.set(step.id, step.deadline)
     shard.rows.set(step.keys.head, {
-      version: step.expected + 1,
+      version: step.version,
       status: step.to,
       head: step.head,
       ask: row?.ask ?? step.ask,
@@ -154,19 +153,13 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
 
   function guardRefusal(shard: ShardData, seen: Position, guard: GuardRecord) {
     if (isBehind(shard, seen)) return 'behind'
-    if (!shard.control) return 'absent'
-    return shard.control.some((value, n) => value !== String(guard.judged[n])) ? 'stale' : undefined
+    if (shard.judged === '') return 'absent'
+    return shard.judged === guard.judged ? undefined : 'stale'
   }
 
-  const put = (shard: ShardData, rules: RulesRecord, freezeEpoch: string): void => {
+  const put = (shard: ShardData, judged: string): void => {
     shard.seq += 1
-    shard.control = [
-      String(rules.policyRevision),
-      rules.policyDigest,
-      String(rules.peopleRevision),
-      rules.peopleDigest,
-      freezeEpoch,
-    ]
+    shard.judged = judged
   }
 
   return {
@@ -216,7 +209,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
         const row = shard.rows.get(head)
         return row ? [row.version, row.head, row.ask, [...row.decisions]] : []
       })
-      return [...top('ok', shard, isBehind(shard, seen)), controlOf(shard), rows]
+      return [...top('ok', shard, isBehind(shard, seen)), shard.judged, rows]
     },
     events: async (at, seen, { head }) => {
       const shard = of(at)
@@ -234,36 +227,32 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
         .slice(0, limit)
       return [...top('ok', shard, isBehind(shard, seen)), rows]
     },
-    readControl: async (at, seen) => [...top('ok', of(at), isBehind(of(at), seen)), controlOf(of(at))],
-    publish: async (at, seen, rules, mayCreate) => {
+    readControl: async (at, seen) => [...top('ok', of(at), isBehind(of(at), seen)), of(at).judged],
+    publish: async (at, seen, record, mayCreate) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
-      if (!shard.control) {
+      if (shard.judged === '') {
         if (shard.seq > 0) return top('used', shard, behind)
         if (!mayCreate) return top('absent', shard, behind)
-        put(shard, rules, '0')
-      } else {
-        const [policyRevision, policyDigest, peopleRevision, peopleDigest, freezeEpoch] = shard.control
-        const pairs = [
-          ['policy', Number(policyRevision), policyDigest, rules.policyRevision, rules.policyDigest],
-          ['people', Number(peopleRevision), peopleDigest, rules.peopleRevision, rules.peopleDigest],
-        ] as const
-        for (const [which, revision, digest, next, nextDigest] of pairs) {
-          if (next < revision) return [...top('lower', shard, behind), which]
-          if (next === revision && digest !== nextDigest) return [...top('differs', shard, behind), which]
-        }
-        const moved = pairs.some(([, revision, , next]) => next !== revision)
-        if (moved) put(shard, rules, freezeEpoch)
+        put(shard, record)
+        return [...top('ok', shard, behind), shard.judged]
       }
-      return [...top('ok', shard, behind), controlOf(shard)]
+      const [policy = '', policyDigest = '', people = '', peopleDigest = '', epoch = ''] = shard.judged.split('|')
+      const next = record.split('|')
+      if (Number(next[0]) < Number(policy)) return [...top('lower', shard, behind), 'policy']
+      if (Number(next[2]) < Number(people)) return [...top('lower', shard, behind), 'people']
+      if (next[0] === policy && next[1] !== policyDigest) return [...top('differs', shard, behind), 'policy']
+      if (next[2] === people && next[3] !== peopleDigest) return [...top('differs', shard, behind), 'people']
+      const raised = [...next.slice(0, 4), epoch].join('|')
+      if (raised !== shard.judged) put(shard, raised)
+      return [...top('ok', shard, behind), shard.judged]
     },
-    accept: async (at, seen, rules, freezeEpoch) => {
+    accept: async (at, seen, record) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
       shard.seq = Math.max(shard.seq, seen.seq)
-      if (shard.control) shard.seq += 1
-      else put(shard, rules, String(freezeEpoch))
-      return [...top('ok', shard, behind), controlOf(shard)]
+      put(shard, shard.judged || record)
+      return [...top('ok', shard, behind), shard.judged]
     },
   }
 }

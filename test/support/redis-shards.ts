@@ -24,11 +24,11 @@ export async function connected(service: RedisService, port: number = service.po
 }
 
 export const storeOn = (
-  { issue, end }: Pick<RedisConnections, 'issue' | 'end'>,
+  { issue, end, connects }: Pick<RedisConnections, 'issue' | 'end' | 'connects'>,
   of: Shard,
   library: Library = renderLibrary(),
   lowWater = 0,
-): ShardStore => redisGrantStore({ issue, end, library, sha256, shards: [of], lowWater: () => lowWater })
+): ShardStore => redisGrantStore({ issue, end, connects, library, sha256, shards: [of], lowWater: () => lowWater })
 
 const used = new Set<Shard>()
 /** A shard on which this test run wrote nothing yet; whatever an earlier run left there is removed. */

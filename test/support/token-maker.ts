@@ -1,11 +1,5 @@
 // An issuer for tests with real keys: serves discovery and JWKS over loopback HTTP and signs whatever it is told to, however wrong.
-import {
-  constants,
-  createHmac,
-  generateKeyPairSync,
-  type KeyObject,
-  sign as signBytes,
-} from 'node:crypto'
+import { constants, createHmac, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -75,7 +69,9 @@ export async function startTokenMaker(algorithms: readonly SigningAlgorithm[] = 
   let keys = new Map<SigningAlgorithm, { readonly kid: string; readonly pair: KeyPair }>()
   const rotate = (): void => {
     generation += 1
-    keys = new Map(algorithms.map((algorithm) => [algorithm, { kid: `${algorithm}-${generation}`, pair: newKey[algorithm]() }]))
+    keys = new Map(
+      algorithms.map((algorithm) => [algorithm, { kid: `${algorithm}-${generation}`, pair: newKey[algorithm]() }]),
+    )
   }
   rotate()
   const held = (algorithm: SigningAlgorithm) => {
@@ -84,10 +80,17 @@ export async function startTokenMaker(algorithms: readonly SigningAlgorithm[] = 
     return key
   }
   const jwks = () => ({
-    keys: [...keys].map(([alg, { kid, pair }]) => ({ ...pair.publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' })),
+    keys: [...keys].map(([alg, { kid, pair }]) => ({
+      ...pair.publicKey.export({ format: 'jwk' }),
+      kid,
+      alg,
+      use: 'sig',
+    })),
   })
   const requests: string[] = []
-  let instead: { readonly status: number; readonly body: string; readonly headers: Readonly<Record<string, string>> } | undefined
+  let instead:
+    | { readonly status: number; readonly body: string; readonly headers: Readonly<Record<string, string>> }
+    | undefined
   const server = createServer((request, response) => {
     const path = request.url ?? ''
     requests.push(path)
@@ -96,7 +99,10 @@ export async function startTokenMaker(algorithms: readonly SigningAlgorithm[] = 
       '/jwks': jwks(),
     }
     const body = instead?.body ?? JSON.stringify(documents[path])
-    response.writeHead(instead?.status ?? (documents[path] === undefined ? 404 : 200), { 'content-type': 'application/json', ...instead?.headers })
+    response.writeHead(instead?.status ?? (documents[path] === undefined ? 404 : 200), {
+      'content-type': 'application/json',
+      ...instead?.headers,
+    })
     response.end(body)
   })
   await new Promise<void>((settle) => {
@@ -114,7 +120,11 @@ export async function startTokenMaker(algorithms: readonly SigningAlgorithm[] = 
     jwksUrl: `${url}/jwks`,
     requests,
     sign: (claims, header = {}, algorithm = first) =>
-      signText(JSON.stringify({ alg: algorithm, kid: held(algorithm).kid, ...header }), JSON.stringify(claims), algorithm),
+      signText(
+        JSON.stringify({ alg: algorithm, kid: held(algorithm).kid, ...header }),
+        JSON.stringify(claims),
+        algorithm,
+      ),
     signText,
     publicKey: (algorithm) => held(algorithm).pair.publicKey,
     jwks,

@@ -19,10 +19,12 @@ describe('slots', () => {
     const room = slots(2, 10)
     const gates = [gate(), gate(), gate(), gate()]
     const entered: number[] = []
-    const runs = gates.map(({ closed }, n) => room.run(never, async () => {
-      entered.push(n)
-      await closed
-    }))
+    const runs = gates.map(({ closed }, n) =>
+      room.run(never, async () => {
+        entered.push(n)
+        await closed
+      }),
+    )
     await settle()
     expect(entered).toEqual([0, 1])
     gates[1]?.open()
@@ -77,9 +79,14 @@ describe('a deadline', () => {
     const outer = new AbortController()
     outer.abort()
     let begun = false
-    const running = within(processTimer, 60_000, async () => {
-      begun = true
-    }, outer.signal)
+    const running = within(
+      processTimer,
+      60_000,
+      async () => {
+        begun = true
+      },
+      outer.signal,
+    )
     await expect(running).rejects.toBeInstanceOf(Overdue)
     expect(begun).toBe(false)
   })

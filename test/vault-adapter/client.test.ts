@@ -59,7 +59,9 @@ describe('the Vault client', () => {
         seen.push(request)
         if (request.url === '/v1/auth/approle/login') {
           logins += 1
-          answer(response, 200, { auth: { client_token: `${TOKEN}-${logins}`, lease_duration: 1_200, policies: ['writ-broker'] } })
+          answer(response, 200, {
+            auth: { client_token: `${TOKEN}-${logins}`, lease_duration: 1_200, policies: ['writ-broker'] },
+          })
         } else handler(request, response, message)
       })
     })
@@ -91,7 +93,12 @@ describe('the Vault client', () => {
     clients.push(made)
     return made
   }
-  const write: Call = { verb: 'write', path: 'some/path/of-user-text', template: 'some/path/{name}', body: { password: PASSWORD } }
+  const write: Call = {
+    verb: 'write',
+    path: 'some/path/of-user-text',
+    template: 'some/path/{name}',
+    body: { password: PASSWORD },
+  }
   const errorOf = async (work: Promise<unknown>): Promise<BrokerError> => {
     const thrown = await work.then(
       () => expect.fail('nothing was thrown'),
@@ -125,9 +132,12 @@ describe('the Vault client', () => {
       vault.call({ ...read, token: secret('hold-b') }),
       vault.call({ verb: 'delete', path: 'y', template: 'y' }),
     ])
-    expect(seen.filter(({ url }) => url === '/v1/x').map(({ token }) => token).toSorted()).toEqual(
-      [`${TOKEN}-1`, 'hold-a', 'hold-b'].toSorted(),
-    )
+    expect(
+      seen
+        .filter(({ url }) => url === '/v1/x')
+        .map(({ token }) => token)
+        .toSorted(),
+    ).toEqual([`${TOKEN}-1`, 'hold-a', 'hold-b'].toSorted())
     expect(seen.find(({ url }) => url === '/v1/y')).toMatchObject({ method: 'DELETE', token: `${TOKEN}-1` })
   })
 
@@ -173,7 +183,9 @@ describe('the Vault client', () => {
     await vault.call(write)
     await timer.pass(60_000)
     handler = ({ token }, response) =>
-      token === `${TOKEN}-1` ? answer(response, 403, { errors: ['permission denied'] }) : answer(response, 200, { data: {} })
+      token === `${TOKEN}-1`
+        ? answer(response, 403, { errors: ['permission denied'] })
+        : answer(response, 200, { data: {} })
     await vault.call(write)
     expect(logins).toBe(2)
     handler = (_, response) => answer(response, 403, { errors: ['permission denied'] })
@@ -217,7 +229,11 @@ describe('the Vault client', () => {
       handler = one
       const startedAt = performance.now()
       const error = await errorOf(vault.call(write))
-      expect([error.code, failureOf(error)?.reason, error.facts.definite]).toEqual(['vault_unavailable', 'timeout', false])
+      expect([error.code, failureOf(error)?.reason, error.facts.definite]).toEqual([
+        'vault_unavailable',
+        'timeout',
+        false,
+      ])
       expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 500)
     }
     for (const drip of drips) clearInterval(drip)
@@ -225,9 +241,10 @@ describe('the Vault client', () => {
 
   it('cuts the connection of a call that it gave up, so that Vault stops working on it', async () => {
     let gaveUp = false
-    handler = (_, response) => void response.on('close', () => {
-      gaveUp = true
-    })
+    handler = (_, response) =>
+      void response.on('close', () => {
+        gaveUp = true
+      })
     await errorOf(client().call(write))
     await expect.poll(() => gaveUp).toBe(true)
   })
@@ -242,7 +259,9 @@ describe('the Vault client', () => {
 
   it('follows no redirect with its token', async () => {
     handler = ({ url }, response) =>
-      url === '/v1/elsewhere' ? answer(response, 200, {}) : response.writeHead(307, { location: `${address}/v1/elsewhere` }).end()
+      url === '/v1/elsewhere'
+        ? answer(response, 200, {})
+        : response.writeHead(307, { location: `${address}/v1/elsewhere` }).end()
     const error = await errorOf(client().call(write))
     expect([error.code, failureOf(error)?.reason]).toEqual(['vault_unavailable', 'redirected'])
     expect(seen.some(({ url }) => url === '/v1/elsewhere')).toBe(false)
@@ -274,7 +293,12 @@ describe('the Vault client', () => {
   it('keeps the template, the status and the request id of a failure, and no path, body, token or word of Vault', async () => {
     const id = '0b9b6c7e-1111-2222-3333-444455556666'
     const handlers: Handler[] = [
-      (_, response) => answer(response, 500, { request_id: id, errors: [`failed with ${PASSWORD} and ${TOKEN}-1`], data: { PASSWORD } }),
+      (_, response) =>
+        answer(response, 500, {
+          request_id: id,
+          errors: [`failed with ${PASSWORD} and ${TOKEN}-1`],
+          data: { PASSWORD },
+        }),
       (_, response) => void response.destroy(),
       () => {},
       (_, response) => response.writeHead(200).end(`{"password":"${PASSWORD}`),
@@ -283,7 +307,9 @@ describe('the Vault client', () => {
     for (const one of handlers) {
       handler = one
       const error = await errorOf(vault.call({ ...write, token: secret(`${TOKEN}-hold`) }))
-      const shown = inspect({ error, cause: error.cause }, { depth: 10, showHidden: true }) + JSON.stringify({ error, cause: error.cause })
+      const shown =
+        inspect({ error, cause: error.cause }, { depth: 10, showHidden: true }) +
+        JSON.stringify({ error, cause: error.cause })
       for (const canary of [TOKEN, SECRET_ID, PASSWORD, 'of-user-text']) expect(shown).not.toContain(canary)
       expect(failureOf(error)?.path).toBe('some/path/{name}')
     }
@@ -306,7 +332,10 @@ describe('the Vault client', () => {
 
   it('refuses definitely when its own credentials cannot be read', async () => {
     const error = await errorOf(client({ secretIdFile: join(folder, 'absent') }).call(write))
-    expect([error.code, error.facts]).toEqual(['vault_refused', { definite: true, reason: 'credential_file_unreadable' }])
+    expect([error.code, error.facts]).toEqual([
+      'vault_refused',
+      { definite: true, reason: 'credential_file_unreadable' },
+    ])
     expect(seen).toEqual([])
   })
 })
@@ -314,4 +343,5 @@ describe('the Vault client', () => {
 const answer = (response: ServerResponse, status: number, body: unknown): void => {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
-const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.join() : header)
+const one = (header: string | string[] | undefined): string | undefined =>
+  Array.isArray(header) ? header.join() : header

@@ -26,13 +26,16 @@ describe('the environment', () => {
     expect(() => assertSafeEnvironment(env)).toThrow(Object.keys(env)[0])
   })
 
-  it.each([{}, { VAULT_SKIP_VERIFY: '' }, { DEBUG: 'express:*,bullmq,-ioredis:*' }, { NODE_DEBUG: 'fs' }, { NODE_TLS_REJECT_UNAUTHORIZED: '1' }])(
-    'is fine with %j',
-    (env) => {
-      expect(unsafeEnvironment(env)).toEqual([])
-      assertSafeEnvironment(env)
-    },
-  )
+  it.each([
+    {},
+    { VAULT_SKIP_VERIFY: '' },
+    { DEBUG: 'express:*,bullmq,-ioredis:*' },
+    { NODE_DEBUG: 'fs' },
+    { NODE_TLS_REJECT_UNAUTHORIZED: '1' },
+  ])('is fine with %j', (env) => {
+    expect(unsafeEnvironment(env)).toEqual([])
+    assertSafeEnvironment(env)
+  })
 
   it('names every problem at once and no value', () => {
     const env = { VAULT_SKIP_VERIFY: 'canary-value', DEBUG: '*' }
@@ -61,7 +64,8 @@ describe('backends.yaml', () => {
     probes:
       payments: { host: db.example, database: payments, user: probe, passwordFile: probe, tls: { caFile: ca.pem } }
 `
-  const problemsOf = (compiled: CompiledBackends) => (compiled.ok ? [] : compiled.problems.map(({ line, message }) => [line, message.split(':')[0]]))
+  const problemsOf = (compiled: CompiledBackends) =>
+    compiled.ok ? [] : compiled.problems.map(({ line, message }) => [line, message.split(':')[0]])
 
   it('becomes complete settings, with paths from its own folder', () => {
     const compiled = compile(minimal)
@@ -89,7 +93,11 @@ describe('backends.yaml', () => {
 
   it('is read from the example that is shipped', () => {
     const file = new URL('../../config/backends.yaml', import.meta.url)
-    const compiled = compileBackends(readFileSync(file, 'utf8'), { file: file.pathname, plainHttp: false, readFile: () => '' })
+    const compiled = compileBackends(readFileSync(file, 'utf8'), {
+      file: file.pathname,
+      plainHttp: false,
+      readFile: () => '',
+    })
     expect(compiled).toMatchObject({ ok: true })
   })
 
@@ -150,9 +158,12 @@ describe('names and statements', () => {
     expect(isSegment(roleName(named.entitlement('a'.repeat(32)), mint))).toBe(true)
   })
 
-  it.each(['', '..', 'a/b', 'a%2fb', 'a.b', '*', '+', '-a', 'a b', 'ä', 'a\n'])('never take %j as a part of a path', (text) => {
-    expect(isSegment(text)).toBe(false)
-  })
+  it.each(['', '..', 'a/b', 'a%2fb', 'a.b', '*', '+', '-a', 'a b', 'ä', 'a\n'])(
+    'never take %j as a part of a path',
+    (text) => {
+      expect(isSegment(text)).toBe(false)
+    },
+  )
 
   it.each(['team/database', 'database'])('take %j as a mount', (text) => expect(isMount(text)).toBe(true))
   it.each(['', '/database', 'a//b', 'a/../b'])('do not take %j as a mount', (text) => expect(isMount(text)).toBe(false))

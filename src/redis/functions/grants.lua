@@ -7,7 +7,9 @@
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), OPEN (what is
 -- not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
--- KEYS   every function begins with  1 seq (hash: n, event)  2 events (stream)
+-- KEYS   every function begins with  1 control (hash: n, event, judged)  2 events (stream)
+--        n and event are the sequence of the shard's newest commit and its id in the stream. `judged` is the control record, five
+--        values joined by `|` (policy revision, policy digest, people revision, people digest, freeze epoch); without it there is none.
 -- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
 --        Times and spans are integer milliseconds. An empty text means absent.
 -- Reply  { tag, behind, seq, event, … }: behind = 1 when what the caller has seen is not (or no longer) here; seq and event are the
@@ -20,7 +22,7 @@ local EDGES = { --[[EDGES]] }
 -- The statuses that some edge leaves. Each of them must have a deadline; a terminal one has none.
 local OPEN = { --[[OPEN]] }
 
-local CONTROL = { 'policyRevision', 'policyDigest', 'peopleRevision', 'peopleDigest', 'freezeEpoch' }
+local JUDGED = '^(%d+)|([^|]+)|(%d+)|([^|]+)|(%d+)$'
 local STREAM_ID = '^%d+%-%d+$'
 
 local function is_count(number) return number ~= nil and number >= 0 and number <= 9007199254740991 and number % 1 == 0 end
@@ -33,8 +35,10 @@ local function open_shard(keys, args)
   if not is_count(seen_seq) or (seen_event ~= '' and not string.match(seen_event, STREAM_ID)) then
     return nil, { 'malformed', 0, 0, '', 'seen' }
   end
-  local at = redis.call('HMGET', keys[1], 'n', 'event')
-  local shard = { seq_key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', behind = 0 }
+  local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged')
+  local shard = {
+    key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '', behind = 0,
+  }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
   if shard.seq < seen_seq then
     shard.behind = 1
@@ -46,60 +50,52 @@ end
 
 local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
 
--- The control record as five texts, or an empty list. Half a record is none.
-local function control_of(key)
-  local values = redis.call('HMGET', key, unpack(CONTROL))
-  for field = 1, #CONTROL do
-    if not values[field] then return {} end
-  end
-  return values
-end
-
 -- One step as it lies in KEYS from k (ask, decisions, head, due) and in ARGV from i:
--- id, from, to, expected version (0 at birth), head, event, ask, filedAt (birth only), deadline, count, then `count` decisions.
+-- id, from, to, version (1 at birth), head, event, ask, filedAt (birth only), deadline, count, then `count` decisions.
 local function step_at(keys, k, args, i)
   local step = {
     ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3],
-    id = args[i], from = args[i + 1], to = args[i + 2], expected = tonumber(args[i + 3]), head = args[i + 4],
-    event = args[i + 5], ask = args[i + 6], filed_at = tonumber(args[i + 7]), deadline = args[i + 8],
+    id = args[i], from = args[i + 1], to = args[i + 2], version = tonumber(args[i + 3]), head = args[i + 4],
+    event = args[i + 5], ask = args[i + 6], filed_at = args[i + 7], deadline = args[i + 8],
     count = tonumber(args[i + 9]), args = args, decisions_at = i + 9,
   }
-  if not step.due or not is_count(step.expected) or not is_count(step.count) or not args[step.decisions_at + step.count] then
+  if not step.due or not is_count(step.version) or not is_count(step.count) or not args[i + 9 + step.count] then
     return nil, 'step'
   end
-  if step.id == '' or step.head == '' or step.event == '' then return nil, 'text' end
+  if step.id == '' or step.head == '' or step.event == '' or step.version == 0 then return nil, 'text' end
   if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
-  if step.expected == 0 and (step.ask == '' or not is_count(step.filed_at)) then return nil, 'ask' end
+  if step.version == 1 and (step.ask == '' or not is_count(tonumber(step.filed_at))) then return nil, 'ask' end
   return step
 end
 
--- Why this step may not be written, or nil. Reads only.
+-- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes.
 local function refusal(shard, filed, retire, step)
-  redis.call('XLEN', shard.events)
-  redis.call('ZCARD', step.due)
-  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev')
+  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
-  step.ev, step.have = head[3], redis.call('LLEN', step.decisions_key)
-  if step.expected == 0 and (version ~= 0 or step.have > 0 or redis.call('EXISTS', step.ask_key) == 1) then
+  step.ev, step.have = head[3], tonumber(head[4] or '0')
+  if step.version == 1 and (version ~= 0 or redis.call('EXISTS', step.ask_key, step.decisions_key, step.head_key) > 0) then
     return 'exists'
   end
-  if step.expected > 0 and version == 0 then return 'missing' end
-  if version ~= step.expected or status ~= step.from then return 'conflict', version, status end
+  if step.version > 1 and version == 0 then return 'missing' end
+  if version ~= step.version - 1 or status ~= step.from then return 'conflict', version, status end
   if not EDGES[status .. '>' .. step.to] then return 'illegal', status, step.to end
   if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
-  if step.expected == 0 then redis.call('ZCARD', filed) end
+  if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
+  redis.call('XLEN', shard.events)
+  redis.call('ZCARD', step.due)
+  if step.version == 1 then redis.call('ZCARD', filed) end
   if step.deadline == '' then redis.call('ZCARD', retire) end
 end
 
--- Writes a step that `refusal` let pass: sequence and event, then ask, decisions and indexes, then the head.
+-- Writes a step that `refusal` let pass: event and sequence, then ask, decisions and indexes, then the head.
 local function write(shard, filed, retire, step)
-  local version = step.expected + 1
   shard.seq = shard.seq + 1
+  local seq, version = string.format('%d', shard.seq), string.format('%d', step.version)
   shard.event = redis.call('XADD', shard.events, '*',
-    'grant', step.id, 'version', version, 'seq', shard.seq, 'event', step.event)
-  redis.call('HSET', shard.seq_key, 'n', shard.seq, 'event', shard.event)
-  if step.expected == 0 then
+    'grant', step.id, 'version', version, 'seq', seq, 'event', step.event)
+  redis.call('HSET', shard.key, 'n', seq, 'event', shard.event)
+  if step.version == 1 then
     redis.call('SET', step.ask_key, step.ask)
     redis.call('ZADD', filed, step.filed_at, step.id)
   end
@@ -113,35 +109,33 @@ local function write(shard, filed, retire, step)
     redis.call('ZADD', step.due, step.deadline, step.id)
   end
   redis.call('HSET', step.head_key, 'ev', step.ev and (step.ev .. ',' .. shard.event) or shard.event,
-    'deadline', step.deadline, 'head', step.head, 'status', step.to, 'version', version)
+    'decisions', string.format('%d', step.count), 'head', step.head, 'status', step.to, 'version', version)
 end
 
 -- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, and takes no guard).
--- KEYS  3 control  4 filed  5 retire  6 ask  7 decisions  8 head  9 due
--- ARGV  3 notAfter ('' for none)  4-8 the control record as judged  9… one step          (grant_commit)
--- ARGV  3… one step                                                                     (grant_end_commit)
+-- KEYS  3 filed  4 retire  5 ask  6 decisions  7 head  8 due
+-- ARGV  3 notAfter ('' for none)  4 the control record as judged  5… one step          (grant_commit)
+-- ARGV  3… one step                                                                    (grant_end_commit)
 -- Reply 'ok'; 'exists', 'missing', 'conflict' version status, 'illegal' from to, 'late' now, 'absent', 'stale', 'behind'
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local step, what = step_at(keys, 6, args, guarded and 9 or 3)
+  local step, what = step_at(keys, 5, args, guarded and 5 or 3)
   if not step then return reply('malformed', shard, what) end
+  local not_after = guarded and args[3] ~= '' and tonumber(args[3])
   if guarded then
-    if args[3] ~= '' and not is_count(tonumber(args[3])) then return reply('malformed', shard, 'notAfter') end
+    if args[3] ~= '' and not is_count(not_after) then return reply('malformed', shard, 'notAfter') end
     if shard.behind == 1 then return reply('behind', shard) end
-    local control = control_of(keys[3])
-    if #control == 0 then return reply('absent', shard) end
-    for field = 1, #CONTROL do
-      if control[field] ~= args[3 + field] then return reply('stale', shard) end
-    end
+    if shard.judged == '' then return reply('absent', shard) end
+    if shard.judged ~= args[4] then return reply('stale', shard) end
   end
-  local tag, first, second = refusal(shard, keys[4], keys[5], step)
+  local tag, first, second = refusal(shard, keys[3], keys[4], step)
   if tag then return reply(tag, shard, first, second) end
-  if guarded and args[3] ~= '' then
+  if not_after then
     local now = now_ms()
-    if now >= tonumber(args[3]) then return reply('late', shard, now) end
+    if now >= not_after then return reply('late', shard, now) end
   end
-  write(shard, keys[4], keys[5], step)
+  write(shard, keys[3], keys[4], step)
   return reply('ok', shard)
 end
 
@@ -189,18 +183,18 @@ local function claim_due(keys, args)
 end
 
 -- grant_load: any number of grants and the control record at the same moment.
--- KEYS  3 control  4… ask, decisions, head of each        Reply 'ok' control { {} or { version, head, ask, { decision, … } } for each }
+-- KEYS  3… ask, decisions, head of each        Reply 'ok' judged { {} or { version, head, ask, { decision, … } } for each }
 local function load_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   local rows = {}
-  for k = 4, #keys, 3 do
+  for k = 3, #keys, 3 do
     local head = redis.call('HMGET', keys[k + 2], 'version', 'head')
     rows[#rows + 1] = head[1]
       and { tonumber(head[1]), head[2] or '', redis.call('GET', keys[k]) or '', redis.call('LRANGE', keys[k + 1], 0, -1) }
       or {}
   end
-  return reply('ok', shard, control_of(keys[3]), rows)
+  return reply('ok', shard, shard.judged, rows)
 end
 
 -- grant_events: the events of one grant in order, none above its stored version.
@@ -237,71 +231,59 @@ local function list_grants(keys, args)
   return reply('ok', shard, rows)
 end
 
--- control_read        KEYS  3 control        Reply 'ok' control
+-- control_read        Reply 'ok' judged
 local function read_control(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  return reply('ok', shard, control_of(keys[3]))
+  return reply('ok', shard, shard.judged)
 end
 
--- Why `new` (policyRevision, policyDigest, peopleRevision, peopleDigest) may not follow the record, or nil.
-local function outdated(control, new)
-  for at, name in pairs({ [1] = 'policy', [3] = 'people' }) do
-    local now, next = tonumber(control[at]), tonumber(new[at])
-    if next < now then return 'lower', name end
-    if next == now and control[at + 1] ~= new[at + 1] then return 'differs', name end
-  end
+local function put_control(shard, judged)
+  shard.seq, shard.judged = shard.seq + 1, judged
+  redis.call('HSET', shard.key, 'n', string.format('%d', shard.seq), 'judged', judged)
 end
 
-local function rules_at(args, i)
-  local rules = { args[i], args[i + 1], args[i + 2], args[i + 3] }
-  if not is_count(tonumber(rules[1])) or not is_count(tonumber(rules[3])) or not rules[4] then return nil end
-  return rules
-end
-
-local function put_control(shard, key, rules, freeze_epoch)
-  shard.seq = redis.call('HINCRBY', shard.seq_key, 'n', 1)
-  redis.call('HSET', key, 'policyRevision', rules[1], 'policyDigest', rules[2], 'peopleRevision', rules[3],
-    'peopleDigest', rules[4], 'freezeEpoch', freeze_epoch)
+-- Why rules may not follow those of the record, or nil: a revision never falls, and never has two digests.
+local function outdated(judged, policy, policy_digest, people, people_digest)
+  local old_policy, old_policy_digest, old_people, old_people_digest = string.match(judged, JUDGED)
+  if tonumber(policy) < tonumber(old_policy) then return 'lower', 'policy' end
+  if tonumber(people) < tonumber(old_people) then return 'lower', 'people' end
+  if policy == old_policy and policy_digest ~= old_policy_digest then return 'differs', 'policy' end
+  if people == old_people and people_digest ~= old_people_digest then return 'differs', 'people' end
 end
 
 -- control_publish: raises the revisions, or creates the record of a shard on which nothing was ever committed.
--- KEYS  3 control        ARGV  3-6 policyRevision policyDigest peopleRevision peopleDigest  7 mayCreate (0 or 1)
--- Reply 'ok' control; 'lower' which, 'differs' which; 'absent' (there is no record and none may be made), 'used' (no record, yet commits)
+-- ARGV  3 the record as it shall be (its freeze epoch is that of a new record; an existing one keeps its own)  4 mayCreate (0 or 1)
+-- Reply 'ok' judged; 'lower' which, 'differs' which; 'absent' (there is no record and none may be made), 'used' (no record, yet commits)
 local function publish_control(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local rules = rules_at(args, 3)
-  if not rules then return reply('malformed', shard, 'rules') end
-  local control = control_of(keys[3])
-  if #control == 0 then
-    if redis.call('EXISTS', keys[1], keys[2], keys[3]) > 0 then return reply('used', shard) end
-    if args[7] ~= '1' then return reply('absent', shard) end
-    put_control(shard, keys[3], rules, 0)
-  else
-    local tag, which = outdated(control, rules)
-    if tag then return reply(tag, shard, which) end
-    if control[1] ~= rules[1] or control[3] ~= rules[3] then put_control(shard, keys[3], rules, control[5]) end
+  local policy, policy_digest, people, people_digest = string.match(args[3] or '', JUDGED)
+  if not policy then return reply('malformed', shard, 'rules') end
+  if not string.match(shard.judged, JUDGED) then
+    if redis.call('EXISTS', keys[1], keys[2]) > 0 then return reply('used', shard) end
+    if args[4] ~= '1' then return reply('absent', shard) end
+    put_control(shard, args[3])
+    return reply('ok', shard, shard.judged)
   end
-  return reply('ok', shard, control_of(keys[3]))
+  local tag, which = outdated(shard.judged, policy, policy_digest, people, people_digest)
+  if tag then return reply(tag, shard, which) end
+  local _, _, _, _, epoch = string.match(shard.judged, JUDGED)
+  local raised = table.concat({ policy, policy_digest, people, people_digest, epoch }, '|')
+  if raised ~= shard.judged then put_control(shard, raised) end
+  return reply('ok', shard, shard.judged)
 end
 
 -- shard_accept: an operator takes the shard as it is. Raises the sequence above everything that the caller has seen, and restores the
 -- control record where it is missing. The sequence only ever rises.
--- KEYS  3 control        ARGV  3-6 as control_publish  7 freezeEpoch for a missing record        Reply 'ok' control
+-- ARGV  3 the record for a shard that has none        Reply 'ok' judged
 local function accept_shard(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local rules = rules_at(args, 3)
-  if not rules or not is_count(tonumber(args[7])) then return reply('malformed', shard, 'rules') end
-  local seen = tonumber(args[1])
-  if shard.seq < seen then redis.call('HSET', keys[1], 'n', seen) end
-  if #control_of(keys[3]) == 0 then
-    put_control(shard, keys[3], rules, args[7])
-  else
-    shard.seq = redis.call('HINCRBY', keys[1], 'n', 1)
-  end
-  return reply('ok', shard, control_of(keys[3]))
+  if not string.match(args[3] or '', JUDGED) then return reply('malformed', shard, 'rules') end
+  shard.seq = math.max(shard.seq, tonumber(args[1]))
+  put_control(shard, string.match(shard.judged, JUDGED) and shard.judged or args[3])
+  return reply('ok', shard, shard.judged)
 end
 
 local function register(name, callback, ...)

@@ -1,0 +1,590 @@
+// What the verbs promise, one guarantee a test, on memory ports and a clock that only the test moves.
+import { describe, expect, it } from 'vitest'
+import type { Exchanged } from '../../src/broker/broker.ts'
+import { BrokerError, type ErrorCode } from '../../src/domain/errors.ts'
+import type { Grant } from '../../src/domain/grant.ts'
+import { named } from '../../src/domain/ids.ts'
+import { after, days, hours, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
+import { reveal } from '../../src/domain/secret.ts'
+import { asking, attempt, KEY, login, policyWith, triage, type World, world } from '../support/world.ts'
+
+const codeOf = async (work: Promise<unknown>): Promise<ErrorCode | 'ok' | 'bug'> =>
+  work.then(
+    () => 'ok' as const,
+    (thrown: unknown) => (thrown instanceof BrokerError ? thrown.code : 'bug'),
+  )
+const approve = { verdict: 'approve', reason: 'fine', digest: undefined } as const
+const deny = { verdict: 'deny', reason: 'no', digest: undefined } as const
+const statusOf = async (w: World, grant: Grant) => (await w.store.loadToEnd(grant.id))?.head.status
+const secretOf = ({ credential }: Exchanged) =>
+  credential.kind === 'vault' ? reveal(credential.secret) : reveal(credential.token)
+
+describe('asking', () => {
+  it('identity, tenant and session come from the caller and the entitlement, never from the asking', async () => {
+    const w = await world()
+    const { ask } = await w.broker.request(w.as('triage-agent', { key: KEY, session: 'session-7' }), triage(w.now()))
+    expect(ask.intent).toMatchObject({
+      requester: 'triage-agent',
+      tenant: 'northwind',
+      session: 'session-7',
+      executor: { principal: 'triage-agent', key: KEY },
+    })
+  })
+
+  it('what is not offered and what does not exist read the same', async () => {
+    const w = await world()
+    const refusal = async (entitlement: string, who: string) =>
+      w.broker
+        .request(w.as(who), asking(w.now(), { entitlement: named.entitlement(entitlement), actions: ['x'] }))
+        .catch((thrown: BrokerError) => [thrown.code, thrown.message])
+    expect(await refusal('sales-report', 'vera')).toEqual(await refusal('no-such-thing', 'vera'))
+  })
+
+  it.each<[string, Partial<ReturnType<typeof login>>, ErrorCode]>([
+    ['an action outside the entitlement', { actions: ['db.drop'] }, 'policy_refused'],
+    ['no action', { actions: [] }, 'policy_refused'],
+    ['a scope outside the entitlement', { scope: ['schema:hr'] }, 'policy_refused'],
+    ['no ticket where one is required', { ticket: undefined }, 'policy_refused'],
+    ['more uses than allowed', { uses: 99 }, 'policy_refused'],
+    ['an executor nobody knows', { executor: named.principal('ghost') }, 'invalid_request'],
+    ['an executor of a tenant that it is not open to', { executor: named.principal('rob') }, 'invalid_request'],
+  ])('%s is refused and changes nothing', async (_, part, code) => {
+    const w = await world()
+    expect(await codeOf(w.broker.request(w.as('vera'), { ...login(w.now()), ...part }))).toBe(code)
+    expect((await w.store.list({ limit: 10, cursor: undefined })).grants).toEqual([])
+  })
+
+  it('how long and how far ahead are two limits, and a window in the past is refused', async () => {
+    const w = await world()
+    const at = (opens: number, length: number) => ({
+      ...login(w.now()),
+      window: { opensAt: after(w.now(), milliseconds(opens)), closesAt: after(w.now(), milliseconds(opens + length)) },
+    })
+    expect(await codeOf(w.broker.request(w.as('vera'), at(days(14), hours(4))))).toBe('ok')
+    expect(await codeOf(w.broker.request(w.as('vera'), at(days(14) + 1, hours(4))))).toBe('policy_refused')
+    expect(await codeOf(w.broker.request(w.as('vera'), at(0, hours(4) + 1)))).toBe('policy_refused')
+    expect(await codeOf(w.broker.request(w.as('vera'), at(-minutes(10), minutes(10))))).toBe('window_closed')
+    expect(await codeOf(w.broker.request(w.as('vera'), at(0, 0)))).toBe('policy_refused')
+  })
+
+  it('an agent that shows no key is refused', async () => {
+    const w = await world()
+    expect(await codeOf(w.broker.request(w.as('triage-agent'), triage(w.now())))).toBe('invalid_request')
+  })
+
+  it('where nobody could decide, the asking is refused at once', async () => {
+    const w = await world()
+    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owners: [lena]', 'owners: [sam]']) })
+    expect(await codeOf(w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now())))).toBe(
+      'nobody_can_decide',
+    )
+  })
+
+  it('a read-only asking of tier low is approved by the policy, signed in its name', async () => {
+    const w = await world()
+    const grant = await w.broker.request(
+      w.as('dana', { key: KEY }),
+      asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }),
+    )
+    expect(grant.head.status).toBe('approved')
+    expect(grant.decisions.map(({ by }) => by)).toEqual(['policy'])
+    expect(await codeOf(w.broker.exchange(w.as('dana', { key: KEY }), grant.id))).toBe('ok')
+  })
+})
+
+describe('deciding', () => {
+  it.each([
+    ['the requester', 'vera', 'own_request'],
+    ["the requester's agent", 'vera-agent', 'own_request'],
+    ['an agent of somebody else', 'triage-agent', 'grant_not_found'],
+    ['somebody of the tenant who owns nothing', 'paula', 'not_permitted'],
+    ['the auditor', 'audra', 'not_permitted'],
+    ['the owner', 'olivia', 'ok'],
+  ])('%s gets %s → %s', async (_, who, code) => {
+    const w = await world()
+    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    expect(await codeOf(w.broker.decide(w.as(who), grant.id, approve))).toBe(code)
+  })
+
+  it('a sponsor does not approve the asking of its agent or workload', async () => {
+    const w = await world()
+    const grant = await w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now()))
+    expect(await codeOf(w.broker.decide(w.as('sam'), grant.id, approve))).toBe('own_request')
+  })
+
+  it('a decision on another revision is refused', async () => {
+    const w = await world()
+    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const other = await w.broker.request(w.as('vera'), { ...login(w.now()), task: 'other' })
+    expect(await codeOf(w.broker.decide(w.as('olivia'), grant.id, { ...approve, digest: other.ask.digest }))).toBe(
+      'revision_mismatch',
+    )
+  })
+
+  it('a denial is final, and nobody decides twice', async () => {
+    const w = await world()
+    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    expect((await w.broker.decide(w.as('olivia'), grant.id, deny)).head.status).toBe('denied')
+    expect(await codeOf(w.broker.decide(w.as('olivia'), grant.id, approve))).toBe('already_decided')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('wrong_status')
+  })
+
+  it('two approvers at the same moment lose no vote', async () => {
+    const w = await world()
+    const two = policyWith(
+      ['revision: 1', 'revision: 2'],
+      ['owners: [olivia]', 'owners: [olivia]\n      reviewers: [{ group: security, count: 1 }]'],
+    )
+    await w.publish({ policy: two })
+    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    await Promise.all([
+      w.broker.decide(w.as('olivia'), grant.id, approve),
+      w.broker.decide(w.as('paula'), grant.id, approve),
+    ])
+    const decided = await w.store.loadToEnd(grant.id)
+    expect(decided?.head.status).toBe('approved')
+    expect(decided?.decisions.map(({ by }) => by).sort()).toEqual(['olivia', 'paula'])
+  })
+
+  it('what nobody decides in time lapses, and so does what is approved and never used', async () => {
+    const w = await world()
+    const far = { ...login(w.now()), window: { opensAt: after(w.now(), days(3)), closesAt: after(w.now(), hours(74)) } }
+    const undecided = await w.broker.request(w.as('vera'), far)
+    const unused = await w.approvedLogin()
+    await w.settle(minutes(61))
+    expect(await statusOf(w, unused)).toBe('lapsed')
+    expect(await statusOf(w, undecided)).toBe('pending')
+    w.advance(hours(24))
+    await w.settle(seconds(5))
+    expect(await statusOf(w, undecided)).toBe('lapsed')
+  })
+
+  it('only the requester or who answers for it withdraws, before anything is made', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    expect(await codeOf(w.broker.withdraw(w.as('olivia'), grant.id, 'x'))).toBe('not_permitted')
+    expect((await w.broker.withdraw(w.as('vera'), grant.id, 'x')).head.status).toBe('withdrawn')
+    const used = await w.approvedLogin()
+    await w.broker.exchange(w.as('vera'), used.id)
+    expect(await codeOf(w.broker.withdraw(w.as('vera'), used.id, 'x'))).toBe('wrong_status')
+  })
+})
+
+describe('exchanging', () => {
+  it('gives nothing before approval, before the window, after it, or to anybody but the executor', async () => {
+    const w = await world()
+    const pending = await w.broker.request(w.as('vera'), login(w.now()))
+    expect(await codeOf(w.broker.exchange(w.as('vera'), pending.id))).toBe('wrong_status')
+    const later = await w.broker.request(w.as('vera'), {
+      ...login(w.now()),
+      window: { opensAt: after(w.now(), minutes(5)), closesAt: after(w.now(), minutes(60)) },
+    })
+    await w.broker.decide(w.as('olivia'), later.id, approve)
+    expect(await codeOf(w.broker.exchange(w.as('vera'), later.id))).toBe('window_not_open')
+    expect(await codeOf(w.broker.exchange(w.as('olivia'), later.id))).toBe('not_executor')
+    expect(await codeOf(w.broker.exchange(w.as('dana'), later.id))).toBe('grant_not_found')
+    w.advance(minutes(5))
+    expect(await codeOf(w.broker.exchange(w.as('vera'), later.id))).toBe('ok')
+    w.advance(minutes(55))
+    expect(await codeOf(w.broker.exchange(w.as('vera'), later.id))).toBe('window_closed')
+    expect(w.backend.calls('issue')).toBe(1)
+  })
+
+  it('a token never outlives the window, in the last second neither', async () => {
+    const w = await world()
+    const grant = await w.approvedToken(5)
+    w.advance(minutes(59))
+    const { mint } = await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
+    expect(mint.expiresAt).toBeLessThanOrEqual(grant.ask.intent.window.closesAt)
+    w.advance(milliseconds(59_500))
+    expect(await codeOf(w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id))).toBe('window_closing')
+  })
+
+  it('another key, another session, another commit or another environment get nothing', async () => {
+    const w = await world()
+    const agent = w.as('triage-agent', { key: KEY, session: 's-1' })
+    const grant = await w.broker.request(agent, triage(w.now()))
+    await w.broker.decide(w.as('lena'), grant.id, approve)
+    expect(await codeOf(w.broker.exchange({ ...agent, key: undefined }, grant.id))).toBe('unauthenticated')
+    expect(await codeOf(w.broker.exchange({ ...agent, session: 's-2' }, grant.id))).toBe('not_executor')
+    const sha = 'b'.repeat(40)
+    const job = w.as('webshop-deploy', { key: KEY, session: '77', facts: { sha, environment: 'production' } })
+    const deploy = await w.broker.request(
+      job,
+      asking(w.now(), {
+        entitlement: named.entitlement('webshop-deploy'),
+        actions: ['deploy'],
+        scope: [`commit:${sha}`],
+        plan: { digest: grant.ask.digest, mediaType: 'application/json' },
+      }),
+    )
+    await w.broker.decide(w.as('rob'), deploy.id, approve)
+    for (const facts of [
+      { sha: 'c'.repeat(40), environment: 'production' },
+      { sha, environment: 'staging' },
+      { sha },
+      {},
+    ]) {
+      expect(await codeOf(w.broker.exchange({ ...job, facts }, deploy.id))).toBe('policy_refused')
+    }
+    expect(
+      await codeOf(w.broker.exchange(w.as('webshop-build', { key: KEY, session: '77', facts: job.facts }), deploy.id)),
+    ).toBe('not_executor')
+    expect(await codeOf(w.broker.exchange(job, deploy.id))).toBe('ok')
+  })
+
+  it('gives as many credentials as were approved, and not one more, to any number of racers', async () => {
+    const w = await world()
+    for (const uses of [1, 3]) {
+      const grant = await w.approvedToken(uses)
+      const said = await Promise.all(
+        Array.from({ length: 20 }, () => codeOf(w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id))),
+      )
+      expect(said.filter((code) => code === 'ok')).toHaveLength(uses)
+    }
+    const grant = await w.approvedLogin()
+    const said = await Promise.all(Array.from({ length: 20 }, () => codeOf(w.broker.exchange(w.as('vera'), grant.id))))
+    expect(said.filter((code) => code === 'ok')).toHaveLength(1)
+    expect(w.backend.leases()).toHaveLength(1)
+  })
+
+  it('the same attempt and key within a minute get the same token again; another key or a later time do not', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    const agent = w.as('triage-agent', { key: KEY })
+    const first = await w.broker.exchange(agent, grant.id, attempt('attempt-one'))
+    w.advance(seconds(59))
+    const again = await w.broker.exchange(agent, grant.id, attempt('attempt-one'))
+    expect(secretOf(again)).toBe(secretOf(first))
+    expect(await codeOf(w.broker.exchange(agent, grant.id, attempt('attempt-two')))).toBe('uses_exhausted')
+    w.advance(seconds(1))
+    expect(await codeOf(w.broker.exchange(agent, grant.id, attempt('attempt-one')))).toBe('uses_exhausted')
+  })
+
+  it('a lost login is ended and replaced once, never doubled', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    const first = await w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one'))
+    const second = await w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one'))
+    expect(secretOf(second)).not.toEqual(secretOf(first))
+    expect(w.backend.leases().map(({ username }) => username)).toHaveLength(1)
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one')))).toBe('uses_exhausted')
+  })
+
+  it('a definite refusal of the backend gives the claim back; an unknown outcome ends the grant', async () => {
+    const w = await world()
+    const refused = await w.approvedLogin()
+    w.backend.fault('open', 'fail', { definite: true })
+    expect(await codeOf(w.broker.exchange(w.as('vera'), refused.id))).not.toBe('ok')
+    expect(await statusOf(w, refused)).toBe('approved')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), refused.id))).toBe('ok')
+    const unknown = await w.approvedLogin()
+    w.backend.fault('issue', 'lose_reply')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), unknown.id))).not.toBe('ok')
+    await w.settle()
+    expect(await statusOf(w, unknown)).toBe('ended')
+    expect(w.backend.leases()).toHaveLength(1)
+  })
+
+  it('nothing leaves when the witness cannot be written, and a login is taken back', async () => {
+    const w = await world()
+    const [token, database] = [await w.approvedToken(), await w.approvedLogin()]
+    w.seal.setWritable(false)
+    const agent = w.as('triage-agent', { key: KEY })
+    expect(await codeOf(w.broker.exchange(agent, token.id, attempt('attempt-one')))).toBe('log_unavailable')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), database.id))).toBe('log_unavailable')
+    expect(w.backend.liveSecrets()).toEqual([])
+    w.seal.setWritable(true)
+    expect(await codeOf(w.broker.exchange(agent, token.id, attempt('attempt-one')))).toBe('ok')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), database.id))).toBe('ok')
+  })
+})
+
+describe('what is true at the commit', () => {
+  const narrowed = () =>
+    policyWith(['revision: 1', 'revision: 2'], ['actions: { db.migrate: write }', 'actions: { db.read: read }'])
+
+  it('a policy narrowed after the approval refuses the exchange', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    await w.publish({ policy: narrowed() })
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('policy_refused')
+    expect(w.backend.calls('open')).toBe(0)
+  })
+
+  it('a policy narrowed between judgement and commit refuses it, at the claim and at the last commit', async () => {
+    for (const which of [1, 2]) {
+      const w = await world()
+      const grant = await w.approvedLogin()
+      let guarded = 0
+      const verbs = w.another({
+        grants: {
+          ...w.store,
+          commit: async (step, guard) => {
+            if (guard !== undefined && ++guarded === which) await w.publish({ policy: narrowed() })
+            return w.store.commit(step, guard)
+          },
+        },
+      })
+      expect(await codeOf(verbs.exchange(w.as('vera'), grant.id))).toBe('policy_refused')
+      await w.settle()
+      expect(w.backend.liveSecrets()).toEqual([])
+    }
+  })
+
+  it('an approver who lost the right, and one who left, count no more', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owners: [olivia]', 'owners: [paula]']) })
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('policy_refused')
+    const gone = await world()
+    const other = await gone.approvedLogin()
+    const { directory } = gone.book.current()
+    await gone.publish({
+      directory: {
+        ...directory,
+        revision: directory.revision + 1,
+        digest: `${directory.digest.slice(0, -1)}A` as never,
+        principal: (id) => (id === 'olivia' ? undefined : directory.principal(id)),
+      },
+    })
+    expect(await codeOf(gone.broker.exchange(gone.as('vera'), other.id))).toBe('policy_refused')
+  })
+
+  it('a broker with older rules issues nothing and says so', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    const { book } = await world()
+    const old = w.another({ rules: book.under, rulesToEnd: book.current })
+    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['maxUses: 1 }', 'maxUses: 2 }']) })
+    expect(await codeOf(old.exchange(w.as('vera'), grant.id))).toBe('policy_outdated')
+    expect(await codeOf(old.request(w.as('vera'), login(w.now())))).toBe('policy_outdated')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('ok')
+    expect((await old.complete(w.as('vera'), grant.id, {})).head.status).toBe('ended')
+  })
+
+  it('a store rolled back to before a commit issues nothing, and what falls due is ended all the same', async () => {
+    const w = await world()
+    const live = await w.approvedLogin()
+    await w.broker.exchange(w.as('vera'), live.id)
+    const restore = w.snapshot()
+    const later = await w.approvedLogin()
+    restore()
+    expect(await codeOf(w.broker.exchange(w.as('vera'), later.id))).toBe('recovering')
+    expect(await codeOf(w.broker.request(w.as('vera'), login(w.now())))).toBe('recovering')
+    expect(await codeOf(w.broker.introspect({ grant: live.id, jti: 'x', audience: 'y' }))).toBe('recovering')
+    await w.settle(minutes(61))
+    expect(w.backend.liveSecrets()).toEqual([])
+  })
+
+  it('a forged, altered or borrowed approval does not count', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    const other = await w.approvedLogin()
+    const forged = (change: (loaded: Grant) => Grant) =>
+      w.another({
+        grants: {
+          ...w.store,
+          load: async (id) => {
+            const loaded = await w.store.load(id)
+            return loaded && { ...loaded, grant: change(loaded.grant) }
+          },
+        },
+      })
+    const cases: ((found: Grant) => Grant)[] = [
+      (found) => ({ ...found, decisions: other.decisions }) as Grant,
+      (found) =>
+        ({
+          ...found,
+          decisions: found.decisions.map((decision) => ({ ...decision, signature: `${decision.signature}x` })),
+        }) as Grant,
+      (found) => ({ ...found, decisions: [] }) as Grant,
+      (found) => ({ ...found, ask: { ...found.ask, intent: { ...found.ask.intent, scope: ['schema:hr'] } } }) as Grant,
+      (found) => ({ ...found, ask: { ...found.ask, texts: { ...found.ask.texts, rollback: 'none' } } }) as Grant,
+      (found) => ({ ...found, ask: { ...found.ask, rule: { mode: 'auto' } } }) as Grant,
+    ]
+    for (const change of cases)
+      expect(await codeOf(forged(change).exchange(w.as('vera'), grant.id))).toBe('policy_refused')
+    expect(w.backend.calls('open')).toBe(0)
+  })
+})
+
+describe('ending', () => {
+  it('a token ends in one commit: introspection refuses from then on, and residueUntil says what offline verifiers may still take', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    const { mint } = await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
+    const token = { grant: grant.id, jti: mint.kind === 'jwt' ? mint.jti : '', audience: grant.ask.audience }
+    expect((await w.broker.introspect(token)).active).toBe(true)
+    expect((await w.broker.introspect({ ...token, audience: 'https://other.example' })).active).toBe(false)
+    expect((await w.broker.introspect({ ...token, jti: 'other' })).active).toBe(false)
+    const ended = await w.broker.revoke(w.as('sol'), grant.id, 'alarm')
+    expect(ended.head).toMatchObject({
+      status: 'ended',
+      facts: { outcome: 'revoked', residueUntil: after(w.now(), seconds(30)) },
+    })
+    expect((await w.broker.introspect(token)).active).toBe(false)
+  })
+
+  it('introspection refuses at the last instant of the window, whether or not anybody has swept', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    w.advance(minutes(50))
+    const { mint } = await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
+    const token = { grant: grant.id, jti: mint.kind === 'jwt' ? mint.jti : '', audience: grant.ask.audience }
+    w.advance(milliseconds(minutes(10) - 1))
+    expect((await w.broker.introspect(token)).active).toBe(true)
+    w.advance(milliseconds(1))
+    expect((await w.broker.introspect(token)).active).toBe(false)
+  })
+
+  it.each([
+    ['vera', 'ok'],
+    ['olivia', 'ok'],
+    ['sol', 'ok'],
+    ['vera-agent', 'ok'],
+    ['paula', 'not_permitted'],
+    ['audra', 'not_permitted'],
+    ['triage-agent', 'grant_not_found'],
+  ])('revoking a login by %s: %s', async (who, code) => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    await w.broker.exchange(w.as('vera'), grant.id)
+    expect(await codeOf(w.broker.revoke(w.as(who), grant.id, 'now'))).toBe(code)
+    expect(w.backend.liveSecrets()).toHaveLength(code === 'ok' ? 0 : 1)
+  })
+
+  it('complete keeps the result, may be repeated, and the first cause stands', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    expect(await codeOf(w.broker.complete(w.as('vera'), grant.id, {}))).toBe('wrong_status')
+    await w.broker.exchange(w.as('vera'), grant.id)
+    const done = await w.broker.complete(w.as('vera'), grant.id, { rows: '3' })
+    expect(done.head).toMatchObject({ status: 'ended', facts: { outcome: 'completed', result: { rows: '3' } } })
+    expect((await w.broker.complete(w.as('vera'), grant.id, { rows: '4' })).head.facts).toMatchObject({
+      outcome: 'completed',
+      result: { rows: '3' },
+    })
+    expect((await w.broker.revoke(w.as('sol'), grant.id, 'late')).head.facts).toMatchObject({ outcome: 'completed' })
+  })
+
+  it('a pending grant that is revoked is denied, and an approved one ends without having held anything', async () => {
+    const w = await world()
+    const pending = await w.broker.request(w.as('vera'), login(w.now()))
+    expect((await w.broker.revoke(w.as('sol'), pending.id, 'no')).head.status).toBe('denied')
+    const approved = await w.approvedLogin()
+    expect((await w.broker.revoke(w.as('sol'), approved.id, 'no')).head).toMatchObject({
+      status: 'ended',
+      facts: { confirmation: { asked: 'nothing' } },
+    })
+  })
+
+  it('an error or a silence of the backend keeps it ending, then stuck, and never ended; afterwards it ends', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    await w.broker.exchange(w.as('vera'), grant.id)
+    w.backend.freeze()
+    expect((await w.broker.revoke(w.as('sol'), grant.id, 'alarm')).head.status).toBe('ending')
+    w.advance(minutes(1))
+    for (let tries = 0; tries < 40; tries += 1) {
+      await w.broker.sweep('vault-main')
+      w.advance(seconds(31))
+    }
+    const stuck = await w.store.loadToEnd(grant.id)
+    expect(stuck?.head.status).toBe('stuck')
+    const told = (await w.store.events(grant.id)).filter(({ type }) => type === 'stuck' || type === 'end_delayed')
+    expect(told.filter(({ type }) => type === 'stuck')).toHaveLength(1)
+    expect(told.length).toBeLessThanOrEqual(8)
+    w.backend.thaw()
+    await w.settle(minutes(2))
+    expect((await w.store.loadToEnd(grant.id))?.head).toMatchObject({ status: 'ended', facts: { outcome: 'revoked' } })
+    expect(w.backend.liveSecrets()).toEqual([])
+  })
+
+  it('with the queue gone everything still ends, by the sweep alone', async () => {
+    const w = await world()
+    w.timetable.setLost(true)
+    const [database, token] = [await w.approvedLogin(), await w.approvedToken()]
+    await w.broker.exchange(w.as('vera'), database.id)
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), token.id)
+    await w.settle(minutes(61))
+    expect([await statusOf(w, database), await statusOf(w, token)]).toEqual(['ended', 'ended'])
+  })
+
+  it('two sweeps at once close each login once', async () => {
+    const w = await world()
+    const grants = []
+    for (let n = 0; n < 20; n += 1) {
+      const grant = await w.approvedLogin()
+      await w.broker.exchange(w.as('vera'), grant.id)
+      grants.push(grant)
+    }
+    w.advance(minutes(61))
+    const other = w.another()
+    await Promise.all([w.broker.sweep('vault-main'), other.sweep('vault-main'), w.broker.sweep('vault-main')])
+    expect(await Promise.all(grants.map((grant) => statusOf(w, grant)))).toEqual(grants.map(() => 'ended'))
+    expect(w.backend.calls('close')).toBe(20)
+  })
+
+  it('a broker that wakes after its mint was closed hands nothing out and leaves nothing', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    w.backend.fault('issue', 'hang')
+    const sleeping = codeOf(w.broker.exchange(w.as('vera'), grant.id))
+    while (w.backend.hanging('issue') === 0) await Promise.resolve()
+    w.advance(minutes(1))
+    await w.another().sweep('vault-main')
+    expect(await statusOf(w, grant)).toBe('ended')
+    w.backend.release('issue')
+    expect(await sleeping).not.toBe('ok')
+    await w.settle()
+    expect(w.backend.liveSecrets()).toEqual([])
+    expect(w.backend.holds()).toEqual([])
+  })
+})
+
+describe('seeing', () => {
+  it('absent and forbidden are the same answer, for every verb', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    const missing = `${grant.id.slice(0, -3)}777` as typeof grant.id
+    const vera = w.as('vera')
+    const verbs: ((id: typeof grant.id) => Promise<unknown>)[] = [
+      (id) => w.broker.view(vera, id),
+      (id) => w.broker.events(vera, id),
+      (id) => w.broker.decide(vera, id, approve),
+      (id) => w.broker.withdraw(vera, id, ''),
+      (id) => w.broker.exchange(vera, id),
+      (id) => w.broker.complete(vera, id, {}),
+      (id) => w.broker.revoke(vera, id, ''),
+    ]
+    const said = async (work: Promise<unknown>) =>
+      work.catch(({ code, message, facts, nextAction }: BrokerError) =>
+        JSON.stringify([code, message, facts, nextAction]),
+      )
+    for (const verb of verbs) expect(await said(verb(grant.id))).toBe(await said(verb(missing)))
+    expect(await said(verbs[0]?.(grant.id) ?? Promise.resolve())).toContain('grant_not_found')
+  })
+
+  it('lists hold what one may see, page by page', async () => {
+    const w = await world()
+    for (let n = 0; n < 5; n += 1) {
+      await w.approvedLogin()
+      await w.approvedToken()
+    }
+    const all = async (who: string) => {
+      const seen: string[] = []
+      let cursor: string | undefined
+      do {
+        const page = await w.broker.list(w.as(who), { limit: 3, cursor })
+        seen.push(...page.grants.map((grant) => grant.ask.intent.entitlement))
+        cursor = page.next
+      } while (cursor !== undefined)
+      return seen
+    }
+    expect(new Set(await all('vera'))).toEqual(new Set(['payments-migrator']))
+    expect(await all('audra')).toHaveLength(10)
+    expect(await all('paula')).toHaveLength(10)
+    expect(await all('dana')).toEqual([])
+  })
+})

@@ -1,0 +1,224 @@
+// Guarantees of a compiled policy: its digest is its meaning, it cannot be changed, it is all or nothing, and its names exist.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { parseDocument, stringify } from 'yaml'
+import { isDigest, named } from '../../src/domain/ids.ts'
+import { checkReferences } from '../../src/policy/references.ts'
+import {
+  altered,
+  compileTexts,
+  configText,
+  machine,
+  PERMIT_ALL,
+  person,
+  problemsOf,
+  shipped,
+  smallFile,
+  smallText,
+} from './sample-policies.ts'
+
+const digestOf = (entitlements: string, guards?: string) => compileTexts(entitlements, guards).digest
+const original = digestOf(smallText())
+
+describe('the digest', () => {
+  it('is a SHA-256 named as such', () => {
+    expect(isDigest(original)).toBe(true)
+  })
+  it('is not changed by comments, white space, quotes, flow style, or the order of keys and lists that are sets', () => {
+    const reversed = (value: unknown): unknown =>
+      Array.isArray(value)
+        ? value.map(reversed).toReversed()
+        : typeof value === 'object' && value !== null
+          ? Object.fromEntries(Object.entries(value).toReversed().map(([key, member]) => [key, reversed(member)]))
+          : value
+    const texts = [
+      `# a comment\n${smallText()}\n\n# another\n`,
+      smallText().replaceAll('\n', ' # said again\n'),
+      JSON.stringify(smallFile()),
+      JSON.stringify(smallFile(), null, 3),
+      stringify(reversed(smallFile())),
+      stringify(smallFile(), { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' }),
+      smallText().replaceAll('15m', '900s'),
+    ]
+    for (const text of texts) expect(digestOf(text)).toBe(original)
+  })
+  it('is not changed by comments, white space or the order of guards', () => {
+    const one = '@id("a") permit (principal, action == Action::"Request", resource);'
+    const two = '@id("b") forbid (principal, action, resource) when { principal.id == "x" };'
+    const digest = digestOf(smallText(), `${one}\n${two}`)
+    const texts = [
+      `// said\n${one} // again\n\n${two}`,
+      `${two}\n${one}`,
+      `${one}\n${two.replaceAll(' ', '\n  ')}`,
+      `${one}${two.replace('"x"', '"\\u{78}"')}`,
+    ]
+    for (const text of texts) expect(digestOf(smallText(), text)).toBe(digest)
+  })
+  it('is not changed by the revision, which only says what is newer', () => {
+    const raised = compileTexts(altered(['revision'], 7))
+    expect([raised.revision, raised.digest]).toEqual([7, original])
+  })
+  it('is not changed by writing a default out', () => {
+    expect(digestOf(altered(['entitlements', 'automatic', 'ticketRequired'], false))).toBe(original)
+    expect(digestOf(altered(['entitlements', 'automatic', 'credential', 'verifierCache'], '30s'))).toBe(original)
+  })
+
+  const changes: readonly [readonly string[], unknown][] = [
+    [['entitlements', 'automatic'], undefined],
+    [['entitlements', 'asked', 'title'], 'Write more'],
+    [['entitlements', 'asked', 'tenant'], 'acme'],
+    [['entitlements', 'asked', 'openTo'], ['northwind']],
+    [['entitlements', 'automatic', 'tier'], 'elevated'],
+    [['entitlements', 'asked', 'target', 'id'], 'other'],
+    [['entitlements', 'asked', 'target', 'environment'], 'staging'],
+    [['entitlements', 'asked', 'target', 'audience'], 'https://other.example'],
+    [['entitlements', 'asked', 'actions'], { 'desk.write': 'write' }],
+    [['entitlements', 'asked', 'actions', 'desk.write'], 'deploy'],
+    [['entitlements', 'asked', 'scopes'], ['queue:*']],
+    [['entitlements', 'asked', 'credential', 'sender'], 'bearer'],
+    [['entitlements', 'asked', 'credential', 'maxLife'], '9m'],
+    [['entitlements', 'asked', 'credential', 'verifierCache'], '0s'],
+    [['entitlements', 'asked', 'approval', 'owners'], ['lena']],
+    [['entitlements', 'asked', 'approval', 'owners'], ['lena', 'sam']],
+    [['entitlements', 'asked', 'approval', 'reviewers'], undefined],
+    [['entitlements', 'asked', 'approval', 'approvals'], 3],
+    [['entitlements', 'asked', 'limits', 'maxDuration'], '1h'],
+    [['entitlements', 'asked', 'limits', 'horizon'], '1d'],
+    [['entitlements', 'asked', 'limits', 'decideWithin'], '1h'],
+    [['entitlements', 'asked', 'limits', 'maxUses'], 1],
+    [['entitlements', 'asked', 'ticketRequired'], true],
+    [['entitlements', 'asked', 'planRequired'], true],
+    [['entitlements', 'asked', 'bindClaims'], undefined],
+    [['entitlements', 'database', 'credential', 'backend'], 'vault-other'],
+    [['entitlements', 'database', 'credential', 'database', 'mount'], 'other'],
+    [['entitlements', 'database', 'credential', 'database', 'connection'], 'other'],
+    [['entitlements', 'database', 'credential', 'database', 'grantedRole'], 'other'],
+    [['entitlements', 'database', 'credential', 'database', 'ownerRole'], 'other'],
+    [['tiers', 'low', 'maxDuration'], '3h'],
+    [['tiers', 'high', 'approvals'], 1],
+  ]
+  it('is changed by every change of meaning, alone and together', () => {
+    const whole = altered(['revision'], 1)
+    const digests = new Map<string, string>([[original, 'nothing']])
+    for (const [path, value] of changes) {
+      const text = altered(path, value)
+      // Changing the tier of an automatic entitlement is refused: that is no digest, and no policy, either.
+      if (problemsOf(text).length > 0) continue
+      const digest = digestOf(text)
+      expect(digests.get(digest), path.join('.')).toBeUndefined()
+      digests.set(digest, path.join('.'))
+    }
+    expect(digests.size).toBeGreaterThan(changes.length - 3)
+    fc.assert(
+      fc.property(fc.subarray([...changes], { minLength: 2, maxLength: 4 }), (some) => {
+        const document = parseDocument(whole)
+        for (const [path, value] of some) {
+          if (value === undefined) document.deleteIn([...path])
+          else document.setIn([...path], value)
+        }
+        const text = String(document)
+        if (problemsOf(text).length === 0) expect(digestOf(text)).not.toBe(original)
+      }),
+      { numRuns: 40 },
+    )
+  })
+  it('is changed by every change of a guard', () => {
+    const base = '@id("a") permit (principal is Person, action == Action::"Request", resource) when { principal.tenant == "acme" };'
+    const variants = [
+      base.replace('permit', 'forbid'),
+      base.replace('"a"', '"b"'),
+      base.replace('Person', 'Agent'),
+      base.replace('"Request"', '"Exchange"'),
+      base.replace('acme', 'acme2'),
+      base.replace('==  "acme"', '!= "acme"').replace('tenant ==', 'tenant !='),
+      base.replace('when', 'unless'),
+      base.replace('resource)', 'resource == Entitlement::"asked")'),
+      `${base}\n@id("c") forbid (principal, action, resource);`,
+    ]
+    const digests = [base, ...variants].map((text) => digestOf(smallText(), text))
+    expect(new Set(digests).size).toBe(digests.length)
+  })
+})
+
+describe('a compiled policy', () => {
+  it('cannot be changed, down to its last member', () => {
+    const policy = shipped()
+    const frozen = (value: unknown): boolean =>
+      typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen))
+    expect(Object.isFrozen(policy)).toBe(true)
+    expect(frozen(policy.entitlements())).toBe(true)
+    const verdict = policy.judge({ action: 'Operate', principal: person('oscar', 'northwind', 'operators') })
+    expect(frozen(verdict)).toBe(true)
+    expect(() => Object.assign(policy.entitlements()[0] ?? {}, { tier: 'low' })).toThrow(TypeError)
+  })
+  it('knows an entitlement by its id and nothing else', () => {
+    const policy = compileTexts(smallText())
+    expect(policy.entitlements().map(({ id }) => id)).toEqual(['asked', 'automatic', 'database'])
+    for (const id of ['', 'nothing', '__proto__', 'constructor', 'toString'])
+      expect(policy.entitlement(named.entitlement(id))).toBeUndefined()
+  })
+  it('is all or nothing, and all problems of all files come together in the order of the files', () => {
+    const problems = problemsOf(altered(['entitlements', 'asked', 'tier'], 'none'), '@id("x") permit (principal, action, resource')
+    expect(problems.map(({ file, path }) => `${file} ${path}`)).toEqual([
+      'entitlements.yaml entitlements.asked.tier',
+      'guards.cedar ',
+    ])
+  })
+})
+
+describe('names in a policy', () => {
+  const persons = [
+    person('lena', 'northwind', 'security'),
+    person('rob', 'northwind', 'security'),
+    person('olivia', 'northwind', 'soc'),
+    person('vera', 'acme', 'vendor-engineers'),
+  ]
+  const workload = machine('workload', 'job', 'northwind', 'rob')
+  const directory = {
+    persons: () => persons,
+    principal: (id: string) => [...persons, workload].find((one) => one.id === id),
+  }
+  const dangling = (entitlements: string, guards = PERMIT_ALL) =>
+    checkReferences(compileTexts(entitlements, guards), directory).map(({ file, path }) => `${file} ${path}`)
+
+  it('that somebody answers to are no problem', () => {
+    const guards = [
+      '@id("a") permit (principal in Group::"northwind/soc", action, resource);',
+      '@id("b") permit (principal == Workload::"job", action == Action::"Request", resource == Entitlement::"asked");',
+      '@id("c") permit (principal in Tenant::"acme", action, resource);',
+      '@id("d") permit (principal == Person::"vera", action, resource);',
+    ]
+    expect(dangling(smallText(), guards.join('\n'))).toEqual([])
+  })
+  it('that nobody answers to are told with their places', () => {
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owners'], ['lena', 'gone']))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.owners',
+    ])
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'security', count: 3 }]))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.reviewers',
+    ])
+    expect(dangling(altered(['entitlements', 'automatic', 'tenant'], 'nobody'))).toEqual(['entitlements.yaml entitlements.automatic.tenant'])
+    expect(dangling(altered(['entitlements', 'asked', 'openTo'], ['nobody']))).toEqual(['entitlements.yaml entitlements.asked.openTo'])
+  })
+  it('of an owner of another tenant are told, because that owner could never approve', () => {
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owners'], ['lena', 'vera']))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.owners',
+    ])
+  })
+  it('in guards are told too, at the very name', () => {
+    const guards = [
+      '@id("a") permit (principal in Group::"acme/soc", action, resource);', // 1
+      '@id("b") permit (principal == Agent::"job", action, resource);', // 2
+      '@id("c") permit (principal, action == Action::"Request", resource == Entitlement::"gone");', // 3
+      '@id("d") permit (principal, action == Action::"Request", resource in Tenant::"gone");', // 4
+    ]
+    const found = checkReferences(compileTexts(smallText(), guards.join('\n')), directory)
+    expect(found.map(({ line, column, path }) => `${line}:${column} ${path}`)).toEqual(['1:31 a', '2:31 b', '3:70 c', '4:70 d'])
+  })
+  it('an empty directory leaves no name standing', () => {
+    const empty = { persons: () => [], principal: () => undefined }
+    const found = checkReferences(compileTexts(configText('entitlements.yaml'), configText('guards.cedar')), empty)
+    for (const path of ['entitlements.payments-migrator.approval.owners', 'webshop-pipeline-deploys', 'operators-operate'])
+      expect(found.map((one) => one.path)).toContain(path)
+  })
+})

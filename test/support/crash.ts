@@ -1,0 +1,44 @@
+// A process that dies at its n-th effect: before it happens, or just after, its reply lost. From then on none of its ports answers.
+import type { Ports } from '../../src/broker/ports.ts'
+
+export class Crash extends Error {}
+
+/** The ports through which something outside changes or is asked. */
+const EFFECTS = ['grants', 'credentials', 'tokens', 'timetable', 'seal'] as const
+
+export interface DyingPorts {
+  readonly ports: Ports
+  /** How many effects there were, and whether the process has died. */
+  effects(): number
+  hasDied(): boolean
+}
+
+export function dyingPorts(ports: Ports, n: number, when: 'before' | 'after'): DyingPorts {
+  let count = 0
+  let died = false
+  const wrap = <T extends object>(port: T): T =>
+    new Proxy(port, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key)
+        if (typeof value !== 'function') return value
+        return async (...args: unknown[]) => {
+          count += 1
+          const mine = count === n
+          if (died || (mine && when === 'before')) {
+            died = true
+            throw new Crash(String(key))
+          }
+          const result = await value.apply(target, args)
+          if (mine) {
+            died = true
+            throw new Crash(String(key))
+          }
+          // It happened in a process that died meanwhile: nobody hears of it.
+          if (died) throw new Crash(String(key))
+          return result
+        }
+      },
+    })
+  const wrapped = Object.fromEntries(EFFECTS.map((name) => [name, wrap(ports[name])]))
+  return { ports: { ...ports, ...wrapped }, effects: () => count, hasDied: () => died }
+}

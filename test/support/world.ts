@@ -1,0 +1,196 @@
+// A whole broker on memory ports, with the shipped configuration, a clock that only tests move, and counting ids. Several brokers can
+// stand on the same store and backend; each can be given wrapped ports, to die where a test wants.
+import { readFileSync } from 'node:fs'
+import { type Broker, broker } from '../../src/broker/broker.ts'
+import type { Ports, Rules } from '../../src/broker/ports.ts'
+import type { Asking } from '../../src/broker/request.ts'
+import { publishedOf, type Rulebook, rulebook } from '../../src/broker/rulebook.ts'
+import type { Lane } from '../../src/domain/entitlement.ts'
+import type { Grant } from '../../src/domain/grant.ts'
+import { type AttemptId, grantId, named, type Shard, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
+import type { Caller } from '../../src/domain/principal.ts'
+import { compilePolicy } from '../../src/policy/compile.ts'
+import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { shippedDirectory } from './directory.ts'
+import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
+import {
+  type MemorySeal,
+  type MemoryTimetable,
+  memoryDecisionSigner,
+  memorySeal,
+  memoryTimetable,
+  memoryTokenSigner,
+} from './memory-ports.ts'
+import { memoryStore } from './memory-store.ts'
+import { sha256 } from './sample-grants.ts'
+
+const CONFIG = new URL('../../config/', import.meta.url)
+const config = (name: string): string => readFileSync(new URL(name, CONFIG), 'utf8')
+export const HOME: Shard = shard(0)
+export const LANES: readonly Lane[] = ['local', 'vault-main']
+export const ISSUER = 'https://broker.example'
+
+/** The shipped policy with its entitlements file edited: each pair is a text that must be there and what stands there instead. */
+export function policyWith(...edits: readonly (readonly [string, string])[]): Rules['policy'] {
+  const key = JSON.stringify(edits)
+  const known = compiled.get(key)
+  if (known !== undefined) return known
+  let text = config('entitlements.yaml')
+  for (const [from, to] of edits) {
+    if (!text.includes(from)) throw new Error(`entitlements.yaml has no ${from}`)
+    text = text.replace(from, to)
+  }
+  const file = (name: string, content = config(name)) => ({ file: name, text: content })
+  return compilePolicy({
+    entitlements: file('entitlements.yaml', text),
+    guards: file('guards.cedar'),
+    schema: file('guards.cedarschema'),
+  })
+}
+
+/** Two uses of the database login, so that a later mint can be tried. */
+const SEVERAL_USES = [
+  'limits: { maxDuration: 4h, horizon: 14d, maxUses: 1 }',
+  'limits: { maxDuration: 4h, horizon: 14d, maxUses: 3 }',
+] as const
+
+export interface World {
+  readonly ports: Ports
+  readonly broker: Broker
+  readonly store: ShardStore
+  readonly book: Rulebook
+  readonly backend: MemoryCredentials
+  readonly seal: MemorySeal
+  readonly timetable: MemoryTimetable
+  now(): Instant
+  advance(span: Duration): void
+  /** Another broker on the same data; `over` replaces single ports. */
+  another(over?: Partial<Ports>): Broker
+  as(id: string, more?: Partial<Pick<Caller, 'key' | 'session' | 'facts'>>): Caller
+  /** New rules, published and taken over by this broker. */
+  publish(rules: Partial<Rules>): Promise<void>
+  /** Sweeps every lane, and goes on with what comes due, for this long. */
+  settle(span?: Duration, verbs?: Broker): Promise<void>
+  /** A database login asked for by vera, approved by olivia, with a window of an hour from now. */
+  approvedLogin(uses?: number): Promise<Grant>
+  /** A token asked for by the triage agent, approved by lena. */
+  approvedToken(uses?: number): Promise<Grant>
+  snapshot(): () => void
+}
+
+export const KEY = 'k'.repeat(43) as Thumbprint
+export const attempt = (text: string): AttemptId => text as AttemptId
+
+export async function world(options: { readonly nativeExpiry?: boolean } = {}): Promise<World> {
+  let time: Instant = instant(1_795_000_000_000)
+  const now = (): Instant => time
+  const memory = memoryStore({ now })
+  const { store } = memory
+  const rules: Rules = { policy: policyWith(SEVERAL_USES), directory: await shippedDirectory() }
+  const book = rulebook(rules)
+  await store.publish(HOME, publishedOf(rules), true)
+  const backend = memoryCredentials({ now, ...options })
+  const seal = memorySeal()
+  const timetable = memoryTimetable()
+  let made = 0
+  const counted = (letters: number): string => {
+    made += 1
+    return made
+      .toString()
+      .padStart(letters, '0')
+      .replace(/\d/g, (digit) => String.fromCharCode(97 + Number(digit)))
+  }
+  const ports: Ports = {
+    grants: store,
+    credentials: backend.source,
+    tokens: memoryTokenSigner(),
+    signatures: memoryDecisionSigner(),
+    timetable,
+    seal,
+    rules: book.under,
+    rulesToEnd: book.current,
+    control: () => store.control(HOME),
+    now,
+    nowToEnd: now,
+    newGrantId: () => grantId(HOME, counted(26)),
+    newAttemptId: () => attempt(`attempt-${counted(8)}`),
+    newTokenId: () => counted(12),
+    jitter: () => 0.5,
+    sha256,
+    issuer: ISSUER,
+  }
+  const verbs = broker(ports)
+  const as: World['as'] = (id, more = {}) => {
+    const principal = book.current().directory.principal(named.principal(id))
+    if (principal === undefined) throw new Error(`nobody is called ${id}`)
+    return { principal, key: undefined, session: '', facts: {}, ...more }
+  }
+  const advance = (span: Duration): void => {
+    time = after(time, span)
+  }
+  return {
+    ports,
+    broker: verbs,
+    store,
+    book,
+    backend,
+    seal,
+    timetable,
+    now,
+    advance,
+    as,
+    another: (over = {}) => broker({ ...ports, ...over }),
+    publish: async (next) => {
+      const changed = { ...book.current(), ...next }
+      book.adopt(changed)
+      await store.publish(HOME, publishedOf(changed))
+    },
+    settle: async (span = minutes(2), by = verbs) => {
+      for (let spent = 0; spent <= span; spent += seconds(5)) {
+        for (const lane of LANES) while ((await by.sweep(lane)).more);
+        advance(seconds(5))
+      }
+    },
+    approvedLogin: async (uses = 1) => {
+      const grant = await verbs.request(as('vera'), login(now(), uses))
+      return verbs.decide(as('olivia'), grant.id, { verdict: 'approve', reason: 'fine', digest: grant.ask.digest })
+    },
+    approvedToken: async (uses = 1) => {
+      const grant = await verbs.request(as('triage-agent', { key: KEY }), triage(now(), uses))
+      return verbs.decide(as('lena'), grant.id, { verdict: 'approve', reason: 'fine', digest: undefined })
+    },
+    snapshot: memory.snapshot,
+  }
+}
+
+const NOTHING = { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false }
+const texts = { summary: 'a change', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
+
+export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
+  scope: [],
+  dataTypes: [],
+  destination: '',
+  task: 'task-1',
+  changeClass: 'normal',
+  impact: NOTHING,
+  plan: undefined,
+  ticket: undefined,
+  window: { opensAt: now, closesAt: after(now, minutes(60)) },
+  uses: 1,
+  executor: undefined,
+  executorKey: undefined,
+  texts,
+  ...part,
+})
+
+export const login = (now: Instant, uses = 1): Asking =>
+  asking(now, {
+    entitlement: named.entitlement('payments-migrator'),
+    actions: ['db.migrate'],
+    ticket: { system: 'desk', id: 'CHG-1' },
+    uses,
+  })
+
+export const triage = (now: Instant, uses = 1): Asking =>
+  asking(now, { entitlement: named.entitlement('ticket-triage'), actions: ['tickets.update'], uses })
