@@ -122,6 +122,7 @@ export async function openAdapters(
       redis: redisAddress(reveal(settings.redisUrl)),
       shards: SHARDS,
       now: clock.nowToEnd,
+      jitter: Math.random,
       onError: (error: unknown) =>
         log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
     })
@@ -188,6 +189,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     redis: redisAddress(reveal(settings.redisUrl)),
     shards: SHARDS,
     now: ports.nowToEnd,
+    jitter: Math.random,
     sweep: sweepLane,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })

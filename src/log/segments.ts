@@ -49,7 +49,8 @@ export interface Line {
 export const lineText = ({ shard, seq, eventHash }: Line): string => `${shard} ${seq} ${eventHash}\n`
 export const isLine = (line: Line): boolean => LINE.test(lineText(line).trimEnd())
 
-export const pathOf = (folder: string, number: number): string => join(folder, `witness-${String(number).padStart(8, '0')}.log`)
+export const pathOf = (folder: string, number: number): string =>
+  join(folder, `witness-${String(number).padStart(8, '0')}.log`)
 
 /** The numbers of the files that are there, rising. */
 export const numbersIn = async (folder: string): Promise<readonly number[]> =>

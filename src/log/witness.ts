@@ -7,7 +7,18 @@ import type { Receipt, Seal } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Shard } from '../domain/ids.ts'
 import { lockFolder } from './folder-lock.ts'
-import { type Disk, type DiskFile, isLine, type Line, lineText, nodeDisk, numbersIn, pathOf, pruneSegments, readSegment } from './segments.ts'
+import {
+  type Disk,
+  type DiskFile,
+  isLine,
+  type Line,
+  lineText,
+  nodeDisk,
+  numbersIn,
+  pathOf,
+  pruneSegments,
+  readSegment,
+} from './segments.ts'
 
 export interface Witness extends Seal {
   /** Notes that a shard has come this far, as read from Redis. Kept at once in memory, on disk with the next group. */
@@ -48,7 +59,8 @@ export async function openWitness(folder: string, options: WitnessOptions = {}):
   const raise = (shard: number, seq: number) => highest.set(shard, Math.max(seq, highest.get(shard) ?? 0))
   let number = 0
   try {
-    for (number of await numbersIn(folder)) await readSegment(pathOf(folder, number), ({ shard, seq }) => raise(shard, seq))
+    for (number of await numbersIn(folder))
+      await readSegment(pathOf(folder, number), ({ shard, seq }) => raise(shard, seq))
   } catch (thrown) {
     unlock()
     throw thrown
@@ -157,9 +169,16 @@ export async function openWitness(folder: string, options: WitnessOptions = {}):
 }
 
 /** What was observed above everything on disk and in this group. */
-const unwritten = (highest: ReadonlyMap<number, number>, stable: ReadonlyMap<number, number>, group: readonly Line[]): Line[] =>
+const unwritten = (
+  highest: ReadonlyMap<number, number>,
+  stable: ReadonlyMap<number, number>,
+  group: readonly Line[],
+): Line[] =>
   [...highest]
-    .filter(([shard, seq]) => seq > (stable.get(shard) ?? 0) && !group.some((line) => line.shard === shard && line.seq >= seq))
+    .filter(
+      ([shard, seq]) =>
+        seq > (stable.get(shard) ?? 0) && !group.some((line) => line.shard === shard && line.seq >= seq),
+    )
     .map(([shard, seq]) => ({ shard, seq, eventHash: '-' }))
 
 const unwritable = (cause: unknown): BrokerError =>

@@ -20,7 +20,9 @@ const TYPES = { person: 'Person', workload: 'Workload', agent: 'Agent' } as cons
 const BROKER: TypeAndId = { type: 'Broker', id: 'broker' }
 
 export function callFor(question: Question, reads: Reads): Call {
-  const { action, principal, entitlement, intent } = question
+  const { action, principal, intent } = question
+  // The broker is operated as a whole; what a caller may have at hand besides is no part of that question.
+  const entitlement = action === 'Operate' ? undefined : question.entitlement
   const requester = question.requester ?? (intent?.requester === principal.id ? principal : undefined)
   const uid = { type: TYPES[principal.kind], id: principal.id }
   const all = [principalEntity(uid, principal, reads)]

@@ -52,7 +52,8 @@ export const connectProducer = (server: QueueServer): Redis =>
   })
 
 /** For a worker: BullMQ demands that its commands wait for Redis to come back. */
-export const connectWorker = (server: QueueServer): Redis => connect(server, 'queue-worker', { maxRetriesPerRequest: null })
+export const connectWorker = (server: QueueServer): Redis =>
+  connect(server, 'queue-worker', { maxRetriesPerRequest: null })
 
 export interface Producer {
   /** The queue, ready. Rejects while Redis cannot be reached. */

@@ -1,13 +1,14 @@
 // Does the looks: a job calls the sweep of its lane, again while there is more. It decides nothing about a grant. A canary every 5 s proves
 // that jobs are done at all; when none was done for 10 s the worker is made anew, because a worker can go deaf without an error.
-import { type Job, UnrecoverableError, Worker } from 'bullmq'
+
 import { setTimeout as pause } from 'node:timers/promises'
+import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Lane } from '../domain/entitlement.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import type { Shard } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import { bare, connectWorker, openProducer, type QueueServer } from './connections.ts'
-import { beginOf, BUCKET, CANARY, CanaryData, LOOK, LookData, prefixOf, QUEUE, retryAfterMs } from './jobs.ts'
+import { BUCKET, beginOf, CANARY, CanaryData, LOOK, LookData, prefixOf, QUEUE, retryAfterMs } from './jobs.ts'
 import { firstOf } from './timetable.ts'
 
 export interface WorkerOptions extends QueueServer {

@@ -6,7 +6,7 @@ import { canonical } from '../domain/canonical.ts'
 import type { Decision } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
-import type { Keys, KeyRing } from './key-ring.ts'
+import type { KeyRing, Keys } from './key-ring.ts'
 
 /** Verified before, by everything that went into it: at most this many are remembered. */
 const REMEMBERED = 10_000

@@ -46,7 +46,11 @@ export interface ProofOptions {
 }
 
 const Jwk = z.object({ kty: z.string(), crv: z.string(), x: z.string(), y: z.string().optional() })
-const Header = z.strictObject({ typ: z.literal('dpop+jwt'), alg: z.enum(DPOP_ALGORITHMS), jwk: z.record(z.string(), z.unknown()) })
+const Header = z.strictObject({
+  typ: z.literal('dpop+jwt'),
+  alg: z.enum(DPOP_ALGORITHMS),
+  jwk: z.record(z.string(), z.unknown()),
+})
 const Claims = z.object({
   jti: z.string().regex(/^[\x21-\x7e]{1,128}$/),
   htm: z.string(),
@@ -71,7 +75,8 @@ export function proofChecker(options: ProofOptions): ProofChecker {
     check: async (request) => {
       const [, header, payload, signature] = (request.proof.length <= LONGEST && FORM.exec(request.proof)) || []
       // A second DPoP header arrives joined by a comma, which is no character of a proof.
-      if (header === undefined || payload === undefined || signature === undefined) throw refused('is not one compact JWT')
+      if (header === undefined || payload === undefined || signature === undefined)
+        throw refused('is not one compact JWT')
       // One spelling only: bits left over in the last character would make another text of the same proof.
       if (![header, payload, signature].every(isCanonical)) throw refused('is not canonical base64url')
       const key = await keyOf(header)
@@ -140,7 +145,10 @@ function parseStrictly(segment: string): unknown {
 }
 const membersIn = (value: unknown): number =>
   typeof value === 'object' && value !== null
-    ? Object.values(value).reduce((sum: number, each) => sum + membersIn(each), Array.isArray(value) ? 0 : Object.keys(value).length)
+    ? Object.values(value).reduce(
+        (sum: number, each) => sum + membersIn(each),
+        Array.isArray(value) ? 0 : Object.keys(value).length,
+      )
     : 0
 
 /** Reading a key costs as much as a signature, and a client sends the same header each time. Bounded: the oldest goes first. */
@@ -162,7 +170,8 @@ async function readKey(segment: string): Promise<ProofKey> {
   const header = Header.safeParse(parseStrictly(segment)).data ?? refuse('has another header than typ, alg and jwk')
   const { alg, jwk } = header
   // RFC 7518 §6: members of private and of symmetric keys.
-  if (['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'].some((name) => name in jwk)) throw refused('shows a private key')
+  if (['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'].some((name) => name in jwk))
+    throw refused('shows a private key')
   const { kty, crv, x, y } = Jwk.safeParse(jwk).data ?? refuse('has no public key')
   const fits = alg === 'ES256' ? kty === 'EC' && crv === 'P-256' && y !== undefined : kty === 'OKP' && crv === 'Ed25519'
   if (!fits) throw refused('has a key that does not fit its algorithm')

@@ -10,6 +10,9 @@ export interface Jwks {
 
 /** The document, and for how many seconds it may be kept. */
 export function jwks(ring: KeyRing, now: Instant): { readonly document: Jwks; readonly maxAgeSeconds: number } {
-  const keys = ring.keys().published(now).map(({ publicJwk, kid }) => ({ ...publicJwk, kid, alg: 'ES256' as const, use: 'sig' as const }))
+  const keys = ring
+    .keys()
+    .published(now)
+    .map(({ publicJwk, kid }) => ({ ...publicJwk, kid, alg: 'ES256' as const, use: 'sig' as const }))
   return { document: { keys }, maxAgeSeconds: toSeconds(ring.times.jwksMaxAge) }
 }

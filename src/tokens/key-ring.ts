@@ -89,7 +89,9 @@ export async function loadKeyRing(
 ): Promise<KeyRing> {
   const { now, times = KEY_TIMES } = options
   if (times.lead <= times.jwksMaxAge)
-    throw new KeyRingError([`a new key signs after ${times.lead} ms, while verifiers may keep the old set ${times.jwksMaxAge} ms`])
+    throw new KeyRingError([
+      `a new key signs after ${times.lead} ms, while verifiers may keep the old set ${times.jwksMaxAge} ms`,
+    ])
   let keys = keysOf(await readFolder(folder, now()), times)
   return {
     times,
@@ -174,9 +176,11 @@ async function readFolder(folder: string, now: Instant): Promise<readonly Key[]>
     else keys.push(read)
   }
   for (const purpose of PURPOSES)
-    if (!keys.some((key) => key.purpose === purpose && key.signsFrom <= now)) problems.push(`no ${purpose} key may sign now`)
+    if (!keys.some((key) => key.purpose === purpose && key.signsFrom <= now))
+      problems.push(`no ${purpose} key may sign now`)
   for (const key of keys)
-    if (keys.some((other) => other !== key && other.kid === key.kid)) problems.push(`${fileOf(key)}: the same key as another file`)
+    if (keys.some((other) => other !== key && other.kid === key.kid))
+      problems.push(`${fileOf(key)}: the same key as another file`)
   if (problems.length > 0) throw new KeyRingError(problems)
   return keys.sort((a, b) => a.generation - b.generation)
 }
@@ -203,7 +207,8 @@ async function parseKey(purpose: Purpose, generation: number, text: string): Pro
     const publicKey = createPublicKey(privateKey)
     const publicJwk = publicKey.export({ format: 'jwk' }) as unknown as PublicJwk
     if (publicJwk.x !== jwk.x || ('y' in jwk && publicJwk.y !== jwk.y)) return 'its public and private half differ'
-    if ((await calculateJwkThumbprint({ ...publicJwk })) !== kid) return 'its kid is not the RFC 7638 thumbprint of the key'
+    if ((await calculateJwkThumbprint({ ...publicJwk })) !== kid)
+      return 'its kid is not the RFC 7638 thumbprint of the key'
     return { purpose, generation, kid, signsFrom: instant(signsFrom), privateKey, publicKey, publicJwk }
   } catch {
     return 'not a key file of version 1'
@@ -212,7 +217,8 @@ async function parseKey(purpose: Purpose, generation: number, text: string): Pro
 
 /** Writes one key, whole or not at all. False when another process made this generation first. */
 async function makeKey(folder: string, purpose: Purpose, generation: number, signsFrom: Instant): Promise<boolean> {
-  const pair = purpose === 'access' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('ed25519')
+  const pair =
+    purpose === 'access' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('ed25519')
   const jwk = pair.privateKey.export({ format: 'jwk' })
   const kid = await calculateJwkThumbprint(pair.publicKey.export({ format: 'jwk' }) as { kty: string })
   const path = join(folder, fileOf({ purpose, generation }))

@@ -26,7 +26,9 @@ export function tokenSigner(options: { readonly ring: KeyRing; readonly issuer: 
   return {
     sign: async (facts, boundTo) => {
       if (facts.expiresAt - facts.issuedAt > options.ring.times.longestToken)
-        throw new BrokerError('policy_refused', 'No token may live that long.', { nextAction: 'Lower maxLife of the entitlement.' })
+        throw new BrokerError('policy_refused', 'No token may live that long.', {
+          nextAction: 'Lower maxLife of the entitlement.',
+        })
       const key = options.ring.keys().signing('access', facts.issuedAt)
       const claims = claimsOf(facts, options.issuer, boundTo)
       return secret(await new SignJWT(claims).setProtectedHeader(headerOf(key)).sign(key.privateKey))
@@ -63,11 +65,15 @@ function claimsOf(facts: TokenFacts, issuer: string, boundTo: string | undefined
 /** Whole seconds with nbf <= iat < exp. Rounding may only shorten: `exp` goes down. */
 function times(facts: { readonly issuedAt: Instant; readonly notBefore: Instant; readonly expiresAt: Instant }) {
   if (facts.notBefore > facts.issuedAt)
-    throw new BrokerError('window_not_open', 'The window has not opened yet.', { nextAction: 'Exchange when the window is open.' })
+    throw new BrokerError('window_not_open', 'The window has not opened yet.', {
+      nextAction: 'Exchange when the window is open.',
+    })
   const iat = toSeconds(facts.issuedAt)
   const exp = toSeconds(facts.expiresAt)
   if (exp <= iat)
-    throw new BrokerError('window_closing', 'Less than a second of the window is left.', { nextAction: 'Ask for a new window.' })
+    throw new BrokerError('window_closing', 'Less than a second of the window is left.', {
+      nextAction: 'Ask for a new window.',
+    })
   // `nbf` goes up, as no second before the opening is inside the window; but the second of the signing is never refused.
   return { iat, nbf: Math.min(Math.ceil(facts.notBefore / 1_000), iat), exp }
 }

@@ -4,7 +4,7 @@ import { compactVerify } from 'jose'
 import { z } from 'zod'
 import { type GrantId, isGrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
-import type { Key, Keys, KeyRing } from './key-ring.ts'
+import type { Key, KeyRing, Keys } from './key-ring.ts'
 import { GRANT_CLAIM, headerOf } from './sign.ts'
 
 export interface OwnToken {
@@ -80,7 +80,9 @@ function headerIndex(): (keys: Keys, header: string) => Key | undefined {
   return (keys, header) => {
     if (of !== keys) {
       of = keys
-      index = new Map(keys.access().map((key) => [Buffer.from(JSON.stringify(headerOf(key))).toString('base64url'), key]))
+      index = new Map(
+        keys.access().map((key) => [Buffer.from(JSON.stringify(headerOf(key))).toString('base64url'), key]),
+      )
     }
     return index.get(header)
   }

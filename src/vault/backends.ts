@@ -87,7 +87,7 @@ const backend = z.strictObject({
   callTimeoutMs: milliseconds(500, 10_000, 5_000),
   issueTimeoutMs: milliseconds(1_000, 15_000, 10_000),
   endTimeoutMs: milliseconds(1_000, 14_000, 12_000),
-  issueConcurrency: count(64, 8),
+  issueConcurrency: count(64, 4),
   issueQueue: count(10_000, 200),
   endConcurrency: count(64, 8),
   endQueue: count(10_000, 1_000),

@@ -20,7 +20,7 @@ import type { Lease, Mint } from '../domain/mint.ts'
 import { type Secret, secret } from '../domain/secret.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
-import { refused, saysGone, unanswered, unavailable } from './failures.ts'
+import { failureOf, refused, saysGone, unanswered, unavailable } from './failures.ts'
 import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
 import { type Probe, postgresProbe } from './postgres-probe.ts'
 import { type Slots, slots } from './slots.ts'
@@ -287,7 +287,11 @@ async function closeMint(engine: Engine, plan: MintPlan, mint: Mint, signal: Abo
 /** `sync`: an answer means that PostgreSQL has run the statements, not that they are queued. */
 const revokeLease = async (engine: Engine, leaseId: string, signal: AbortSignal | undefined): Promise<void> => {
   const wanted = { verb: 'write' as const, path: REVOKE, template: REVOKE, body: { lease_id: leaseId, sync: true } }
-  await engine.end.call(signal === undefined ? wanted : { ...wanted, signal }).catch(unlessGone)
+  await engine.end.call(signal === undefined ? wanted : { ...wanted, signal }).catch((thrown: unknown) => {
+    // Vault gives the database's refusal back as a bad request. It is no disagreement between the broker and Vault.
+    if (failureOf(thrown)?.reason === 'status_400') throw databaseRefuses()
+    return unlessGone(thrown)
+  })
 }
 
 async function askWhatIsLeft(
@@ -360,6 +364,14 @@ async function checkRights(client: VaultClient): Promise<void> {
 
 const objectOf = (value: unknown): Body =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Body) : {}
+
+const databaseRefuses = (): BrokerError =>
+  new BrokerError('not_confirmed', 'The database has not ended the login.', {
+    nextAction:
+      'Nothing: it is tried again. If it stays so, a database administrator must see what the login left in the way.',
+    facts: { reason: 'revocation_failed' },
+    cause: { path: REVOKE, reason: 'revocation_failed' },
+  })
 
 const windowClosing = (): BrokerError =>
   new BrokerError('window_closing', 'The window closes too soon for a login.', {

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type RedisService, startRedis } from '../../deploy/dev/redis.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
-import { shard, type Shard } from '../../src/domain/ids.ts'
+import { type Shard, shard } from '../../src/domain/ids.ts'
 import { after, type Instant, instant, milliseconds, seconds } from '../../src/domain/instant.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { beginOf, lookFor, prefixOf, QUEUE, retryAfterMs } from '../../src/queue/jobs.ts'
@@ -20,10 +20,22 @@ const closers: (() => unknown)[] = []
 const errors: unknown[] = []
 
 const hostNow = (): Instant => instant(Date.now())
-const address = () => ({ url: `redis://${service.host}:${service.port}`, username: undefined, password: secret(service.password) })
-const server = () => ({ redis: address(), jitter: () => 0.5, onError: (error: unknown) => errors.push(error), now: hostNow })
+const address = () => ({
+  url: `redis://${service.host}:${service.port}`,
+  username: undefined,
+  password: secret(service.password),
+})
+const server = () => ({
+  redis: address(),
+  jitter: () => 0.5,
+  onError: (error: unknown) => errors.push(error),
+  now: hostNow,
+})
 /** Every test has a shard, and so a queue, of its own. */
-const freshShards = (): readonly Shard[] => [shard((nextShard += 1))]
+const freshShards = (): readonly Shard[] => {
+  nextShard += 1
+  return [shard(nextShard)]
+}
 
 function timetable(shards: readonly Shard[], now: () => Instant = hostNow) {
   const made = openTimetable({ ...server(), now, shards })
@@ -37,7 +49,10 @@ async function worker(shards: readonly Shard[], sweep: WorkerOptions['sweep'], o
 }
 /** What BullMQ holds for a shard. */
 function inspect(shards: readonly Shard[]): Queue {
-  const queue = new Queue(QUEUE, { connection: { host: service.host, port: service.port, password: service.password }, prefix: prefixOf(shards[0] ?? shard(0)) })
+  const queue = new Queue(QUEUE, {
+    connection: { host: service.host, port: service.port, password: service.password },
+    prefix: prefixOf(shards[0] ?? shard(0)),
+  })
   queue.on('error', () => undefined)
   closers.push(() => queue.close())
   return queue
@@ -82,26 +97,30 @@ describe('the bucket of a deadline', () => {
 
   it('is the next one for a deadline that has passed or whose bucket begins now', () => {
     for (const deadline of [0, 900, 1_000, 1_001 - 100, 995, 1_000])
-      for (const now of [1_000, 1_040, 1_089])
-        expect(lookFor(home, 'local', at(deadline), at(now)).at).toBe(at(1_100))
+      for (const now of [1_000, 1_040, 1_089]) expect(lookFor(home, 'local', at(deadline), at(now)).at).toBe(at(1_100))
     expect(lookFor(home, 'local', at(1_095), at(1_095)).at).toBe(at(1_200))
     expect(lookFor(home, 'local', at(1_150), at(1_040)).at).toBe(at(1_200))
   })
 
   it('has an id that BullMQ takes, another one for each shard, lane and bucket, and shows when it begins', () => {
     const ids = [shard(3), shard(4)].flatMap((of) =>
-      ['local', 'vault-main', 'vault-2'].flatMap((lane) => [1_000, 1_100].map((ms) => lookFor(of, lane, at(ms), at(0)))),
+      ['local', 'vault-main', 'vault-2'].flatMap((lane) =>
+        [1_000, 1_100].map((ms) => lookFor(of, lane, at(ms), at(0))),
+      ),
     )
     expect(new Set(ids.map(({ id }) => id)).size).toBe(12)
     for (const { id, at: begin } of ids) {
       expect(id).not.toMatch(/:|^\d+$/)
       expect(beginOf(id)).toBe(begin)
     }
-    for (const id of ['', 'x', '3-local-', '123', '3-local-99999999999999999', 'canary-1']) expect(beginOf(id)).toBeUndefined()
+    for (const id of ['', 'x', '3-local-', '123', '3-local-99999999999999999', 'canary-1'])
+      expect(beginOf(id)).toBeUndefined()
   })
 
   it('is tried again after a failure at growing distances, up to 15 seconds', () => {
-    expect([1, 2, 3, 6, 50, 1_000_000].map((failures) => retryAfterMs(failures, 1))).toEqual([500, 1_000, 2_000, 15_000, 15_000, 15_000])
+    expect([1, 2, 3, 6, 50, 1_000_000].map((failures) => retryAfterMs(failures, 1))).toEqual([
+      500, 1_000, 2_000, 15_000, 15_000, 15_000,
+    ])
     expect(retryAfterMs(1, 0)).toBe(250)
   })
 })
@@ -112,7 +131,9 @@ describe('the timetable', () => {
     const table = timetable(shards)
     await connected(table)
     const start = Math.ceil(hostNow() / 1_000) * 1_000 + 60_000
-    await Promise.all(Array.from({ length: 1_000 }, (_, n) => table.at('local', instant(start + 1 + Math.floor((n * 999) / 1_000)))))
+    await Promise.all(
+      Array.from({ length: 1_000 }, (_, n) => table.at('local', instant(start + 1 + Math.floor((n * 999) / 1_000)))),
+    )
     const jobs = (await lookJobs(inspect(shards))).filter((job) => job.data.lane === 'local')
     expect(jobs.length).toBeLessThanOrEqual(10)
     expect(jobs.length).toBeGreaterThanOrEqual(9)
@@ -157,7 +178,9 @@ describe('the timetable', () => {
     await table.at('local', after(hostNow(), seconds(1)))
     await table.close()
     expect(broken.length).toBeGreaterThan(0)
-    expect(broken.map((error) => JSON.stringify(error, Object.getOwnPropertyNames(error))).join()).not.toContain('canary-password')
+    expect(broken.map((error) => JSON.stringify(error, Object.getOwnPropertyNames(error))).join()).not.toContain(
+      'canary-password',
+    )
   })
 
   it('answers within half a second while Redis hangs, and adds the job when it is asked again after that', async () => {
@@ -206,7 +229,9 @@ describe('the worker', () => {
     expect(hostNow()).toBeLessThan(start)
     await expect.poll(() => late.length, { timeout: 10_000 }).toBe(1_000)
     late.sort((a, b) => a - b)
-    console.log(`1,000 deadlines in a second: ${looks} looks; late p50 ${late[500]} ms, p99 ${late[990]} ms, most ${late[999]} ms`)
+    console.log(
+      `1,000 deadlines in a second: ${looks} looks; late p50 ${late[500]} ms, p99 ${late[990]} ms, most ${late[999]} ms`,
+    )
     expect(late[0]).toBeGreaterThanOrEqual(0)
     expect(looks).toBeLessThanOrEqual(30)
     expect(late[990]).toBeLessThan(1_000)
@@ -276,7 +301,8 @@ describe('the worker', () => {
     const calls: Record<string, number> = {}
     await worker(shards, async (lane) => {
       calls[lane] = (calls[lane] ?? 0) + 1
-      if (lane === 'vault-main' && calls[lane] < 3) throw new BrokerError('vault_unavailable', 'no answer', { cause: 'canary-cause' })
+      if (lane === 'vault-main' && calls[lane] < 3)
+        throw new BrokerError('vault_unavailable', 'no answer', { cause: 'canary-cause' })
       if (lane === 'local') throw new TypeError('canary-message')
       return { more: false }
     })
@@ -291,7 +317,9 @@ describe('the worker', () => {
     // What an adapter said stays out of Redis.
     const [failed] = await queue.getFailed()
     expect(failed?.failedReason).toBe('bug')
-    expect(JSON.stringify(await redis.hgetall(`${prefixOf(shards[0] ?? shard(0))}:${QUEUE}:${failed?.id}`))).not.toContain('canary')
+    expect(
+      JSON.stringify(await redis.hgetall(`${prefixOf(shards[0] ?? shard(0))}:${QUEUE}:${failed?.id}`)),
+    ).not.toContain('canary')
   })
 
   it('refuses a job whose data were lost or forged, and reports it', async () => {
@@ -302,7 +330,12 @@ describe('the worker', () => {
       return { more: false }
     })
     const queue = inspect(shards)
-    for (const [n, data] of [{}, { v: 2, lane: 'local' }, { v: 1, lane: 'x:y' }, { v: 1, lane: 'local', grant: 'g' }].entries())
+    for (const [n, data] of [
+      {},
+      { v: 2, lane: 'local' },
+      { v: 1, lane: 'x:y' },
+      { v: 1, lane: 'local', grant: 'g' },
+    ].entries())
       await queue.add('look', data, { jobId: `forged-${n}` })
     await queue.add('other', { v: 1, lane: 'local' }, { jobId: 'forged-9' })
     await expect.poll(async () => (await queue.getFailed()).length).toBe(5)
@@ -325,7 +358,10 @@ describe('the worker', () => {
       })`
     for (let round = 0; round < 3; round += 1) {
       const env = { ...process.env, PASSWORD: service.password }
-      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       if (round === 0) await table.at('local', hostNow())
       await once(child.stdout, 'data')
       child.kill('SIGKILL')
@@ -425,6 +461,8 @@ describe('the worker', () => {
     await made.close()
     expect(finished).toBe(true)
     await table.close()
-    await expect.poll(async () => ((await redis.client('LIST')) as string).match(/name=writ-queue/g)?.length ?? 0).toBe(0)
+    await expect
+      .poll(async () => ((await redis.client('LIST')) as string).match(/name=writ-queue/g)?.length ?? 0)
+      .toBe(0)
   })
 })

@@ -123,7 +123,7 @@ describe('a key of the wrong type', () => {
       if (name === 'ask') await issue.lpush(keys[name], 'x')
       else await issue.set(keys[name], 'x')
       const before = await contents(ready.shard)
-      const refused = name === 'ask' ? 'store_conflict' : 'store_unavailable'
+      const refused = name === 'ask' || name === 'decisions' ? 'store_conflict' : 'store_unavailable'
       expect([name, await codeOf(ready.store.commit(step, { judgedUnder: ready.control }))]).toEqual([name, refused])
       expect([name, await codeOf(ready.store.commit(step))]).toEqual([name, refused])
       expect([name, await contents(ready.shard)]).toEqual([name, before])

@@ -102,22 +102,19 @@ describe('Redis', () => {
     expect(dir !== undefined && existsSync(dir)).toBe(false)
   })
 
-  it.runIf(process.platform === 'linux')(
-    'dies with the process that started it, even when that one is killed',
-    async () => {
-      const script = `
+  it('dies with the process that started it, even when that one is killed', async () => {
+    const script = `
       const { startRedis } = await import(${JSON.stringify(join(DEV, 'redis.ts'))})
       const redis = await startRedis({ own: true })
       console.log(JSON.stringify({ pid: redis.pid, dir: redis.dir }))
       setInterval(() => {}, 1000)`
-      const owner = await child(script)
-      const { pid, dir } = JSON.parse(owner.line) as { pid?: number; dir?: string }
-      owner.kill('SIGKILL')
-      await owner.ended
-      expect(pid === undefined || (await isSoon(() => !isRunning(pid)))).toBe(true)
-      if (dir !== undefined) rmSync(dir, { recursive: true })
-    },
-  )
+    const owner = await child(script)
+    const { pid, dir } = JSON.parse(owner.line) as { pid?: number; dir?: string }
+    owner.kill('SIGKILL')
+    await owner.ended
+    expect(pid === undefined || (await isSoon(() => !isRunning(pid)))).toBe(true)
+    if (dir !== undefined) rmSync(dir, { recursive: true })
+  })
 
   it('takes its folder with it when its process is asked to end', async () => {
     const script = `
@@ -343,7 +340,7 @@ describe('the bootstrap', () => {
     expect(await once(bootstrap, 'exit')).toEqual([7, null])
   })
 
-  it.runIf(process.platform === 'linux')('leaves no child behind when it is killed', async () => {
+  it('leaves no child behind when it is killed', async () => {
     const bootstrap = start('wait')
     const [line] = (await once(bootstrap.stdout, 'data')) as [Buffer]
     bootstrap.kill('SIGKILL')

@@ -13,7 +13,10 @@ import { clientKey, proof } from '../support/keys.ts'
 let service: RedisService
 const clients: Redis[] = []
 const client = async (): Promise<Redis> => {
-  const redis = new Redis(service.url, requestPathOptions(() => 0.5))
+  const redis = new Redis(
+    service.url,
+    requestPathOptions(() => 0.5),
+  )
   redis.on('error', () => undefined)
   clients.push(redis)
   await expect.poll(() => redis.status).toBe('ready')
@@ -53,8 +56,15 @@ describe('what may be used once', () => {
     const useOnce = redisUseOnce(await client(), shard(0))
     const checker = proofChecker({ now: () => instant(Date.now()), useOnce })
     const url = 'https://writ.example/v1/grants'
-    const text = await proof(await clientKey(), { jti: 'one', htm: 'POST', htu: url, iat: Math.floor(Date.now() / 1_000) })
-    const codes = await Promise.all(Array.from({ length: 50 }, () => codeOf(checker.check({ proof: text, method: 'POST', url }))))
+    const text = await proof(await clientKey(), {
+      jti: 'one',
+      htm: 'POST',
+      htu: url,
+      iat: Math.floor(Date.now() / 1_000),
+    })
+    const codes = await Promise.all(
+      Array.from({ length: 50 }, () => codeOf(checker.check({ proof: text, method: 'POST', url }))),
+    )
     expect(codes.filter((code) => code === 'accepted')).toHaveLength(1)
     expect(codes.filter((code) => code === 'unauthenticated')).toHaveLength(49)
   })

@@ -22,8 +22,14 @@ async function open(folder: string, options: WitnessOptions = {}): Promise<Witne
   opened.push(witness)
   return witness
 }
-const filesIn = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.log')).sort()
-const textIn = (folder: string) => filesIn(folder).map((name) => readFileSync(join(folder, name), 'utf8')).join('')
+const filesIn = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.log'))
+    .sort()
+const textIn = (folder: string) =>
+  filesIn(folder)
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+    .join('')
 const storedIn = (folder: string, of: number): number[] =>
   textIn(folder)
     .split('\n')
@@ -84,7 +90,11 @@ describe('the witness as a seal', () =>
     const folder = freshFolder()
     const { disk, set } = faultyDisk()
     const seal = await open(folder, { disk })
-    return { seal, stored: async (of) => storedIn(folder, of), setWritable: (writable) => set(writable ? undefined : 'append') }
+    return {
+      seal,
+      stored: async (of) => storedIn(folder, of),
+      setWritable: (writable) => set(writable ? undefined : 'append'),
+    }
   }))
 
 describe('the witness', () => {
@@ -92,7 +102,12 @@ describe('the witness', () => {
     const folder = freshFolder()
     const first = await open(folder)
     expect(first.highest(shard(0))).toBe(0)
-    await Promise.all([first.seal(receipt(5)), first.seal(receipt(12)), first.seal(receipt(7)), first.seal(receipt(3, 1))])
+    await Promise.all([
+      first.seal(receipt(5)),
+      first.seal(receipt(12)),
+      first.seal(receipt(7)),
+      first.seal(receipt(3, 1)),
+    ])
     expect([first.highest(shard(0)), first.highest(shard(1)), first.highest(shard(2))]).toEqual([12, 3, 0])
     await first.close()
     const second = await open(folder)
@@ -124,7 +139,9 @@ describe('the witness', () => {
         process.stdout.write(seq + '\\n')
       }`
     for (let round = 0; round < 3; round += 1) {
-      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       let answered = ''
       child.stdout.on('data', (bytes: Buffer) => {
         answered += bytes.toString()
@@ -147,7 +164,9 @@ describe('the witness', () => {
       await globalThis.witness.seal({ shard: 0, seq: 77, eventHash: 'e'.repeat(43) })
       process.stdout.write('open')
       setInterval(() => {}, 1000)`
-    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await once(child.stdout, 'data')
     expect(await codeOf(openWitness(folder))).toBe('log_unavailable')
     child.kill('SIGKILL')
@@ -196,11 +215,19 @@ describe('the witness', () => {
       const { disk, set } = faultyDisk()
       const changes: boolean[] = []
       // Small files, so that also what only a new file needs is needed here.
-      const witness = await open(folder, { disk, fileBytes: 1, retryMs: 3_600_000, onChange: (healthy) => changes.push(healthy) })
+      const witness = await open(folder, {
+        disk,
+        fileBytes: 1,
+        retryMs: 3_600_000,
+        onChange: (healthy) => changes.push(healthy),
+      })
       await witness.seal(receipt(1))
       set(fault)
       expect(await codeOf(witness.seal(receipt(2)))).toBe('log_unavailable')
-      expect(await Promise.all([3, 4].map((seq) => codeOf(witness.seal(receipt(seq)))))).toEqual(['log_unavailable', 'log_unavailable'])
+      expect(await Promise.all([3, 4].map((seq) => codeOf(witness.seal(receipt(seq)))))).toEqual([
+        'log_unavailable',
+        'log_unavailable',
+      ])
       expect(witness.healthy()).toBe(false)
       set(undefined)
       await witness.seal(receipt(5))

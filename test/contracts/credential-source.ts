@@ -113,19 +113,36 @@ export function credentialSourceContract(name: string, make: () => Promise<World
       expect(reveal(first.token)).not.toBe(reveal(second.token))
     })
 
-    it('lets a hold that is not kept die by itself within 15 seconds', async () => {
-      const hold = await open(newPlan())
-      expect(await world.holdLives(hold)).toBe(true)
-      await world.pass(seconds(16))
-      expect(await world.holdLives(hold)).toBe(false)
-    }, 30_000)
+    // All at once: what they need is that time goes by.
+    describe.concurrent('as time goes by', () => {
+      it('lets a hold that is not kept die by itself within 15 seconds', async () => {
+        const hold = await open(newPlan())
+        expect(await world.holdLives(hold)).toBe(true)
+        await world.pass(seconds(16))
+        expect(await world.holdLives(hold)).toBe(false)
+      }, 30_000)
 
-    it('keeps a hold that is kept', async () => {
-      const hold = await open(newPlan())
-      await source.keep(hold, minutes(2))
-      await world.pass(seconds(16))
-      expect(await world.holdLives(hold)).toBe(true)
-    }, 30_000)
+      it('keeps a hold that is kept', async () => {
+        const hold = await open(newPlan())
+        await source.keep(hold, minutes(2))
+        await world.pass(seconds(16))
+        expect(await world.holdLives(hold)).toBe(true)
+      }, 30_000)
+
+      it('lets a login end by itself when nobody ends it', async () => {
+        const { credential } = await complete(seconds(11))
+        await world.pass(seconds(11))
+        expect(await world.logIn(credential)).toBeUndefined()
+      }, 30_000)
+
+      it('closes a mint whose hold has died by itself', async () => {
+        const plan = newPlan()
+        const mint = openedMint(await open(plan))
+        await world.pass(seconds(16))
+        await source.close(plan, mint)
+        expect(await gone(plan, mint)).toBe(true)
+      }, 30_000)
+    })
 
     it('hands out a login that works, with a lease that names it', async () => {
       const { lease, credential } = await complete()
@@ -143,12 +160,6 @@ export function credentialSourceContract(name: string, make: () => Promise<World
         expect(await world.nativeLife(credential)).toBeLessThanOrEqual(left)
       }
     })
-
-    it('lets a login end by itself when nobody ends it', async () => {
-      const { credential } = await complete(seconds(11))
-      await world.pass(seconds(11))
-      expect(await world.logIn(credential)).toBeUndefined()
-    }, 30_000)
 
     it('makes nothing when the window is about to close', async () => {
       const plan = newPlan()
@@ -185,14 +196,6 @@ export function credentialSourceContract(name: string, make: () => Promise<World
       await source.close(plan, claimedMint())
       expect(await gone(plan, claimedMint())).toBe(true)
     })
-
-    it('closes a mint whose hold has died by itself', async () => {
-      const plan = newPlan()
-      const mint = openedMint(await open(plan))
-      await world.pass(seconds(16))
-      await source.close(plan, mint)
-      expect(await gone(plan, mint)).toBe(true)
-    }, 30_000)
 
     it('ends a login whose lease was never recorded, by the hold alone', async () => {
       const { plan, hold, credential } = await complete()

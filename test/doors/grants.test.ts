@@ -376,6 +376,12 @@ describe('deciding and ending', () => {
     }
   })
 
+  it('refuses bytes that are no UTF-8 inside a text, and never mends them', async () => {
+    const body = Buffer.concat([Buffer.from('{"reason":"a'), Buffer.from([0xff]), Buffer.from('"}')])
+    const got = await on.send('POST', `${path}/revoke`, { headers: [JSON_TYPE], body })
+    expect({ status: got.status, calls: on.calls }).toEqual({ status: 400, calls: [] })
+  })
+
   it('ends also without a body, and while the clock is not trusted', async () => {
     on.state.clockTrusted = false
     on.answer({ revoke: () => grantIn('ended') })
@@ -491,6 +497,17 @@ describe('the caller', () => {
       url: `${ISSUER}/v1/grants/g0-x`,
       accessToken: TOKEN,
     })
+  })
+
+  it('has the key that was proven here and no other, and proves one only', async () => {
+    const before = on.state.authenticate
+    on.state.authenticate = async () => ({ ...caller, key: OTHER_KEY })
+    expect((await get([dpop(KEY)])).status).toBe(200)
+    on.state.authenticate = before
+    expect(seen()).toBe(KEY)
+    on.calls.length = 0
+    expect((await get([dpop(KEY), dpop(KEY)])).status).toBe(401)
+    expect(on.calls).toEqual([])
   })
 
   it('is taken with a bound token only as DPoP, with a proof of that key', async () => {

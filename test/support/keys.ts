@@ -10,7 +10,10 @@ import { ensureKeyRing, type KeyRing, type KeyTimes, loadKeyRing } from '../../s
 export const NOON: Instant = instant(Date.parse('2026-11-21T12:00:00.000Z'))
 
 /** A folder with first keys, and the ring read from it. */
-export async function freshRing(now: () => Instant = () => NOON, times?: KeyTimes): Promise<{ folder: string; ring: KeyRing }> {
+export async function freshRing(
+  now: () => Instant = () => NOON,
+  times?: KeyTimes,
+): Promise<{ folder: string; ring: KeyRing }> {
   const folder = join(mkdtempSync(join(tmpdir(), 'writ-keys-')), 'keys')
   await ensureKeyRing(folder)
   return { folder, ring: await loadKeyRing(folder, times === undefined ? { now } : { now, times }) }
@@ -38,6 +41,8 @@ export interface ProofClaims {
 }
 /** A DPoP proof made by jose, an implementation that is not ours. */
 export const proof = (key: ClientKey, claims: ProofClaims, header: Record<string, unknown> = {}): Promise<string> =>
-  new SignJWT(claims as JWTPayload).setProtectedHeader({ typ: 'dpop+jwt', alg: key.alg, jwk: key.jwk, ...header }).sign(key.privateKey)
+  new SignJWT(claims as JWTPayload)
+    .setProtectedHeader({ typ: 'dpop+jwt', alg: key.alg, jwk: key.jwk, ...header })
+    .sign(key.privateKey)
 
 export const athOf = (token: string): string => hash('sha256', token, 'base64url')

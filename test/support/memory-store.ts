@@ -3,15 +3,7 @@
 import type { Shard } from '../../src/domain/ids.ts'
 import type { Instant } from '../../src/domain/instant.ts'
 import { BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
-import type {
-  Calls,
-  ControlReply,
-  GuardRecord,
-  Position,
-  Reply,
-  RulesRecord,
-  StepRecord,
-} from '../../src/redis/calls.ts'
+import type { Calls, GuardRecord, Position, Reply, StepRecord } from '../../src/redis/calls.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { sha256 } from './sample-grants.ts'
 

@@ -1,6 +1,6 @@
 // One approved grant and its decision, as the tests of tokens and signatures need them.
 import type { Ask, Decision, Grant } from '../../src/domain/grant.ts'
-import { type Digest, grantId, type GrantId, named, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import { type Digest, type GrantId, grantId, named, shard, type Thumbprint } from '../../src/domain/ids.ts'
 import { after, hours, type Instant, minutes } from '../../src/domain/instant.ts'
 import type { Intent } from '../../src/domain/intent.ts'
 import { NOON } from './keys.ts'
@@ -38,7 +38,13 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     v: 1,
     id: GRANT,
     intent,
-    texts: { summary: 'a text by a person', expectedOutcome: 'runs', rollback: 'roll back', ticketUrl: '', planUri: '' },
+    texts: {
+      summary: 'a text by a person',
+      expectedOutcome: 'runs',
+      rollback: 'roll back',
+      ticketUrl: '',
+      planUri: '',
+    },
     digest: digestOf('i'),
     textsDigest: digestOf('t'),
     requesterTenant: named.tenant('northwind'),

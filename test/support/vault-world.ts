@@ -82,7 +82,7 @@ export async function vaultWorld(): Promise<VaultWorld> {
     callTimeoutMs: 5_000,
     issueTimeoutMs: 10_000,
     endTimeoutMs: 12_000,
-    issueConcurrency: 8,
+    issueConcurrency: 4,
     issueQueue: 200,
     endConcurrency: 8,
     endQueue: 1_000,

@@ -42,12 +42,16 @@ export function policyWith(...edits: readonly (readonly [string, string])[]): Ru
     text = text.replace(from, to)
   }
   const file = (name: string, content = config(name)) => ({ file: name, text: content })
-  return compilePolicy({
+  const policy = compilePolicy({
     entitlements: file('entitlements.yaml', text),
     guards: file('guards.cedar'),
     schema: file('guards.cedarschema'),
   })
+  compiled.set(key, policy)
+  return policy
 }
+/** A policy is a value: what was compiled once serves every test. */
+const compiled = new Map<string, Rules['policy']>()
 
 /** Two uses of the database login, so that a later mint can be tried. */
 const SEVERAL_USES = [

@@ -41,7 +41,10 @@ describe("the broker's signature under a decision", () => {
     expect(signer.verify(GRANT, decision)).toBe(true)
     for (const [member, other] of Object.entries(changes)) {
       expect([member, signer.verify(GRANT, { ...decision, [member]: other } as Decision)]).toEqual([member, false])
-      expect([member, signer.verify(GRANT, { ...decision, [member]: undefined } as unknown as Decision)]).toEqual([member, false])
+      expect([member, signer.verify(GRANT, { ...decision, [member]: undefined } as unknown as Decision)]).toEqual([
+        member,
+        false,
+      ])
     }
     expect(signer.verify(GRANT, { ...decision, extra: 1 } as Decision)).toBe(false)
     expect(signer.verify(GRANT, { ...decision, reason: '\ud800' })).toBe(false)
@@ -53,8 +56,20 @@ describe("the broker's signature under a decision", () => {
     const { signature } = decision
     const [kid = '', bytes = ''] = signature.split('.')
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-    const twins = [...alphabet].filter((each) => each !== bytes.at(-1)).map((each) => `${kid}.${bytes.slice(0, -1)}${each}`)
-    for (const other of [...twins, '', '.', kid, `${kid}.`, `.${bytes}`, `${signature}=`, `${signature}.x`, `${'x'.repeat(43)}.${bytes}`])
+    const twins = [...alphabet]
+      .filter((each) => each !== bytes.at(-1))
+      .map((each) => `${kid}.${bytes.slice(0, -1)}${each}`)
+    for (const other of [
+      ...twins,
+      '',
+      '.',
+      kid,
+      `${kid}.`,
+      `.${bytes}`,
+      `${signature}=`,
+      `${signature}.x`,
+      `${'x'.repeat(43)}.${bytes}`,
+    ])
       expect([other, signer.verify(GRANT, { ...decision, signature: other })]).toEqual([other, false])
   })
 

@@ -4,12 +4,18 @@ import { describe, expect, it } from 'vitest'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { after, type Instant, instant, seconds } from '../../src/domain/instant.ts'
 import { type ProofOptions, proofChecker, type UseOnce } from '../../src/tokens/dpop.ts'
-import { athOf, type ClientKey, clientKey, NOON, proof, type ProofClaims } from '../support/keys.ts'
+import { athOf, type ClientKey, clientKey, NOON, type ProofClaims, proof } from '../support/keys.ts'
 
 const URL = 'https://writ.example/oauth/token'
 const IAT = NOON / 1_000
 let count = 0
-const claims = (over: ProofClaims = {}): ProofClaims => ({ jti: `jti-${++count}`, htm: 'POST', htu: URL, iat: IAT, ...over })
+const claims = (over: ProofClaims = {}): ProofClaims => ({
+  jti: `jti-${++count}`,
+  htm: 'POST',
+  htu: URL,
+  iat: IAT,
+  ...over,
+})
 
 function setUp(over: Partial<ProofOptions> = {}) {
   let now: Instant = NOON
@@ -26,7 +32,8 @@ function setUp(over: Partial<ProofOptions> = {}) {
 }
 const invalid = { code: 'unauthenticated', facts: { oauth: 'invalid_dpop_proof' } }
 const nonceNeeded = { code: 'unauthenticated', facts: { oauth: 'use_dpop_nonce' } }
-const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
+const encode = (value: unknown): string =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 
 /** Signs any texts as header and payload, which a library would not write. */
 function rawProof(key: ClientKey, header: string, payload: string): string {
@@ -67,7 +74,8 @@ describe('a DPoP proof', () => {
   it('is refused before its time and after 60 seconds, with 5 seconds of tolerance each way', async () => {
     const { check } = setUp()
     const key = await clientKey()
-    for (const offset of [5, 0, -60, -65]) expect(await check(await proof(key, claims({ iat: IAT + offset })))).toBe(key.jkt)
+    for (const offset of [5, 0, -60, -65])
+      expect(await check(await proof(key, claims({ iat: IAT + offset })))).toBe(key.jkt)
     for (const iat of [IAT + 6, IAT - 66, 0, -1, 1e15, IAT + 0.5, String(IAT), undefined])
       await expect(check(await proof(key, claims({ iat })))).rejects.toMatchObject(invalid)
   })
@@ -264,8 +272,12 @@ describe('a DPoP nonce', () => {
     const nonce = one.checker.freshNonce()
     expect(await two.check(await proof(key, claims({ nonce })))).toBe(key.jkt)
     await expect(stranger.check(await proof(key, claims({ nonce })))).rejects.toMatchObject(nonceNeeded)
-    expect(() => proofChecker({ now: () => instant(0), useOnce: async () => true, nonce: { key: new Uint8Array(31), required: true } })).toThrow(
-      RangeError,
-    )
+    expect(() =>
+      proofChecker({
+        now: () => instant(0),
+        useOnce: async () => true,
+        nonce: { key: new Uint8Array(31), required: true },
+      }),
+    ).toThrow(RangeError)
   })
 })

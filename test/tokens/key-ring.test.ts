@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { exportJWK } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { after, hours, type Instant, minutes, seconds } from '../../src/domain/instant.ts'
-import { ensureKeyRing, KEY_TIMES, KeyRingError, loadKeyRing, rotate } from '../../src/tokens/key-ring.ts'
 import { jwks } from '../../src/tokens/jwks.ts'
+import { ensureKeyRing, KEY_TIMES, KeyRingError, loadKeyRing, rotate } from '../../src/tokens/key-ring.ts'
 import { freshRing, NOON } from '../support/keys.ts'
 
 const now = () => NOON
@@ -16,7 +16,8 @@ const problemsOf = async (work: Promise<unknown>): Promise<readonly string[]> =>
   expect(thrown).toBeInstanceOf(KeyRingError)
   return (thrown as KeyRingError).problems
 }
-const publishedKids = (ring: Awaited<ReturnType<typeof loadKeyRing>>, at: Instant) => jwks(ring, at).document.keys.map((key) => key.kid)
+const publishedKids = (ring: Awaited<ReturnType<typeof loadKeyRing>>, at: Instant) =>
+  jwks(ring, at).document.keys.map((key) => key.kid)
 
 describe('the key ring', () => {
   it('makes keys at a first start that only their owner can read, and never makes them again', async () => {
@@ -108,7 +109,8 @@ describe('the key ring', () => {
     const { document, maxAgeSeconds } = jwks(ring, NOON)
     expect(maxAgeSeconds).toBe(300)
     expect(new Set(document.keys.map((key) => key.kid)).size).toBe(2)
-    for (const key of document.keys) expect(Object.keys(key).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
+    for (const key of document.keys)
+      expect(Object.keys(key).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
   })
 
   it('refuses a folder that is wrong, says everything that is wrong at once, and quotes no key', async () => {
@@ -125,7 +127,15 @@ describe('the key ring', () => {
     chmodSync(folder, 0o770)
     const problems = await problemsOf(ring.reload())
     expect(problems.join('\n')).not.toContain(secretPart)
-    for (const file of ['access-2.json', 'access-3.json', 'decision-4.json', 'access-5.json', 'access-6.json', 'notes.json', folder])
+    for (const file of [
+      'access-2.json',
+      'access-3.json',
+      'decision-4.json',
+      'access-5.json',
+      'access-6.json',
+      'notes.json',
+      folder,
+    ])
       expect(problems.filter((problem) => problem.includes(file))).not.toEqual([])
   })
 

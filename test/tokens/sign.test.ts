@@ -101,7 +101,11 @@ describe('an access token', () => {
       const issuedAt = after(NOON, milliseconds(offset))
       const opensAt = after(NOON, milliseconds(Math.max(0, offset - 1)))
       const expiresAt = after(issuedAt, milliseconds(2_500))
-      const { claims } = await claimsOf({ issuedAt, notBefore: opensAt, expiresAt }, KEY, after(issuedAt, milliseconds(1)))
+      const { claims } = await claimsOf(
+        { issuedAt, notBefore: opensAt, expiresAt },
+        KEY,
+        after(issuedAt, milliseconds(1)),
+      )
       const { nbf = 0, iat = 0, exp = 0 } = claims
       expect([nbf, iat, exp].every(Number.isInteger)).toBe(true)
       expect(exp * 1_000).toBeLessThanOrEqual(expiresAt)
@@ -138,10 +142,16 @@ describe('an access token', () => {
       await ring.reload()
       for (let step = 0; step < 10; step += 1) {
         at = after(at, minutes(2))
-        const issued = facts({ grant: deployGrant(deployIntent(at)), issuedAt: at, notBefore: at, expiresAt: after(at, hours(1)) })
+        const issued = facts({
+          grant: deployGrant(deployIntent(at)),
+          issuedAt: at,
+          notBefore: at,
+          expiresAt: after(at, hours(1)),
+        })
         live.push({ token: reveal(await signer.sign(issued, KEY)), exp: issued.expiresAt })
         const keys = createLocalJWKSet({ keys: jwks(ring, at).document.keys.map((each) => ({ ...each })) })
-        for (const { token } of live.filter(({ exp }) => exp > at)) await jwtVerify(token, keys, { currentDate: new Date(at) })
+        for (const { token } of live.filter(({ exp }) => exp > at))
+          await jwtVerify(token, keys, { currentDate: new Date(at) })
       }
     }
     expect(new Set(live.map(({ token }) => token.split('.')[0])).size).toBeGreaterThan(3)

@@ -90,7 +90,18 @@ describe('introspection of our own token', () => {
     const payload = JSON.parse(Buffer.from((await sign()).split('.')[1] ?? '', 'base64url').toString())
     const resigned = (claims: Record<string, unknown>) =>
       new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid }).sign(key.privateKey)
-    for (const claim of ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'client_id', 'txn', 'https://writ.dev/claims/grant'])
+    for (const claim of [
+      'iss',
+      'sub',
+      'aud',
+      'exp',
+      'iat',
+      'nbf',
+      'jti',
+      'client_id',
+      'txn',
+      'https://writ.dev/claims/grant',
+    ])
       expect([claim, await verify(await resigned({ ...payload, [claim]: undefined }))]).toEqual([claim, undefined])
     expect(await verify(await resigned({ ...payload, aud: [AUDIENCE, 'https://other.example'] }))).toBeUndefined()
     expect(await verify(await resigned({ ...payload, txn: 'g0-bbcdefghijklmnopqrstuvwxyz' }))).toBeUndefined()

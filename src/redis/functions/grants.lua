@@ -126,8 +126,7 @@ local function commit(keys, args, guarded)
   if guarded then
     if args[3] ~= '' and not is_count(not_after) then return reply('malformed', shard, 'notAfter') end
     if shard.behind == 1 then return reply('behind', shard) end
-    if shard.judged == '' then return reply('absent', shard) end
-    if shard.judged ~= args[4] then return reply('stale', shard) end
+    if shard.judged ~= args[4] then return reply(string.match(shard.judged, JUDGED) and 'stale' or 'absent', shard) end
   end
   local tag, first, second = refusal(shard, keys[3], keys[4], step)
   if tag then return reply(tag, shard, first, second) end
