@@ -227,7 +227,7 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
   const useOnce = redisUseOnce(connections.issue, HOME)
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
-  const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.now })
+  const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.nowToEnd })
   const authenticate = authenticator({ issuers: () => issuers, directory, now: clock.now })
   const proofs = proofChecker({ now: clock.now, useOnce })
   const clientAssertion = clientAuthenticator({

@@ -73,7 +73,8 @@ export interface Client {
 
 const CODE = /^urn:writ:error:/
 
-export function client(base: string): Client {
+/** `publicUrl`: what proofs name, where the broker is reached at another address. */
+export function client(base: string, publicUrl = base): Client {
   const send = async (
     method: string,
     path: string,
@@ -93,7 +94,9 @@ export function client(base: string): Client {
   }
   const headersOf = (who: Who, method: string, path: string): Record<string, string> => ({
     authorization: `Bearer ${who.token}`,
-    ...(who.key === undefined ? {} : { dpop: who.key.proof(method, base + (path.split('?')[0] ?? path), who.token) }),
+    ...(who.key === undefined
+      ? {}
+      : { dpop: who.key.proof(method, publicUrl + (path.split('?')[0] ?? path), who.token) }),
   })
   return {
     get: (who, path) => send('GET', path, headersOf(who, 'GET', path)),
@@ -110,7 +113,7 @@ export function client(base: string): Client {
         path,
         {
           'content-type': 'application/x-www-form-urlencoded',
-          ...(key === undefined ? {} : { dpop: key.proof('POST', base + path) }),
+          ...(key === undefined ? {} : { dpop: key.proof('POST', publicUrl + path) }),
         },
         new URLSearchParams(fields).toString(),
       ),

@@ -113,7 +113,22 @@ async function configuration(known: {
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
-      deviceFlow: { enabled: true },
+      deviceFlow: {
+        enabled: true,
+        userCodeInputSource: (ctx, form) => {
+          ctx.body = layout('Which device?', `${form}<button type="submit" form="op.deviceInputForm">Continue</button>`)
+        },
+        userCodeConfirmSource: (ctx, form, client, _, userCode) => {
+          const asks = `<p><code>${escapeHtml(client.clientId)}</code> shows the code <b>${escapeHtml(userCode)}</b>.</p>`
+          ctx.body = layout(
+            'Is this your device?',
+            `${asks}${form}<button type="submit" form="op.deviceConfirmForm">It is</button>`,
+          )
+        },
+        successSource: (ctx) => {
+          ctx.body = layout('Signed in', '<p>Go back to your device.</p>')
+        },
+      },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => brokerUrl,
@@ -146,6 +161,7 @@ async function configuration(known: {
       AccessToken: TOKEN_SECONDS,
       ClientCredentials: TOKEN_SECONDS,
       IdToken: TOKEN_SECONDS,
+      DeviceCode: 600,
       Interaction: 600,
       Session: 3_600,
       Grant: 3_600,
@@ -236,15 +252,22 @@ function page(persons: readonly DevPerson[], client: string): string {
       `<button name="login" value="${escapeHtml(subject)}"><b>${escapeHtml(name)}</b> <code>${escapeHtml(subject)}</code><br>` +
       `<small>${escapeHtml([tenant, ...groups].join(' · '))}</small></button>`,
   )
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in (development)</title>
+  return layout(
+    'Who are you?',
+    `<p>Signing in to <code>${escapeHtml(client)}</code>.</p><form method="post">${rows.join('\n')}</form>`,
+  )
+}
+
+const layout = (title: string, body: string): string => `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title} (development)</title>
 <style>body{font:16px/1.4 system-ui,sans-serif;max-width:34rem;margin:0 auto;padding:0 1rem}
 .banner{background:#b00020;color:#fff;font-weight:700;padding:1rem;margin:0 -1rem 1rem;text-align:center}
-button{display:block;width:100%;text-align:left;font:inherit;padding:.6rem .8rem;margin:.4rem 0;border:1px solid #888;border-radius:.4rem;background:#fff;cursor:pointer}
+button{display:block;width:100%;text-align:left;font:inherit;padding:.6rem .8rem;margin:.4rem 0}
+button{border:1px solid #888;border-radius:.4rem;background:#fff;color:#000;cursor:pointer}
 button:hover,button:focus{background:#eef}</style>
 <div class="banner" role="alert">DEVELOPMENT ONLY: no password, anybody can be anybody</div>
-<h1>Who are you?</h1><p>Signing in to <code>${escapeHtml(client)}</code>.</p><form method="post">${rows.join('\n')}</form></html>
+<h1>${title}</h1>${body}</html>
 `
-}
 
 const issuersFile = (
   loginUrl: string,

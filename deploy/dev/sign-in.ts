@@ -95,28 +95,44 @@ export function signIn(at: {
   }
 }
 
-/** Follows a sign-in as a browser would, choosing this person, up to the redirect that carries the code. */
+/** Signs in as a person would in a browser, up to the redirect that carries the code. */
 async function clickThrough(start: URL, login: string): Promise<URL> {
+  const visit = browser()
+  const page = await visit(start)
+  const landed = await visit(page.url, { login })
+  if (landed.status !== 0) throw new Error(`nobody '${login}' can sign in at the development identity provider`)
+  return landed.url
+}
+
+export interface Page {
+  readonly url: URL
+  /** 0 for the redirect to the client, which is not followed. */
+  readonly status: number
+  readonly html: string
+}
+
+/** A browser without JavaScript: keeps cookies, follows redirects, posts the form if there is one. */
+export function browser(): (start: URL, form?: Readonly<Record<string, string>>) => Promise<Page> {
   const cookies = new Map<string, string>()
-  let next = start
-  for (let step = 0; step < 10; step += 1) {
-    const isPage = next.pathname.startsWith('/interaction/')
-    const response = await fetch(next, {
-      redirect: 'manual',
-      headers: { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
-      ...(isPage ? { method: 'POST', body: new URLSearchParams({ login }) } : {}),
-    })
-    await response.arrayBuffer()
-    for (const cookie of response.headers.getSetCookie()) {
-      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(cookie) ?? []
-      if (value === '') cookies.delete(name)
-      else cookies.set(name, value)
+  return async (start, form) => {
+    let url = start
+    for (let step = 0; step < 10; step += 1) {
+      const response = await fetch(url, {
+        redirect: 'manual',
+        headers: { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
+        ...(form === undefined || step > 0 ? {} : { method: 'POST', body: new URLSearchParams(form) }),
+      })
+      const html = await response.text()
+      for (const cookie of response.headers.getSetCookie()) {
+        const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(cookie) ?? []
+        if (value === '') cookies.delete(name)
+        else cookies.set(name, value)
+      }
+      const location = response.headers.get('location')
+      if (location === null) return { url, status: response.status, html }
+      url = new URL(location, url)
+      if (url.href.startsWith(`${CLI_REDIRECT}?`)) return { url, status: 0, html: '' }
     }
-    const location = response.headers.get('location')
-    if (location === null)
-      throw new Error(`nobody '${login}' can sign in at the development identity provider (${response.status})`)
-    next = new URL(location, next)
-    if (next.href.startsWith(`${CLI_REDIRECT}?`)) return next
+    throw new Error('the sign-in goes in circles')
   }
-  throw new Error('the sign-in goes in circles')
 }

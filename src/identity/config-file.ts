@@ -56,11 +56,11 @@ export function readConfig<Schema extends z.ZodType>(
     message: error.code === 'DUPLICATE_KEY' ? 'the same key is here twice' : firstLine(error.message),
   }))
   visit(document, {
-    Node: (_, node) => {
+    Node: (role, node) => {
       // A schema would drop it without a word, and with it a whole entry.
-      const isHidden = isScalar(node) && node.value === '__proto__'
+      const isHidden = role === 'key' && isScalar(node) && node.value === '__proto__'
       const trick = isHidden
-        ? 'the word __proto__'
+        ? 'a member named __proto__'
         : isAlias(node)
           ? 'an alias'
           : node.anchor

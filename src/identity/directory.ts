@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { Directory } from '../broker/ports.ts'
 import { canonical } from '../domain/canonical.ts'
-import { type Digest, named, type PrincipalId } from '../domain/ids.ts'
+import { type Digest, isDigest, named, type PrincipalId } from '../domain/ids.ts'
 import type { Agent, Person, Principal, Workload } from '../domain/principal.ts'
 import { type Clients, isOf, type ResourceServer, type WorkloadEntry } from './clients.ts'
 import type { Compiled, Problem } from './config-file.ts'
@@ -198,5 +198,7 @@ function digestOf(people: People, clients: Clients): Digest {
       audiences: audiences.toSorted(),
     })),
   })
-  return `sha-256:${createHash('sha256').update(value).digest('base64url')}` as Digest
+  const digest = `sha-256:${createHash('sha256').update(value).digest('base64url')}`
+  if (!isDigest(digest)) throw new TypeError('not a digest')
+  return digest
 }

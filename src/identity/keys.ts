@@ -21,6 +21,7 @@ export function parseKeySet(text: string): KeySet {
   const value = parseStrictJson(text, { bytes: JWKS_BYTES, depth: 8, keys: 1_000 })
   const list = isJsonObject(value) ? value.keys : undefined
   if (!Array.isArray(list)) throw new TypeError('this is not a JWK Set')
+  const jwks: readonly Json[] = list
   if (list.length > JWKS_KEYS) throw new RangeError(`a JWK Set may have ${JWKS_KEYS} keys`)
   const keys: {
     readonly kid: string | undefined
@@ -28,7 +29,7 @@ export function parseKeySet(text: string): KeySet {
     readonly key: KeyObject
   }[] = []
   const ignored: string[] = []
-  for (const [position, jwk] of (list as readonly Json[]).entries()) {
+  for (const [position, jwk] of jwks.entries()) {
     const made = importKey(jwk)
     if (typeof made === 'string') ignored.push(`key ${position + 1}: ${made}`)
     else keys.push(made)

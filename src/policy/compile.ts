@@ -36,7 +36,10 @@ export interface CompiledPolicy extends Policy {
  * The revision is not part of the digest: it says which of two policies is newer, not what they mean.
  */
 export function compilePolicy(files: PolicyFiles): CompiledPolicy {
-  const { entitlements, revision, problems, place } = compileEntitlements(files.entitlements.file, files.entitlements.text)
+  const { entitlements, revision, problems, place } = compileEntitlements(
+    files.entitlements.file,
+    files.entitlements.text,
+  )
   const guards = compileGuards(files.guards, files.schema)
   const found = inOrder([...problems, ...guards.problems])
   if (found.length > 0) throw new PolicyError(found)

@@ -64,9 +64,9 @@ export function compileEntitlements(file: string, text: string): CompiledEntitle
   if (yaml.value === undefined) return done(0, [])
   const top = mapping(yaml.value, [], report, ['revision', 'tiers', 'entitlements'])
   if (top === undefined) return done(0, [])
-  const revision = parsed(parts.revision, top['revision'], ['revision'], report)
-  const tiers = compileTiers(top['tiers'], report)
-  return done(revision ?? 0, compileEach(top['entitlements'], tiers, report))
+  const revision = parsed(parts.revision, top.revision, ['revision'], report)
+  const tiers = compileTiers(top.tiers, report)
+  return done(revision ?? 0, compileEach(top.entitlements, tiers, report))
 }
 
 function compileTiers(value: Plain | undefined, report: Report): Tiers {
@@ -104,7 +104,8 @@ function compileEach(value: Plain | undefined, tiers: Tiers, report: Report): re
     const written = parsed(parts.entitlement, member, path, report)
     if (written === undefined || !isName(id)) return []
     const tier = tiers[written.tier]
-    if (tier === undefined) report([...path, 'tier'], `The tier ${written.tier} is not described; write it under tiers.`)
+    if (tier === undefined)
+      report([...path, 'tier'], `The tier ${written.tier} is not described; write it under tiers.`)
     return [compileOne(id, written, tier ?? UNBOUNDED, (at, message) => report([...path, ...at], message))]
   })
 }

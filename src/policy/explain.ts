@@ -61,7 +61,8 @@ export function explain(
 }
 
 function approvalInWords(approval: Explanation['approval'], tier: Tier): string {
-  if (approval.mode === 'auto') return 'Approved by the policy itself, because it is low and does nothing that needs a person.'
+  if (approval.mode === 'auto')
+    return 'Approved by the policy itself, because it is low and does nothing that needs a person.'
   if (approval.mode === 'refused') return 'The guards do not approve this asking by themselves, and no owner is named.'
   const reviewers = approval.reviewers.map(({ group, count }) => `${count} of the group ${group}`)
   const seats = [`one of ${approval.owners.join(', ')}`, ...reviewers].join(' and ')
@@ -69,7 +70,8 @@ function approvalInWords(approval: Explanation['approval'], tier: Tier): string 
 }
 
 function residueInWords({ credential }: Entitlement): string {
-  if (credential.kind === 'jwt') return 'After a revoke, a verifier that does not ask may trust its cache for this long.'
+  if (credential.kind === 'jwt')
+    return 'After a revoke, a verifier that does not ask may trust its cache for this long.'
   if (credential.revocability === 'expiry') return 'It cannot be revoked: it ends when its window ends.'
   return 'It is ended at its backend at once, and that is confirmed.'
 }

@@ -31,9 +31,9 @@ export function callFor(question: Question, reads: Reads): Call {
   const entities = all.filter(({ attrs, parents }) => parents.length > 0 || Object.keys(attrs).length > 0)
   const context: Context = {}
   if (intent !== undefined && entitlement !== undefined && reads.has('context.ask'))
-    context['ask'] = pick(askOf(intent, entitlement), 'context.ask', reads)
+    context.ask = pick(askOf(intent, entitlement), 'context.ask', reads)
   if (requester !== undefined && reads.has('context.requester'))
-    context['requester'] = pick(requesterOf(requester), 'context.requester', reads)
+    context.requester = pick(requesterOf(requester), 'context.requester', reads)
   return {
     principal: uid,
     action: { type: 'Action', id: action },

@@ -54,30 +54,43 @@ function collectParents(node: unknown, paths: Set<string>): void {
 
 function collect(node: unknown, paths: Set<string>): void {
   if (!isObject(node)) return
-  const path = chain(node)
-  if (path !== undefined) return record(path, false, paths)
-  const access = isObject(node['has']) ? node['has'] : isObject(node['.']) ? node['.'] : undefined
-  if (access !== undefined) {
-    const attrs: readonly unknown[] = Array.isArray(access['attr']) ? access['attr'] : [access['attr']]
-    const left = chain(access['left'])
-    if (left !== undefined) return record([...left, ...attrs.map(String)], true, paths)
-    // Of something computed: whatever it is, this attribute of it is read.
-    for (const attr of attrs) paths.add(`any.${String(attr)}`)
+  const access = accessIn(node)
+  const path = chain(node) ?? access?.path
+  if (path !== undefined) {
+    record(path, 'has' in node, paths)
+    return
   }
+  // Of something computed: whatever it is, this attribute of it is read.
+  for (const attr of access?.attrs ?? []) paths.add(`any.${attr}`)
   for (const member of Object.values(node)) collect(member, paths)
+}
+
+/** `x.attr` and `x has attr.inner`; with the whole path where x is a plain chain. */
+function accessIn(
+  node: Readonly<Record<string, unknown>>,
+): { readonly attrs: readonly string[]; readonly path: readonly string[] | undefined } | undefined {
+  const access = isObject(node.has) ? node.has : node['.']
+  if (!isObject(access)) return undefined
+  const attrs = [access.attr].flat().map(String)
+  const left = chain(access.left)
+  return { attrs, path: left === undefined ? undefined : [...left, ...attrs] }
 }
 
 /** `context.ask.uses` as its parts; undefined for what is not a plain chain from a variable. */
 function chain(node: unknown): readonly string[] | undefined {
   if (!isObject(node)) return undefined
-  if (typeof node['Var'] === 'string') return [node['Var']]
+  if (typeof node.Var === 'string') return [node.Var]
   const access = node['.']
-  if (!isObject(access) || typeof access['attr'] !== 'string') return undefined
-  const left = chain(access['left'])
-  return left === undefined ? undefined : [...left, access['attr']]
+  if (!isObject(access) || typeof access.attr !== 'string') return undefined
+  const left = chain(access.left)
+  return left === undefined ? undefined : [...left, access.attr]
 }
 
-function record([root = '', member, inner]: readonly string[], asksOnlyWhetherThere: boolean, paths: Set<string>): void {
+function record(
+  [root = '', member, inner]: readonly string[],
+  asksOnlyWhetherThere: boolean,
+  paths: Set<string>,
+): void {
   if (root !== 'context') {
     // The entity itself is always sent; without an attribute only its identity is looked at.
     if (member !== undefined) paths.add(`${root}.${member}`)

@@ -43,23 +43,23 @@ export function readGuardText(file: string, text: string): GuardText {
     problems: [{ file, ...placeAt(text, offset), path: '', message }],
   })
   for (const { groups = {}, index, 0: token } of text.matchAll(TOKEN)) {
-    if (groups['space'] !== undefined) continue
+    if (groups.space !== undefined) continue
     if (start < 0) start = index
-    if (groups['open'] !== undefined || token === '<') depth += 1
-    if (groups['close'] !== undefined || token === '>') depth = Math.max(0, depth - 1)
-    if (groups['operator'] !== undefined || OPERATOR_WORDS.has(token) || token === '[') operators += 1
-    wildcards += groups['text'] === undefined ? 0 : token.split('*').length - 1
+    if (groups.open !== undefined || token === '<') depth += 1
+    if (groups.close !== undefined || token === '>') depth = Math.max(0, depth - 1)
+    if (groups.operator !== undefined || OPERATOR_WORDS.has(token) || token === '[') operators += 1
+    wildcards += groups.text === undefined ? 0 : token.split('*').length - 1
     if (depth > MAX_DEPTH) return fault(index, `Nested more than ${MAX_DEPTH} deep; write a flatter rule.`)
     if (operators > MAX_OPERATORS)
       return fault(start, `More than ${MAX_OPERATORS} operators in one rule; split it into several.`)
     if (wildcards > MAX_WILDCARDS)
       return fault(index, `More than ${MAX_WILDCARDS} "*" in texts; compare with == or a set instead.`)
-    if (token.length > MAX_LITERAL && groups['text'] !== undefined)
+    if (token.length > MAX_LITERAL && groups.text !== undefined)
       return fault(index, `A text longer than ${MAX_LITERAL} characters; shorten it.`)
-    if (token.length > MAX_DIGITS && groups['number'] !== undefined)
+    if (token.length > MAX_DIGITS && groups.number !== undefined)
       return fault(index, `A number of more than ${MAX_DIGITS} digits; write a smaller one.`)
     if (token === '"') return fault(index, 'A text that does not end on its line; close the quote.')
-    if (groups['end'] === undefined) continue
+    if (groups.end === undefined) continue
     if (rules.length === MAX_RULES) return fault(index, `More than ${MAX_RULES} rules; write more general ones.`)
     rules.push({ text: text.slice(start, index + 1), offset: start })
     start = -1

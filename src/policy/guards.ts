@@ -74,10 +74,12 @@ const problemAt = (source: SourceText, offset: number, path: string, message: st
 
 function parseRule(guards: SourceText, rule: RuleText): Rule | { readonly problems: readonly PolicyProblem[] } {
   const answer = policyToJson(rule.text)
-  if (answer.type === 'failure') return { problems: answer.errors.map((error) => engineProblem(guards, rule, '', error)) }
-  const id = answer.json.annotations?.['id']
+  if (answer.type === 'failure')
+    return { problems: answer.errors.map((error) => engineProblem(guards, rule, '', error)) }
+  const id = answer.json.annotations?.id
   if (typeof id !== 'string' || !RULE_ID.test(id) || id.length > 64) {
-    const message = 'Give the rule a name that people see as the reason: @id("who-does-what"), lower case words and "-".'
+    const message =
+      'Give the rule a name that people see as the reason: @id("who-does-what"), lower case words and "-".'
     return { problems: [problemAt(guards, rule.offset, '', message)] }
   }
   return { ...rule, id, json: answer.json }
@@ -89,10 +91,13 @@ function engineProblem(guards: SourceText, rule: RuleText, path: string, error: 
   const before = Buffer.from(rule.text).subarray(0, bytes).toString('utf8')
   const expected = error.sourceLocations?.[0]?.label
   const help = error.help ?? expected ?? undefined
-  const message = error.message
-    .replace('failed to parse policy from string: ', '')
-    .replace(/^for policy `[^`]*`, /, '')
-  return problemAt(guards, rule.offset + before.length, path, help === undefined ? `${message}.` : `${message}; ${help}.`)
+  const message = error.message.replace('failed to parse policy from string: ', '').replace(/^for policy `[^`]*`, /, '')
+  return problemAt(
+    guards,
+    rule.offset + before.length,
+    path,
+    help === undefined ? `${message}.` : `${message}; ${help}.`,
+  )
 }
 
 const setOf = (rules: readonly Rule[]): { readonly staticPolicies: Record<string, string> } => ({
@@ -102,7 +107,9 @@ const setOf = (rules: readonly Rule[]): { readonly staticPolicies: Record<string
 function validateRules(guards: SourceText, schema: SourceText, rules: readonly Rule[]): readonly PolicyProblem[] {
   const answer = validate({ schema: schema.text, policies: setOf(rules), validationSettings: { mode: 'strict' } })
   if (answer.type === 'failure')
-    return answer.errors.map(({ message, help }) => problemAt(guards, 0, '', `${message}; ${help ?? 'correct the schema'}.`))
+    return answer.errors.map(({ message, help }) =>
+      problemAt(guards, 0, '', `${message}; ${help ?? 'correct the schema'}.`),
+    )
   // A warning is a rule that can never apply or a text that reads differently from what it is: both are mistakes.
   const found = [...answer.validationErrors, ...answer.validationWarnings].flatMap(({ policyId, error }) => {
     const rule = rules.find(({ id }) => id === policyId)
@@ -119,7 +126,9 @@ function checkSchema(schema: SourceText): readonly PolicyProblem[] {
   const parsed = preparseSchema(name, schema.text)
   if (parsed.type === 'failure') {
     return parsed.errors.map((error) => {
-      const before = Buffer.from(schema.text).subarray(0, error.sourceLocations?.[0]?.start ?? 0).toString('utf8')
+      const before = Buffer.from(schema.text)
+        .subarray(0, error.sourceLocations?.[0]?.start ?? 0)
+        .toString('utf8')
       return problemAt(schema, before.length, '', `${error.message}; ${error.help ?? 'correct the schema'}.`)
     })
   }
@@ -153,7 +162,8 @@ function entitiesIn(rule: Rule): readonly NamedEntity[] {
   return found
 }
 
-const refusal = (...because: readonly string[]): Verdict => Object.freeze({ allowed: false, because: Object.freeze(because) })
+const refusal = (...because: readonly string[]): Verdict =>
+  Object.freeze({ allowed: false, because: Object.freeze(because) })
 
 /** Longer texts would make matching slow, and no honest asking has them. */
 const MAX_TEXT = 2_048
@@ -236,7 +246,8 @@ function floorAgainst({ action, principal, entitlement, intent }: Question): str
     const classes = (intent?.actions ?? []).map((name) =>
       Object.hasOwn(entitlement.actions, name) ? entitlement.actions[name] : undefined,
     )
-    const automatic = classes.length > 0 && classes.every((kind) => kind !== undefined && !NEVER_AUTOMATIC.includes(kind))
+    const automatic =
+      classes.length > 0 && classes.every((kind) => kind !== undefined && !NEVER_AUTOMATIC.includes(kind))
     if (entitlement.approval.mode !== 'auto' || entitlement.tier !== 'low' || !automatic) return 'never automatic'
   }
   return undefined

@@ -52,7 +52,10 @@ function checkEntitlement(
   for (const { group, count } of approval.reviewers) {
     const members = colleagues.filter(({ groups }) => groups.includes(group)).length
     if (members < count)
-      report(['approval', 'reviewers'], `The group ${group} of ${tenant} has ${members} of the ${count} persons needed.`)
+      report(
+        ['approval', 'reviewers'],
+        `The group ${group} of ${tenant} has ${members} of the ${count} persons needed.`,
+      )
   }
 }
 
@@ -70,7 +73,8 @@ function danglingIn(
   const kind = KINDS[type]
   if (kind !== undefined && directory.principal(named.principal(id))?.kind !== kind)
     return `There is no ${kind} ${id} in the people directory; correct the name.`
-  if (type === 'Tenant' && !tenants.has(id)) return `There is no tenant ${id} in the people directory; correct the name.`
+  if (type === 'Tenant' && !tenants.has(id))
+    return `There is no tenant ${id} in the people directory; correct the name.`
   if (type === 'Entitlement' && policy.entitlement(named.entitlement(id)) === undefined)
     return `There is no entitlement ${id}; correct the name, or remove the rule.`
   if (type !== 'Group') return undefined

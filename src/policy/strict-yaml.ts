@@ -51,7 +51,8 @@ function bombIn(text: string): { readonly message: string; readonly offset: numb
     if (first === '[' || first === '{') depth += 1
     if (first === ']' || first === '}') depth -= 1
     if (depth > MAX_DEPTH) return found(`Nested more than ${MAX_DEPTH} deep; no policy needs that.`)
-    indicators = token === '-' || token === '?' ? indicators + 1 : token.trim() === '' && token !== '\n' ? indicators : 0
+    indicators =
+      token === '-' || token === '?' ? indicators + 1 : token.trim() === '' && token !== '\n' ? indicators : 0
     if (indicators > MAX_DEPTH) return found(`Nested more than ${MAX_DEPTH} deep; no policy needs that.`)
     tokens += 1
     if (tokens > MAX_TOKENS) return found('The file has too many parts to be a policy.')
@@ -68,7 +69,13 @@ const isMark = (token: string): boolean => MARKS.includes(token)
 function parse(file: string, text: string): YamlReading {
   const lines = new LineCounter()
   // Duplicate keys are looked for below: the parser's own check is quadratic in the number of keys.
-  const options = { lineCounter: lines, version: '1.2', schema: 'core', uniqueKeys: false, prettyErrors: false } as const
+  const options = {
+    lineCounter: lines,
+    version: '1.2',
+    schema: 'core',
+    uniqueKeys: false,
+    prettyErrors: false,
+  } as const
   const document = parseDocument(text, options)
   const at = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)

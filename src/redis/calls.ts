@@ -79,6 +79,9 @@ const REPLIES = {
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
 
+/** What every reply begins with: tag, behind, seq, event. */
+export type AnyReply = readonly [string, number, number, string, ...unknown[]]
+
 export interface Calling {
   readonly redis: Redis
   readonly library: Library

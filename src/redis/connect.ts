@@ -18,7 +18,7 @@ export interface RedisConnections {
   readonly end: Redis
   /** Resolves when both can take commands. Rejects `store_unavailable` after `withinMs`; they go on trying. */
   ready(withinMs: number): Promise<void>
-  /** How many connections were made so far, of both: a server may have been replaced or restored between two. */
+  /** How often the issue connection was made so far: the server may have been replaced or restored in between. */
   connects(): number
   close(): void
 }
@@ -60,13 +60,13 @@ export function connectRedis({ address, jitter, onError }: Connecting): RedisCon
       connectionName: `writ-${connection}`,
     })
     redis.on('error', (error: Error) => onError(connection, bare(error)))
-    redis.on('ready', () => {
-      connects += 1
-    })
     return redis
   }
   const issue = open('issue')
   const end = open('end')
+  issue.on('ready', () => {
+    connects += 1
+  })
   return {
     issue,
     end,

@@ -9,7 +9,7 @@ import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
 import { type GrantId, isGrantId, type Shard, shardOf } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
-import { type Calls, type GuardRecord, grantCalls, type StepRecord } from './calls.ts'
+import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { unavailable } from './connect.ts'
 import { printControl } from './control-record.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
@@ -49,7 +49,7 @@ export interface StoreFunctions {
   readonly ending: Calls
 }
 export interface StoreSettings {
-  /** How many connections were made so far. */
+  /** How often the connection for issuing was made so far: the server behind a new one may be another, or an older one. */
   readonly connects: () => number
   readonly sha256: Sha256
   /** The shards that this broker looks after; one unless the store is spread. */
@@ -77,7 +77,10 @@ export function grantStore({
   lowWater,
   connects,
 }: StoreSettings & StoreFunctions): ShardStore {
-  const memory = shardMemory(lowWater, connects)
+  const memory = shardMemory(lowWater)
+  type Call<Reply> = (seen: Position) => Promise<Reply>
+  const issued = <Reply extends AnyReply>(shard: Shard, call: Call<Reply>) => memory.watch(shard, call, connects())
+  const ended = <Reply extends AnyReply>(shard: Shard, call: Call<Reply>) => memory.watch(shard, call)
 
   const receiptOf = (shard: Shard, seq: number, record: StepRecord): Receipt => ({
     shard,
@@ -89,9 +92,9 @@ export function grantStore({
     const record = stepRecord(step)
     const shard = shardOf(step.grant.id)
     if (guard) memory.refuseIfBehind(shard)
-    const reply = await memory.watch(shard, (seen) =>
-      guard ? issuing.commit(shard, seen, guardRecord(guard), record) : ending.endCommit(shard, seen, record),
-    )
+    const reply = guard
+      ? await issued(shard, (seen) => issuing.commit(shard, seen, guardRecord(guard), record))
+      : await ended(shard, (seen) => ending.endCommit(shard, seen, record))
     switch (reply[0]) {
       case 'ok':
         return receiptOf(shard, reply[2], record)
@@ -122,7 +125,7 @@ export function grantStore({
     for (const [shard, all] of byShard(numbered, (step) => step.shard)) {
       for (const some of batches(all)) {
         const records = some.map((step) => step.record)
-        const reply = expect('ok', await memory.watch(shard, (seen) => ending.commitEach(shard, seen, records)))
+        const reply = expect('ok', await ended(shard, (seen) => ending.commitEach(shard, seen, records)))
         for (const [n, { place, record }] of some.entries()) {
           const row = reply[4][n]
           if (row?.[0] === 'ok') receipts[place] = receiptOf(shard, row[1], record)
@@ -133,8 +136,12 @@ export function grantStore({
   }
 
   /** The grants and the control record, read at one moment of one shard. */
-  async function loadMany(shard: Shard, ids: readonly GrantId[], calls = issuing) {
-    const reply = expect('ok', await memory.watch(shard, (seen) => calls.load(shard, seen, ids.map(grantKeys))))
+  async function loadMany(shard: Shard, ids: readonly GrantId[], toEnd = false) {
+    const keys = ids.map(grantKeys)
+    const answer = toEnd
+      ? ended(shard, (seen) => ending.load(shard, seen, keys))
+      : issued(shard, (seen) => issuing.load(shard, seen, keys))
+    const reply = expect('ok', await answer)
     const control = memory.noteControl(shard, reply[4])
     const grants = ids.map((id, n) => {
       const [version, head, ask, decisions] = reply[5][n] ?? []
@@ -155,7 +162,7 @@ export function grantStore({
   }
 
   async function read(shard: Shard) {
-    const reply = expect('ok', await memory.watch(shard, (seen) => issuing.readControl(shard, seen)))
+    const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
     const control = memory.noteControl(shard, reply[4])
     return { control, seq: reply[2], behind: reply[1] === 1 }
   }
@@ -164,7 +171,7 @@ export function grantStore({
     load,
     commit,
     commitEach,
-    loadToEnd: async (id) => (await loadMany(shardOf(id), [id], ending)).grants[0],
+    loadToEnd: async (id) => (await loadMany(shardOf(id), [id], true)).grants[0],
 
     claimDue: async (lane, limit, lease) => {
       const claimed: GrantId[] = []
@@ -172,7 +179,7 @@ export function grantStore({
         // An even share of what is left for each shard that is left, so that a busy one cannot starve the others.
         const share = Math.ceil((limit - claimed.length) / (shards.length - n))
         const claim = { lane, limit: share, leaseMs: lease }
-        const reply = expect('ok', await memory.watch(shard, (seen) => ending.claimDue(shard, seen, claim)))
+        const reply = expect('ok', await ended(shard, (seen) => ending.claimDue(shard, seen, claim)))
         claimed.push(...reply[4].filter(isGrantId))
       }
       return claimed
@@ -180,7 +187,7 @@ export function grantStore({
 
     events: async (id) => {
       const shard = shardOf(id)
-      const reply = expect('ok', await memory.watch(shard, (seen) => issuing.events(shard, seen, grantKeys(id))))
+      const reply = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, grantKeys(id))))
       return reply[4].map(([version, seq, text]) => ({ ...readable(() => readEvent(text)), version, seq }))
     },
 
@@ -189,7 +196,7 @@ export function grantStore({
       const pages = await Promise.all(
         shards.map(async (shard) => {
           const page = { limit: limit + 1, after }
-          return expect('ok', await memory.watch(shard, (seen) => issuing.list(shard, seen, page)))[4]
+          return expect('ok', await issued(shard, (seen) => issuing.list(shard, seen, page)))[4]
         }),
       )
       const found = pages.flat().sort(newestFirst)
@@ -215,7 +222,7 @@ export function grantStore({
     },
 
     publish: async (shard, rules, mayCreate = false) => {
-      const reply = await memory.watch(shard, (seen) =>
+      const reply = await issued(shard, (seen) =>
         issuing.publish(shard, seen, printControl({ ...rules, freezeEpoch: 0 }), mayCreate),
       )
       switch (reply[0]) {

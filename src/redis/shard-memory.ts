@@ -3,7 +3,7 @@
 import type { Control } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Shard } from '../domain/ids.ts'
-import type { Position } from './calls.ts'
+import type { AnyReply, Position } from './calls.ts'
 import { readControl } from './control-record.ts'
 
 export const BEHIND = 'The store is behind what this broker has seen: it was restored, rolled back or replaced.'
@@ -14,11 +14,9 @@ export const recoveringError = (reason: string): BrokerError =>
 
 /**
  * Redis itself compares: every call carries what was seen when it was sent, so answers that overtake each other on two connections
- * are no rollback. `lowWater` is the highest sequence of a shard on record outside Redis. `connects` counts the connections made so far:
- * the first answers over a new one must prove that the newest commit seen before is still there, since other brokers may have counted
- * the sequence up again.
+ * are no rollback. `lowWater` is the highest sequence of a shard on record outside Redis.
  */
-export function shardMemory(lowWater: (shard: Shard) => number, connects: () => number) {
+export function shardMemory(lowWater: (shard: Shard) => number) {
   interface Seen {
     position: Position
     /** The connection over which the position was proven. */
@@ -43,13 +41,17 @@ export function shardMemory(lowWater: (shard: Shard) => number, connects: () => 
     seen: (shard: Shard): Position => of(shard).position,
     freezeEpoch: (shard: Shard): number => of(shard).freezeEpoch,
 
-    async watch<Reply extends readonly [string, number, number, string, ...unknown[]]>(
+    /**
+     * Makes one call. Its answer must prove that the newest commit seen before is still there, since other brokers may have counted the
+     * sequence up again; over a connection (by number) that has proven it already, the sequence is enough.
+     */
+    async watch<Reply extends AnyReply>(
       shard: Shard,
       call: (seen: Position) => Promise<Reply>,
+      connection?: number,
     ): Promise<Reply> {
       const seen = of(shard)
       const { acceptances, position, proven } = seen
-      const connection = connects()
       const reply = await call(proven === connection ? { seq: position.seq, event: '' } : position)
       const [, behind, seq, event] = reply
       if (seen.acceptances !== acceptances) return reply
@@ -57,7 +59,7 @@ export function shardMemory(lowWater: (shard: Shard) => number, connects: () => 
         seen.behind = true
         return reply
       }
-      seen.proven = Math.max(seen.proven, connection)
+      if (connection !== undefined) seen.proven = Math.max(seen.proven, connection)
       if (seq > seen.position.seq) seen.position = { seq, event }
       return reply
     },

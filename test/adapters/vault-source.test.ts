@@ -7,7 +7,7 @@ import { isBrokerError } from '../../src/domain/errors.ts'
 import { duration, minutes } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from '../../src/vault/credential-source.ts'
-import { roleName } from '../../src/vault/names.ts'
+import { roleName, USERNAME_TEMPLATE } from '../../src/vault/names.ts'
 import { processTimer } from '../../src/vault/timer.ts'
 import {
   claimedMint,
@@ -43,7 +43,7 @@ const sessionAs = async (
   }
 }
 
-credentialSourceContract('Vault with PostgreSQL', async () => {
+credentialSourceContract('Vault with PostgreSQL', 'together', async () => {
   const world = await vaultWorld()
   const source = vaultCredentialSource(world.backends, processTimer)
   return {
@@ -189,14 +189,23 @@ describe('the Vault source', () => {
     let later = 0
     const timer = { ...processTimer, now: () => processTimer.now() + later }
     const own = vaultCredentialSource(world.backends, timer)
-    const { plan, credential, mint } = await login(planOfTest('orphan'), own)
-    const accessors = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
-    for (const accessor of accessors.data.keys) {
-      const { data } = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor })) as {
-        data: { path: string }
-      }
-      if (data.path === 'auth/approle/login') await world.asRoot('POST', 'auth/token/revoke-accessor', { accessor })
+    const logins = async (): Promise<readonly string[]> => {
+      const { data } = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
+      const found = await Promise.all(
+        data.keys.map(async (accessor) => {
+          const { data } = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor })) as {
+            data: { path: string }
+          }
+          return data.path === 'auth/approle/login' ? [accessor] : []
+        }),
+      )
+      return found.flat()
     }
+    const others = await logins()
+    const { plan, credential, mint } = await login(planOfTest('orphan'), own)
+    const its = (await logins()).filter((accessor) => !others.includes(accessor))
+    expect(its.length).toBeGreaterThan(0)
+    for (const accessor of its) await world.asRoot('POST', 'auth/token/revoke-accessor', { accessor })
     const session = await sessionAs(world, credential)
     expect(await session?.alive()).toBe(true)
     await session?.leave()
@@ -229,7 +238,6 @@ describe('the Vault source', () => {
       facts: { reason: 'user_name_template_differs' },
     })
     expect(await world.query("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")).toEqual([])
-    const { USERNAME_TEMPLATE } = await import('../../src/vault/names.ts')
     await world.asRoot('POST', 'database/config/payments', { username_template: USERNAME_TEMPLATE })
     await source.close(plan, openedMint(hold))
   })

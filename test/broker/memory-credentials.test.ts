@@ -15,7 +15,7 @@ const turningClock = () => {
   }
 }
 
-credentialSourceContract('memory', async () => {
+credentialSourceContract('memory', 'in turn', async () => {
   const clock = turningClock()
   const memory = memoryCredentials({ now: clock.now })
   const { entitlement, credential } = planOfTest('memory')

@@ -4,9 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, exportJWK } from 'jose'
-import { randomDPoPKeyPair } from 'openid-client'
+import * as oidc from 'openid-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type IdentityProvider, startIdentityProvider } from '../../deploy/dev/identity-provider.ts'
+import { browser, CLI_CLIENT } from '../../deploy/dev/sign-in.ts'
 import type { Thumbprint } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import { authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
@@ -66,7 +67,7 @@ describe('the development identity provider', () => {
   })
 
   it('binds a token to the DPoP key it was asked with, and the broker refuses it without that key', async () => {
-    const key = await randomDPoPKeyPair()
+    const key = await oidc.randomDPoPKeyPair()
     const thumbprint = (await calculateJwkThumbprint(await exportJWK(key.publicKey))) as Thumbprint
     for (const token of [await provider.agentToken('triage-agent', key), await provider.personToken('lena', key)]) {
       expect((await authenticate(token, thumbprint)).key).toBe(thumbprint)
@@ -125,21 +126,32 @@ describe('the development identity provider', () => {
     expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(300)
   })
 
-  it('says on its page that it is for development only', async () => {
-    const start = new URL(
-      `${provider.loginUrl}/auth?client_id=writ-cli&response_type=code&scope=openid&redirect_uri=http://127.0.0.1:1/callback`,
+  it('signs a device in that shows a code, once somebody confirmed the code and signed in', async () => {
+    const config = await oidc.discovery(new URL(provider.loginUrl), CLI_CLIENT, undefined, oidc.None(), {
+      execute: [oidc.allowInsecureRequests],
+    })
+    const device = await oidc.initiateDeviceAuthorization(config, { scope: 'openid', resource: BROKER })
+    const visit = browser()
+    const page = new URL(`${provider.loginUrl}/device`)
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec((await visit(page)).html)?.[1] ?? ''
+    await visit(page, { xsrf, user_code: device.user_code })
+    const persons = await visit(page, { xsrf, user_code: device.user_code, confirm: 'yes' })
+    expect((await visit(persons.url, { login: 'sol' })).html).toContain('Signed in')
+    const { access_token: token } = await oidc.pollDeviceAuthorizationGrant(
+      config,
+      { ...device, interval: 1 },
+      { resource: BROKER },
     )
+    expect((await authenticate(token, undefined)).principal.id).toBe('sol')
+  })
+
+  it('says on its page that it is for development only, and lists every account', async () => {
+    const start = new URL(`${provider.loginUrl}/auth?client_id=${CLI_CLIENT}&response_type=code&scope=openid`)
+    start.searchParams.set('redirect_uri', 'http://127.0.0.1:1/callback')
     start.searchParams.set('code_challenge', 'x'.repeat(43))
     start.searchParams.set('code_challenge_method', 'S256')
-    const first = await fetch(start, { redirect: 'manual' })
-    const cookie = first.headers
-      .getSetCookie()
-      .map((one) => one.split(';')[0])
-      .join('; ')
-    const page = await (
-      await fetch(new URL(first.headers.get('location') ?? '', start), { headers: { cookie } })
-    ).text()
-    expect(page).toContain('DEVELOPMENT ONLY')
-    expect(page).toContain('value="vera-admin"')
+    const { html } = await browser()(start)
+    expect(html).toContain('DEVELOPMENT ONLY')
+    expect(html.match(/name="login"/g)).toHaveLength(11)
   })
 })

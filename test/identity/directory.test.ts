@@ -10,6 +10,9 @@ import { compileDirectory, type PeopleDirectory } from '../../src/identity/direc
 import { type AgentEntry, compilePeople, type People, type PersonEntry } from '../../src/identity/people.ts'
 import { compiled, shippedDirectory } from '../support/directory.ts'
 
+/** Milliseconds; many runs on a busy machine. */
+const SLOW = 60_000
+
 const NO_CLIENTS = 'revision: 1\n'
 const NOBODY = compiled(compileClients(NO_CLIENTS, 'clients.yaml', () => ''))
 /** Straight from values: for many runs. That the files mean the same is shown in config.test.ts and in the first property. */
@@ -114,58 +117,70 @@ const TRICKS: readonly ((text: string) => string)[] = [
 ]
 
 describe('accounts', () => {
-  it('lead to the person or agent they are entered for, and to nobody else, in every random directory', () => {
-    fc.assert(
-      fc.property(graph, ({ people, owned, sponsorsOf }) => {
-        const directory = directoryOf(people)
-        for (const { issuer, subject, owner } of owned) {
-          const found = directory.resolve(issuer, { sub: subject })?.principal
-          expect(found?.id).toBe(owner)
-          if (found === undefined) continue
-          expect(personsBehind(found).toSorted()).toEqual(
-            owner.startsWith('p') ? [owner] : sponsorsOf(Number(owner.slice(1))).toSorted(),
-          )
-        }
-      }),
-      { numRuns: 500 },
-    )
-  })
-
-  it('never let somebody approve their own, whichever two accounts they use, their agents included', () => {
-    let pairs = 0
-    fc.assert(
-      fc.property(graph, ({ people, owned }) => {
-        const directory = directoryOfValues(people)
-        const principals = owned.flatMap(
-          ({ issuer, subject }) => directory.resolve(issuer, { sub: subject })?.principal ?? [],
-        )
-        for (const asking of principals)
-          for (const deciding of principals) {
-            pairs += 1
-            const shared = personsBehind(asking).some((person) => personsBehind(deciding).includes(person))
-            const mayDecide = !shared && deciding.kind === 'person'
-            if ((conflictOf(deciding, asking, asking) === undefined) !== mayDecide)
-              throw new Error(`${asking.id} asks, ${deciding.id} decides`)
+  it(
+    'lead to the person or agent they are entered for, and to nobody else, in every random directory',
+    () => {
+      fc.assert(
+        fc.property(graph, ({ people, owned, sponsorsOf }) => {
+          const directory = directoryOf(people)
+          for (const { issuer, subject, owner } of owned) {
+            const found = directory.resolve(issuer, { sub: subject })?.principal
+            expect(found?.id).toBe(owner)
+            if (found === undefined) continue
+            expect(personsBehind(found).toSorted()).toEqual(
+              owner.startsWith('p') ? [owner] : sponsorsOf(Number(owner.slice(1))).toSorted(),
+            )
           }
-      }),
-      { numRuns: 4_000 },
-    )
-    expect(pairs).toBeGreaterThan(50_000)
-  }, 30_000)
+        }),
+        { numRuns: 500 },
+      )
+    },
+    SLOW,
+  )
 
-  it('are compared exactly: another spelling is nobody, unless it is entered itself', () => {
-    fc.assert(
-      fc.property(graph, fc.constantFrom(...TRICKS), ({ people, owned }, trick) => {
-        const directory = directoryOfValues(people)
-        for (const { issuer, subject } of owned) {
-          const other = trick(subject)
-          const entered = owned.find((one) => one.issuer === issuer && one.subject === other)
-          expect(directory.resolve(issuer, { sub: other })?.principal.id).toBe(entered?.owner)
-        }
-      }),
-      { numRuns: 2_000 },
-    )
-  })
+  it(
+    'never let somebody approve their own, whichever two accounts they use, their agents included',
+    () => {
+      let pairs = 0
+      fc.assert(
+        fc.property(graph, ({ people, owned }) => {
+          const directory = directoryOfValues(people)
+          const principals = owned.flatMap(
+            ({ issuer, subject }) => directory.resolve(issuer, { sub: subject })?.principal ?? [],
+          )
+          for (const asking of principals)
+            for (const deciding of principals) {
+              pairs += 1
+              const shared = personsBehind(asking).some((person) => personsBehind(deciding).includes(person))
+              const mayDecide = !shared && deciding.kind === 'person'
+              if ((conflictOf(deciding, asking, asking) === undefined) !== mayDecide)
+                throw new Error(`${asking.id} asks, ${deciding.id} decides`)
+            }
+        }),
+        { numRuns: 4_000 },
+      )
+      expect(pairs).toBeGreaterThan(50_000)
+    },
+    SLOW,
+  )
+
+  it(
+    'are compared exactly: another spelling is nobody, unless it is entered itself',
+    () => {
+      fc.assert(
+        fc.property(graph, fc.constantFrom(...TRICKS), ({ people, owned }, trick) => {
+          const directory = directoryOfValues(people)
+          for (const { issuer, subject } of owned) {
+            const other = trick(subject)
+            const entered = owned.find((one) => one.issuer === issuer && one.subject === other)
+            expect(directory.resolve(issuer, { sub: other })?.principal.id).toBe(entered?.owner)
+          }
+        }),
+        { numRuns: 2_000 },
+      )
+    },
+    SLOW,
+  )
 
   it('are of one issuer: the same subject at another issuer is nobody', () => {
     const directory = directoryOf({
@@ -246,46 +261,50 @@ describe('workloads', () => {
     expect(directory.resolve('ci', { a: '1', sub: 'x' })).toBeUndefined()
   })
 
-  it('found at compile time to overlap are exactly those that some token fits both', () => {
-    const claim = fc.constantFrom('a', 'b', 'c')
-    const value = fc.constantFrom('1', '2')
-    const criteria = fc
-      .record({
-        match: fc.dictionary(claim, value, { minKeys: 1, maxKeys: 2 }),
-        not: fc.dictionary(
-          claim,
-          value.map((one) => [one]),
-          { maxKeys: 1 },
-        ),
-        absent: fc.uniqueArray(claim, { maxLength: 1 }),
-      })
-      .filter(
-        ({ match, not, absent }) =>
-          absent.every((one) => !(one in match) && !(one in not)) &&
-          Object.entries(not).every(([one, [v]]) => match[one] !== v),
+  it(
+    'found at compile time to overlap are exactly those that some token fits both',
+    () => {
+      const claim = fc.constantFrom('a', 'b', 'c')
+      const value = fc.constantFrom('1', '2')
+      const criteria = fc
+        .record({
+          match: fc.dictionary(claim, value, { minKeys: 1, maxKeys: 2 }),
+          not: fc.dictionary(
+            claim,
+            value.map((one) => [one]),
+            { maxKeys: 1 },
+          ),
+          absent: fc.uniqueArray(claim, { maxLength: 1 }),
+        })
+        .filter(
+          ({ match, not, absent }) =>
+            absent.every((one) => !(one in match) && !(one in not)) &&
+            Object.entries(not).every(([one, [v]]) => match[one] !== v),
+        )
+      const some = [undefined, '1', '2', '3']
+      const tokens = some.flatMap((a) => some.flatMap((b) => some.map((c) => ({ a, b, c }))))
+      fc.assert(
+        fc.property(criteria, criteria, (one, two) => {
+          const workload = (fields: object) => ({ tenant: 'acme', sponsors: ['vera'], issuer: 'ci', ...fields })
+          const clients = compileClients(
+            JSON.stringify({ revision: 1, workloads: { one: workload(one), two: workload(two) } }),
+            'clients.yaml',
+            () => '',
+          )
+          const people = compiled(
+            compilePeople('revision: 1\npersons: { vera: { name: V, tenant: acme, accounts: [] } }', 'people.yaml'),
+          )
+          const directory = compiled(compileDirectory(people, compiled(clients)))
+          const given = (token: Readonly<Record<string, string | undefined>>) =>
+            Object.fromEntries(Object.entries(token).filter(([, v]) => v !== undefined))
+          const overlap = tokens.some((token) => directory.candidates('ci', given(token)).length > 1)
+          expect(clients.ok && clients.warnings.length > 0).toBe(overlap)
+        }),
+        { numRuns: 1_000 },
       )
-    const some = [undefined, '1', '2', '3']
-    const tokens = some.flatMap((a) => some.flatMap((b) => some.map((c) => ({ a, b, c }))))
-    fc.assert(
-      fc.property(criteria, criteria, (one, two) => {
-        const workload = (fields: object) => ({ tenant: 'acme', sponsors: ['vera'], issuer: 'ci', ...fields })
-        const clients = compileClients(
-          JSON.stringify({ revision: 1, workloads: { one: workload(one), two: workload(two) } }),
-          'clients.yaml',
-          () => '',
-        )
-        const people = compiled(
-          compilePeople('revision: 1\npersons: { vera: { name: V, tenant: acme, accounts: [] } }', 'people.yaml'),
-        )
-        const directory = compiled(compileDirectory(people, compiled(clients)))
-        const given = (token: Readonly<Record<string, string | undefined>>) =>
-          Object.fromEntries(Object.entries(token).filter(([, v]) => v !== undefined))
-        const overlap = tokens.some((token) => directory.candidates('ci', given(token)).length > 1)
-        expect(clients.ok && clients.warnings.length > 0).toBe(overlap)
-      }),
-      { numRuns: 1_000 },
-    )
-  })
+    },
+    SLOW,
+  )
 })
 
 describe('the digest', () => {

@@ -145,7 +145,7 @@ describe('outside development', () => {
     ['something that is no address', ['localhost']],
   ])('refuses a name with %s', async (_, addresses) => {
     const fetch = documentFetcher({ dev: false, resolve: async () => addresses })
-    await expect(fetch(`https://issuer.example:${trapPort}/jwks`)).rejects.toThrow()
+    await expect(fetch(`https://issuer.example:${trapPort}/jwks`)).rejects.toThrow(/not a public one|no address/)
     expect(connections).toBe(0)
   })
 
@@ -243,6 +243,6 @@ describe('the connection', () => {
     silent.close()
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
     expect(took).toBeGreaterThan(2_900)
-    expect(took).toBeLessThan(4_500)
-  })
+    expect(took).toBeLessThan(6_000)
+  }, 20_000)
 })

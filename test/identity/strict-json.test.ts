@@ -4,6 +4,9 @@ import { describe, expect, it } from 'vitest'
 import { isBrokerError } from '../../src/domain/errors.ts'
 import { BODY_LIMITS, parseStrictJson } from '../../src/identity/strict-json.ts'
 
+/** Milliseconds; many runs on a busy machine. */
+const SLOW = 60_000
+
 const refused = (text: string, limits = BODY_LIMITS): boolean => {
   try {
     parseStrictJson(text, limits)
@@ -23,44 +26,54 @@ const reads = (text: string): unknown => {
 const roomy = { bytes: 1 << 20, depth: 100, keys: 10_000 }
 
 describe('parseStrictJson', () => {
-  it('reads every value that JSON.stringify writes, exactly as JSON.parse does', () => {
-    const value = fc.jsonValue({ maxDepth: 6 }).filter((v) => !JSON.stringify(v).includes('__proto__'))
-    fc.assert(
-      fc.property(value, fc.constantFrom(0, 2, '\t'), (given, indent) => {
-        const text = JSON.stringify(given, null, indent)
-        if (!text.isWellFormed() || /\\ud[89a-f]/i.test(text)) return
-        expect(parseStrictJson(text, roomy)).toEqual(JSON.parse(text))
-      }),
-      { numRuns: 3_000 },
-    )
-  })
+  it(
+    'reads every value that JSON.stringify writes, exactly as JSON.parse does',
+    () => {
+      const value = fc.jsonValue({ maxDepth: 6 }).filter((v) => !JSON.stringify(v).includes('__proto__'))
+      fc.assert(
+        fc.property(value, fc.constantFrom(0, 2, '\t'), (given, indent) => {
+          const text = JSON.stringify(given, null, indent)
+          if (!text.isWellFormed() || /\\ud[89a-f]/i.test(text)) return
+          expect(parseStrictJson(text, roomy)).toEqual(JSON.parse(text))
+        }),
+        { numRuns: 3_000 },
+      )
+    },
+    SLOW,
+  )
 
-  it('accepts nothing that JSON.parse refuses, however valid text is mutated', () => {
-    const piece = fc.constantFrom(
-      ...'{}[]":,\\ut0123456789eE+-. \n\t\u0000\u00a0\ufeff\ud800é"',
-      'true',
-      'null',
-      '\\u00e9',
-    )
-    const mutated = fc.tuple(fc.jsonValue({ maxDepth: 3 }), fc.nat(), fc.nat(4), piece).map(([v, at, cut, insert]) => {
-      const text = JSON.stringify(v)
-      const start = at % (text.length + 1)
-      return text.slice(0, start) + insert + text.slice(start + cut)
-    })
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          mutated,
-          fc.array(piece, { maxLength: 12 }).map((parts) => parts.join('')),
+  it(
+    'accepts nothing that JSON.parse refuses, however valid text is mutated',
+    () => {
+      const piece = fc.constantFrom(
+        ...'{}[]":,\\ut0123456789eE+-. \n\t\u0000\u00a0\ufeff\ud800é"',
+        'true',
+        'null',
+        '\\u00e9',
+      )
+      const mutated = fc
+        .tuple(fc.jsonValue({ maxDepth: 3 }), fc.nat(), fc.nat(4), piece)
+        .map(([v, at, cut, insert]) => {
+          const text = JSON.stringify(v)
+          const start = at % (text.length + 1)
+          return text.slice(0, start) + insert + text.slice(start + cut)
+        })
+      fc.assert(
+        fc.property(
+          fc.oneof(
+            mutated,
+            fc.array(piece, { maxLength: 12 }).map((parts) => parts.join('')),
+          ),
+          (text) => {
+            if (refused(text, roomy)) return
+            expect({ value: parseStrictJson(text, roomy) }).toEqual(reads(text))
+          },
         ),
-        (text) => {
-          if (refused(text, roomy)) return
-          expect({ value: parseStrictJson(text, roomy) }).toEqual(reads(text))
-        },
-      ),
-      { numRuns: 20_000 },
-    )
-  })
+        { numRuns: 20_000 },
+      )
+    },
+    SLOW,
+  )
 
   it.each([
     ['a member twice', '{"a":1,"a":2}'],

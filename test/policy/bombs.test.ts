@@ -3,11 +3,12 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { named } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
-import { compileGuards } from '../../src/policy/guards.ts'
 import { compileEntitlements } from '../../src/policy/entitlements.ts'
+import { compileGuards } from '../../src/policy/guards.ts'
 import { compileTexts, intentFor, person, SCHEMA, smallText } from './sample-policies.ts'
 
-const rule = (condition: string, id = 'x'): string => `@id("${id}") permit (principal, action == Action::"Request", resource) when { ${condition} };`
+const rule = (condition: string, id = 'x'): string =>
+  `@id("${id}") permit (principal, action == Action::"Request", resource) when { ${condition} };`
 const repeat = (text: string, times: number): string => text.repeat(times)
 
 /** The quickest of a few runs: what is measured is the work, not the neighbours on the machine. */
@@ -48,7 +49,7 @@ describe('YAML bombs are refused within 50 ms', () => {
   })
   it('keys without end cost no more than their number', () => {
     const keys = (n: number): string => Array.from({ length: n }, (_, k) => `k${k}: 1`).join('\n')
-    const [few, many] = [5_000, 20_000].map((n) => quickest(() => compileEntitlements('x.yaml', keys(n)), 3))
+    const [few, many] = [2_000, 8_000].map((n) => quickest(() => compileEntitlements('x.yaml', keys(n)), 3))
     expect(many).toBeLessThan(12 * (few ?? 0) + 50)
   })
   it('a thousand and one entitlements are refused', () => {
@@ -76,7 +77,10 @@ describe('Cedar bombs are refused within 50 ms and leave the engine whole', () =
     ['a chain of whens', `@id("x") permit (principal, action, resource) ${repeat('when { true } ', 1_000)};`],
     ['a chain of nots', rule(`${repeat('!', 1_000)}true`)],
     ['a chain of minus', rule(`${repeat('-', 1_000)}1 == 1`)],
-    ['annotations without end', `${Array.from({ length: 3_000 }, (_, n) => `@a${n}("x")`).join(' ')} permit (principal, action, resource);`],
+    [
+      'annotations without end',
+      `${Array.from({ length: 3_000 }, (_, n) => `@a${n}("x")`).join(' ')} permit (principal, action, resource);`,
+    ],
     ['a pattern of stars', rule(`principal.id like "${repeat('*a', 100)}"`)],
     ['a text of 60,000 letters', rule(`principal.id == "${repeat('a', 60_000)}"`)],
     ['a number beyond every integer', rule('resource.tierRank < 99999999999999999999999999')],
@@ -112,12 +116,29 @@ describe('what is accepted judges within 50 ms', () => {
     const window = { opensAt: instant(0), closesAt: instant(60_000 + turn) }
     return { action: 'Request', principal: olivia, entitlement: asked, intent: { ...intent, window } } as const
   }
-  const sets = (n: number): string => `context has ask && [${Array.from({ length: n }, (_, k) => `"scope:${k}"`).join(',')}].containsAll(context.ask.scope)`
+  const sets = (n: number): string =>
+    `context has ask && [${Array.from({ length: n }, (_, k) => `"scope:${k}"`).join(',')}].containsAll(context.ask.scope)`
   it.each([
-    ['the deepest rule', rule(`context has ask && context.ask.durationMs > 0 && ${repeat('(', 20)}true${repeat(')', 20)}`)],
+    [
+      'the deepest rule',
+      rule(`context has ask && context.ask.durationMs > 0 && ${repeat('(', 20)}true${repeat(')', 20)}`),
+    ],
     ['the longest rule', rule(`context has ask && ${repeat('context.ask.uses > 0 && ', 30)}true`)],
-    ['the most rules', Array.from({ length: 200 }, (_, n) => rule('context has ask && context.ask.scope.contains("x")', `x${n}`)).join('\n')],
-    ['the hardest patterns', Array.from({ length: 16 }, (_, n) => rule(`context has ask && context.ask.durationMs > ${n} && context.ask.destination like "*${repeat(`${repeat('a', 80)}*`, 2)}b"`, `x${n}`)).join('\n')],
+    [
+      'the most rules',
+      Array.from({ length: 200 }, (_, n) => rule('context has ask && context.ask.scope.contains("x")', `x${n}`)).join(
+        '\n',
+      ),
+    ],
+    [
+      'the hardest patterns',
+      Array.from({ length: 16 }, (_, n) =>
+        rule(
+          `context has ask && context.ask.durationMs > ${n} && context.ask.destination like "*${repeat(`${repeat('a', 80)}*`, 2)}b"`,
+          `x${n}`,
+        ),
+      ).join('\n'),
+    ],
     ['the largest set', rule(sets(5_000))],
     ['every member of the asking', rule('context has ask && context.ask == context.ask && context.ask.durationMs > 0')],
   ])('%s', (_, guards) => {
@@ -126,7 +147,11 @@ describe('what is accepted judges within 50 ms', () => {
     expect(quickest(() => policy.judge(question()))).toBeLessThan(50)
   })
   it('an asking too large to be judged is refused', () => {
-    for (const large of [{ destination: repeat('a', 2_049) }, { scope: Array.from({ length: 257 }, String) }, { dataTypes: [repeat('a', 3_000)] }])
+    for (const large of [
+      { destination: repeat('a', 2_049) },
+      { scope: Array.from({ length: 257 }, String) },
+      { dataTypes: [repeat('a', 3_000)] },
+    ])
       expect(healthy.judge({ ...question(), intent: { ...intent, ...large } }).allowed).toBe(false)
   })
 })

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { named } from '../../src/domain/ids.ts'
 import { callFor } from '../../src/policy/guard-question.ts'
 import { EVERYTHING } from '../../src/policy/guard-reads.ts'
+import { compileGuards, guardJudge } from '../../src/policy/guards.ts'
 import { ACTIONS, type Question } from '../../src/policy/policy.ts'
 import {
   anyIntent,
@@ -45,12 +46,17 @@ const anyQuestion: fc.Arbitrary<Question> = fc
 
 describe('judging', () => {
   it('permits by a named rule and refuses what no rule permits', () => {
-    const policy = withGuards('@id("vera-asks") permit (principal == Person::"vera", action == Action::"Request", resource);')
+    const policy = withGuards(
+      '@id("vera-asks") permit (principal == Person::"vera", action == Action::"Request", resource);',
+    )
     expect(policy.judge({ action: 'Request', principal: vera, entitlement: asked })).toEqual({
       allowed: true,
       because: ['vera-asks'],
     })
-    expect(policy.judge({ action: 'Exchange', principal: vera, entitlement: asked })).toEqual({ allowed: false, because: [] })
+    expect(policy.judge({ action: 'Exchange', principal: vera, entitlement: asked })).toEqual({
+      allowed: false,
+      because: [],
+    })
   })
   it('deny wins, whatever the order and however many permit', () => {
     const forbid = '@id("never") forbid (principal, action == Action::"Request", resource);'
@@ -61,7 +67,9 @@ describe('judging', () => {
   })
   it('deny wins over random questions', () => {
     const open = small
-    const closed = withGuards(`${PERMIT_ALL}\n@id("no-acme") forbid (principal, action, resource) when { principal.tenant == "acme" };`)
+    const closed = withGuards(
+      `${PERMIT_ALL}\n@id("no-acme") forbid (principal, action, resource) when { principal.tenant == "acme" };`,
+    )
     fc.assert(
       fc.property(anyQuestion, (question) => {
         const verdict = closed.judge(question)
@@ -150,17 +158,18 @@ describe('leaving out what no rule reads', () => {
     'resource["environment"] == "production"',
     '{x: principal.groups}.x.contains("dba")',
   ]
+  // Not of ReadAudit and Operate: they are asked of the broker too, which has no attributes.
   const actions = [
-    'action',
+    'action in [Action::"Request", Action::"ReadGrant", Action::"Approve", Action::"Revoke"]',
     'action == Action::"Request"',
     'action in [Action::"Request", Action::"Exchange"]',
     'action == Action::"ReadGrant"',
     'action in [Action::"Approve"]',
   ]
-  // ReadAudit and Operate are asked of the broker too, which has no attributes; the others always have an entitlement.
-  const onEntitlement = anyQuestion.filter(
-    ({ action, entitlement }) => entitlement !== undefined && action !== 'Operate' && action !== 'ReadAudit',
-  )
+  const onEntitlement = anyQuestion
+    .filter(({ action, entitlement }) => entitlement !== undefined && action !== 'Operate' && action !== 'ReadAudit')
+    // An engine that reads text as UTF-8 cannot be asked about lone surrogates; that they are refused is shown above.
+    .filter((question) => JSON.stringify(question).isWellFormed() && !JSON.stringify(question).includes('\\ud'))
   const rule = fc.record({
     effect: fc.constantFrom('permit', 'forbid'),
     action: fc.constantFrom(...actions),
@@ -168,38 +177,35 @@ describe('leaving out what no rule reads', () => {
     unless: fc.array(fc.constantFrom(...conditions), { maxLength: 1 }),
   })
   const guardsText = fc.array(rule, { minLength: 1, maxLength: 6 }).map((rules) =>
-    rules
-      .map(({ effect, action, when, unless }, n) => {
-        const clauses = [...when.map((one) => `when { ${one} }`), ...unless.map((one) => `unless { ${one} }`)]
-        return `@id("rule-${n}") ${effect} (principal, ${action}, resource) ${clauses.join(' ')};`
-      })
-      .join('\n'),
+    rules.map(({ effect, action, when, unless }, n) => {
+      const clauses = [...when.map((one) => `when { ${one} }`), ...unless.map((one) => `unless { ${one} }`)]
+      return `@id("rule-${n}") ${effect} (principal, ${action}, resource) ${clauses.join(' ')};`
+    }),
   )
   it('never changes a verdict or its reasons, over random rules and questions', () => {
     let compared = 0
+    const schema = { file: 'guards.cedarschema', text: SCHEMA }
     fc.assert(
-      fc.property(guardsText, fc.array(onEntitlement, { minLength: 4, maxLength: 10 }), (text, questions) => {
-        const lines = text
-          .split('\n')
-          // Rules about actions that are asked of the broker itself must not look at an entitlement: keep to those that are not.
-          .map((line) => line.replace('principal, action,', 'principal, action in [Action::"Request", Action::"ReadGrant", Action::"Approve"],'))
-        if (problemsOf(smallText(), lines.join('\n')).length > 0) return
-        const policy = withGuards(lines.join('\n'))
+      fc.property(guardsText, fc.array(onEntitlement, { minLength: 10, maxLength: 20 }), (lines, questions) => {
+        const { rules, problems } = compileGuards({ file: 'guards.cedar', text: lines.join('\n') }, schema)
+        // Some of the random rules can never apply, which is an error of its own.
+        if (problems.length > 0) return
+        const judge = guardJudge(rules, lines.join('\n'))
         const staticPolicies = Object.fromEntries(lines.map((line, n) => [`rule-${n}`, line]))
         for (const question of questions) {
-          const verdict = policy.judge(question)
+          const verdict = judge(question)
           if (verdict.because.some((reason) => reason.startsWith('floor: '))) continue
           const whole = isAuthorized({ ...callFor(question, EVERYTHING), policies: { staticPolicies } })
-          if (whole.type === 'failure') continue
+          if (whole.type === 'failure') throw new Error(whole.errors[0]?.message)
           compared += 1
           const { decision, diagnostics } = whole.response
-          if (diagnostics.errors.length > 0) expect(verdict.allowed).toBe(false)
-          else expect(verdict).toEqual({ allowed: decision === 'allow', because: diagnostics.reason.toSorted() })
+          expect(diagnostics.errors).toEqual([])
+          expect(verdict).toEqual({ allowed: decision === 'allow', because: diagnostics.reason.toSorted() })
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
-    expect(compared).toBeGreaterThan(200)
+    expect(compared).toBeGreaterThan(100)
   })
 })
 
@@ -237,7 +243,10 @@ describe('floors hold whatever the guards say', () => {
     if (low === undefined) throw new Error('the sample has no automatic entitlement')
     const intent = intentFor(low, olivia)
     expect(small.judge({ action: 'AutoApprove', principal: olivia, entitlement: low, intent }).allowed).toBe(true)
-    expect(small.judge({ action: 'AutoApprove', principal: olivia, entitlement: low, intent: { ...intent, actions: [] } }).allowed).toBe(false)
+    expect(
+      small.judge({ action: 'AutoApprove', principal: olivia, entitlement: low, intent: { ...intent, actions: [] } })
+        .allowed,
+    ).toBe(false)
     expect(small.judge({ action: 'AutoApprove', principal: olivia, entitlement: low }).allowed).toBe(false)
   })
   it('a question about an entitlement without one is refused', () => {
@@ -253,7 +262,8 @@ describe('floors hold whatever the guards say', () => {
 })
 
 describe('bad guards are told whole', () => {
-  const places = (guards: string) => problemsOf(smallText(), guards).map(({ line, column, path }) => `${line}:${column} ${path}`)
+  const places = (guards: string) =>
+    problemsOf(smallText(), guards).map(({ line, column, path }) => `${line}:${column} ${path}`)
   it('every bad rule at its own place, also behind letters that take several bytes', () => {
     const guards = [
       '// Grüße, 世界', // 1
@@ -281,15 +291,27 @@ describe('bad guards are told whole', () => {
     expect(found.some((place) => place.endsWith(' impossible'))).toBe(true)
   })
   it('text that reads differently from what it is is refused', () => {
-    expect(places('@id("bidi") permit (principal, action == Action::"Request", resource) when { principal.id == "user\u202E \u2066admin" };')).not.toEqual([])
-    expect(places('@id("mixed") permit (principal == Person::"v\u0435ra", action == Action::"Request", resource);')).not.toEqual([])
+    expect(
+      places(
+        '@id("bidi") permit (principal, action == Action::"Request", resource) when { principal.id == "user\u202E \u2066admin" };',
+      ),
+    ).not.toEqual([])
+    expect(
+      places('@id("mixed") permit (principal == Person::"v\u0435ra", action == Action::"Request", resource);'),
+    ).not.toEqual([])
   })
-  it.each(['', '// nothing', 'permit', 'permit (principal, action, resource)', '@id("x") permit (principal, action, resource) when { "', ';', '}', '@id("x")'])(
-    'the file %j is an error',
-    (guards) => {
-      expect(places(guards)).not.toEqual([])
-    },
-  )
+  it.each([
+    '',
+    '// nothing',
+    'permit',
+    'permit (principal, action, resource)',
+    '@id("x") permit (principal, action, resource) when { "',
+    ';',
+    '}',
+    '@id("x")',
+  ])('the file %j is an error', (guards) => {
+    expect(places(guards)).not.toEqual([])
+  })
   it('a schema that does not describe what the broker asks is refused', () => {
     for (const schema of [
       '',
@@ -302,10 +324,34 @@ describe('bad guards are told whole', () => {
       expect(problemsOf(smallText(), PERMIT_ALL, schema).map(({ file }) => file)).toContain('guards.cedarschema')
   })
   it('whatever the bytes, it answers with problems or a policy and never throws anything else', () => {
-    const pieces = fc.constantFrom('permit', 'forbid', '(', ')', 'principal', 'action', 'resource', ',', ';', 'when', '{', '}', '@id("x")', '"', '\\', '::', '==', 'context', '.', '//', '\n', 'é')
+    const pieces = fc.constantFrom(
+      'permit',
+      'forbid',
+      '(',
+      ')',
+      'principal',
+      'action',
+      'resource',
+      ',',
+      ';',
+      'when',
+      '{',
+      '}',
+      '@id("x")',
+      '"',
+      '\\',
+      '::',
+      '==',
+      'context',
+      '.',
+      '//',
+      '\n',
+      'é',
+    )
     fc.assert(
       fc.property(fc.array(fc.oneof(pieces, fc.string()), { maxLength: 30 }), (parts) => {
-        expect(Array.isArray(problemsOf(smallText(), parts.join(' ')))).toBe(true)
+        const { problems } = compileGuards({ file: 'g', text: parts.join(' ') }, { file: 's', text: SCHEMA })
+        expect(problems).not.toEqual([])
       }),
       { numRuns: 300 },
     )

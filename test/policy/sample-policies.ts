@@ -40,7 +40,11 @@ type Json = { [key: string]: unknown }
 const TIER = { approvals: 1, maxDuration: '4h', horizon: '14d', decideWithin: '1d', maxUses: 5, maxLife: '15m' }
 
 /** One entitlement per tier and kind; fresh each time, so that a test may alter it. */
-export const smallFile = (): { revision: unknown; tiers: { [tier: string]: Json }; entitlements: { [id: string]: Json } } => ({
+export const smallFile = (): {
+  revision: unknown
+  tiers: { [tier: string]: Json }
+  entitlements: { [id: string]: Json }
+} => ({
   revision: 1,
   tiers: { low: { ...TIER }, elevated: { ...TIER }, high: { ...TIER, approvals: 2 } },
   entitlements: {
@@ -76,7 +80,12 @@ export const smallFile = (): { revision: unknown; tiers: { [tier: string]: Json 
         kind: 'vault',
         backend: 'vault-main',
         engine: 'database',
-        database: { mount: 'database', connection: 'payments', grantedRole: 'payments_migrator', ownerRole: 'payments_owner' },
+        database: {
+          mount: 'database',
+          connection: 'payments',
+          grantedRole: 'payments_migrator',
+          ownerRole: 'payments_owner',
+        },
       },
       approval: { owners: ['olivia', 'rob'] },
     },
@@ -132,7 +141,17 @@ export const intentFor = (entitlement: Entitlement, requester: Principal, change
   ...changes,
 })
 
-const word = fc.constantFrom('northwind', 'acme', 'soc', 'dba', 'vera', 'olivia', 'webshop-deploy', 'report-job', 'security')
+const word = fc.constantFrom(
+  'northwind',
+  'acme',
+  'soc',
+  'dba',
+  'vera',
+  'olivia',
+  'webshop-deploy',
+  'report-job',
+  'security',
+)
 const anyText = fc.oneof(word, fc.string({ unit: 'binary', maxLength: 20 }), fc.string({ maxLength: 20 }))
 
 export const anyPrincipal: fc.Arbitrary<Principal> = fc

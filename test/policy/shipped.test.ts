@@ -99,11 +99,15 @@ describe('the shipped policy', () => {
     expect(policy.judge({ action: 'Complete', principal: dana, entitlement, requester: vera }).allowed).toBe(false)
   })
   it('its list of actions is the list of the schema, and of the guards', () => {
-    const inSchema = [...SCHEMA.matchAll(/^action ([\w, ]+) appliesTo/gm)].flatMap(([, names]) => names?.split(', ') ?? [])
+    const inSchema = [...SCHEMA.matchAll(/^action ([\w, ]+) appliesTo/gm)].flatMap(
+      ([, names]) => names?.split(', ') ?? [],
+    )
     expect(inSchema.toSorted()).toEqual([...ACTIONS].toSorted())
   })
   it('what it offers is what the story needs', () => {
-    const brief = policy.entitlements().map(({ id, tier, approval, credential, limits }) => [id, tier, approval.mode, credential.kind, limits.maxUses])
+    const brief = policy
+      .entitlements()
+      .map(({ id, tier, approval, credential, limits }) => [id, tier, approval.mode, credential.kind, limits.maxUses])
     expect(brief).toEqual([
       ['payments-migrator', 'elevated', 'people', 'vault', 1],
       ['sales-report', 'low', 'auto', 'jwt', 20],
@@ -120,7 +124,8 @@ describe('the shipped policy', () => {
     if (entitlement === undefined || dana === undefined) throw new Error('not in the story')
     const intent = intentFor(entitlement, dana)
     const transfer = { ...intent, impact: { ...intent.impact, externalTransfer: true } }
-    const ask = (asked: typeof intent) => strict.judge({ action: 'Request', principal: dana, entitlement, intent: asked })
+    const ask = (asked: typeof intent) =>
+      strict.judge({ action: 'Request', principal: dana, entitlement, intent: asked })
     expect(ask(intent).allowed).toBe(true)
     expect(ask(transfer)).toEqual({ allowed: false, because: ['transfers-are-critical'] })
   })
@@ -129,7 +134,10 @@ describe('the shipped policy', () => {
 describe('the examples', () => {
   const names = readdirSync(new URL('../../config/examples', import.meta.url)).filter((name) => name.endsWith('.yaml'))
   it.each(names)('%s compiles with its guards', (name) => {
-    const example = compileTexts(configText(`examples/${name}`), configText(`examples/${name.replace('.yaml', '.cedar')}`))
+    const example = compileTexts(
+      configText(`examples/${name}`),
+      configText(`examples/${name.replace('.yaml', '.cedar')}`),
+    )
     expect(example.entitlements().length).toBeGreaterThan(0)
   })
   const example = (name: string, id: string) => {
@@ -152,9 +160,13 @@ describe('the examples', () => {
     const { compiled, entitlement } = example('production-deploy', 'shop-deploy')
     const principal = machine('workload', 'webshop-deploy', 'northwind', 'dana')
     const intent = intentFor(entitlement, principal)
-    expect(compiled.judge({ action: 'Request', principal, entitlement, intent }).because).toEqual(['production-needs-a-plan'])
+    expect(compiled.judge({ action: 'Request', principal, entitlement, intent }).because).toEqual([
+      'production-needs-a-plan',
+    ])
     const plan = { digest: `sha-256:${'A'.repeat(43)}` as never, mediaType: 'application/json' }
-    expect(compiled.judge({ action: 'Request', principal, entitlement, intent: { ...intent, plan } }).allowed).toBe(true)
+    expect(compiled.judge({ action: 'Request', principal, entitlement, intent: { ...intent, plan } }).allowed).toBe(
+      true,
+    )
   })
   it('a vendor asks for maintenance and can neither approve nor revoke it', () => {
     const { compiled, entitlement } = example('vendor-maintenance', 'ledger-maintenance')
@@ -166,7 +178,11 @@ describe('the examples', () => {
   })
   it('an erasure needs three persons: an owner and one of each group', () => {
     const { entitlement } = example('two-reviewers', 'customer-erasure')
-    expect(entitlement.approval).toMatchObject({ mode: 'people', approvals: 3, reviewers: [{ count: 1 }, { count: 1 }] })
+    expect(entitlement.approval).toMatchObject({
+      mode: 'people',
+      approvals: 3,
+      reviewers: [{ count: 1 }, { count: 1 }],
+    })
   })
 })
 
@@ -191,7 +207,9 @@ describe('explaining', () => {
   it('agrees with the judgement on whether it may be asked for', () => {
     for (const principal of Object.values(WHO))
       for (const entitlement of policy.entitlements())
-        expect(explain(policy, { principal, entitlement }).mayAsk).toEqual(policy.judge({ action: 'Request', principal, entitlement, requester: principal }))
+        expect(explain(policy, { principal, entitlement }).mayAsk).toEqual(
+          policy.judge({ action: 'Request', principal, entitlement, requester: principal }),
+        )
   })
   it('does not promise an automatic approval that the guards refuse for this asking', () => {
     const entitlement = of('sales-report')

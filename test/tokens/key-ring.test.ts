@@ -139,6 +139,15 @@ describe('the key ring', () => {
       expect(problems.filter((problem) => problem.includes(file))).not.toEqual([])
   })
 
+  it.each([0o640, 0o604, 0o660, 0o610])('refuses a key file that others may open (mode %o)', async (mode) => {
+    const { folder } = await freshRing()
+    chmodSync(join(folder, 'access-1.json'), mode)
+    expect(await problemsOf(loadKeyRing(folder, { now }))).toEqual([
+      'access-1.json: readable for others: chmod 600',
+      'no access key may sign now',
+    ])
+  })
+
   it('goes on with the former keys when the folder became unreadable', async () => {
     const { folder, ring } = await freshRing()
     const before = ring.keys()
