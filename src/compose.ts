@@ -103,6 +103,8 @@ export async function openAdapters(
     toClose.push(() => clock.stop())
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
+    for (const { file, line, message } of configuration.warnings)
+      log('warn', 'configuration', { file: `${file}:${line}`, reason: message })
     if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
     const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
     const witness = await openWitness(settings.dataDir, {
@@ -224,18 +226,20 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
 function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean): Door {
   const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections } = adapters
   const { publicUrl: issuer } = settings
+  // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
+  // something asks `ports.now()` itself.
   const useOnce = redisUseOnce(connections.issue, HOME)
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
   const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.nowToEnd })
-  const authenticate = authenticator({ issuers: () => issuers, directory, now: clock.now })
-  const proofs = proofChecker({ now: clock.now, useOnce })
+  const authenticate = authenticator({ issuers: () => issuers, directory, now: clock.nowToEnd })
+  const proofs = proofChecker({ now: clock.nowToEnd, useOnce })
   const clientAssertion = clientAuthenticator({
     resourceServer: (id) => directory().resourceServer(id),
     issuer,
     tokenEndpoint: `${issuer}/oauth2/token`,
     useOnce,
-    now: clock.now,
+    now: clock.nowToEnd,
   })
   const parseJson = (text: string): unknown => parseStrictJson(text)
   const operate = operatePorts(adapters)

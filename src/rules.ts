@@ -19,6 +19,8 @@ export interface LoadedRules extends Rules {
 }
 export interface Configuration {
   readonly rules: LoadedRules
+  /** What stops nothing and should be looked at. */
+  readonly warnings: readonly Problem[]
   readonly issuers: readonly Issuer[]
 }
 
@@ -39,8 +41,12 @@ type Where = Pick<Settings, 'configDir' | 'issuersFile' | 'clientsFile' | 'mode'
 /** Reads and compiles all of them. Throws RulesError with every problem of every file. */
 export function readConfiguration(where: Where): Configuration {
   const problems: Problem[] = []
+  const warnings: Problem[] = []
   const take = <T>(compiled: Compiled<T>): T | undefined => {
-    if (compiled.ok) return compiled.value
+    if (compiled.ok) {
+      warnings.push(...compiled.warnings)
+      return compiled.value
+    }
     problems.push(...compiled.problems)
     return undefined
   }
@@ -69,7 +75,7 @@ export function readConfiguration(where: Where): Configuration {
   if (policy && directory) problems.push(...checkReferences(policy, directory))
   if (problems.length > 0 || policy === undefined || directory === undefined || issuers === undefined)
     throw new RulesError(problems)
-  return { rules: { policy, directory }, issuers }
+  return { rules: { policy, directory }, issuers, warnings }
 }
 
 function policyFrom(

@@ -1,15 +1,34 @@
-// One configuration for every test. Pure tests and tests on real services run in the same runner; `test/run.ts` chooses the folders.
+// One configuration for every test. The pure ones run side by side; then those on real services, one file at a time, because they measure
+// and kill. `test/run.ts` chooses the folders.
 import { defineConfig } from 'vitest/config'
+
+const shared = { pool: 'forks', testTimeout: 60_000, hookTimeout: 180_000 } as const
 
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    include: ['test/**/*.test.ts'],
-    pool: 'forks',
-    maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
     reporters: ['default', 'json'],
-    outputFile: { json: 'node_modules/.writ-tests.json' },
+    outputFile: { json: process.env.WRIT_TEST_REPORT ?? 'node_modules/.writ-tests.json' },
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: 'pure',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/adapters/**', 'test/journeys/**'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'real',
+          include: ['test/adapters/**/*.test.ts', 'test/journeys/**/*.test.ts'],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

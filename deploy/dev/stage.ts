@@ -51,6 +51,8 @@ export interface DevStage {
   ): Promise<BrokerProcess>
   /** PostgreSQL and Vault with Writ's set-up, at the addresses that the brokers know already. */
   bringVault(): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
+  /** What `bringVault` started. */
+  services(): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
   resourceServer(id: string): { readonly id: string; readonly privateKey: ProofKey['privateKey']; readonly kid: string }
   /** What the story needs. */
   story(say: (line: string) => void): Stage
@@ -127,6 +129,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
       services = { vault, postgres }
       return services
     },
+    services: async () => services ?? fail('bringVault was not called'),
     resourceServer: (id) => keys.get(id) ?? fail(`no resource server ${id}`),
     story: (say) => ({
       brokerUrl: url,

@@ -9,7 +9,7 @@ export type ClockState = 'trusted' | 'not_sampled' | 'old' | 'jumped'
 export interface RedisClock {
   /** Milliseconds by Redis. Throws `clock_untrusted` when nothing was sampled lately, or Redis's clock jumped. */
   now(): Instant
-  /** For ending, which goes on whatever the clock did: the last sample, counted on. It follows Redis also backwards. Throws only before the first sample. */
+  /** For ending, which goes on whatever the clock did: the last sample, counted on, also backwards. Throws only before the first one. */
   nowToEnd(): Instant
   state(): ClockState
   /** How far Redis's clock is from where it should be, in milliseconds; 0 unless it jumped. */

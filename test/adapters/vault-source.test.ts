@@ -242,6 +242,24 @@ describe('the Vault source', () => {
     await source.close(plan, openedMint(hold))
   })
 
+  it('never takes a denial for an answer: without its rights it neither closes nor confirms', async () => {
+    const { plan, mint } = await login(planOfTest('denied'))
+    const { data } = (await world.asRoot('GET', 'sys/policies/acl/writ-broker')) as { data: { policy: string } }
+    await world.asRoot('PUT', 'sys/policies/acl/writ-broker', { policy: 'path "sys/none" { capabilities = ["read"] }' })
+    const codes = [await codeOf(source.close(plan, mint)), await codeOf(source.confirmGone(plan, mint))]
+    await world.asRoot('PUT', 'sys/policies/acl/writ-broker', { policy: data.policy })
+    expect(codes).toEqual(['vault_refused', 'vault_refused'])
+    await source.close(plan, mint)
+    expect((await source.confirmGone(plan, mint)).gone).toBe(true)
+  })
+
+  it('uses no hold that would die with the login of the broker', async () => {
+    await world.asRoot('POST', 'auth/token/roles/writ', { orphan: false })
+    const error = await source.open(planOfTest('child')).catch((thrown: unknown) => thrown)
+    await world.asRoot('POST', 'auth/token/roles/writ', { orphan: true })
+    expect(error).toMatchObject({ code: 'vault_refused', facts: { reason: 'not_the_hold_that_was_asked' } })
+  })
+
   it('makes no login that could not be confirmed gone: without a probe for its connection nothing is opened', async () => {
     const blind = vaultCredentialSource(world.backendsWith({ probes: new Map() }), processTimer)
     const error = await blind.open(planOfTest('blind')).catch((thrown: unknown) => thrown)

@@ -1,8 +1,9 @@
 // The memory store of the tests keeps every promise of the store port, so a verb tested on it behaves on Redis.
 
-import { describe } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Shard, shard } from '../../src/domain/ids.ts'
 import { after, instant } from '../../src/domain/instant.ts'
+import { shardMemory } from '../../src/redis/shard-memory.ts'
 import { grantStoreContract } from '../contracts/grant-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
@@ -24,5 +25,23 @@ describe('the memory store', () => {
         return async () => back()
       },
     }
+  })
+})
+
+describe('what a broker has seen of a shard', () => {
+  it('is not doubted because of a question that was asked before an operator accepted the shard', async () => {
+    const of = shard(0)
+    const memory = shardMemory(() => 5)
+    let answer: (reply: readonly [string, number, number, string]) => void = () => {}
+    const asked = memory.watch(
+      of,
+      () => new Promise<readonly [string, number, number, string]>((resolve) => (answer = resolve)),
+    )
+    memory.accepted(of, { seq: 6, event: '' })
+    answer(['ok', 1, 4, ''])
+    await asked
+    expect(memory.reason(of)).toBeUndefined()
+    await memory.watch(of, async () => ['ok', 1, 4, ''] as const)
+    expect(memory.reason(of)).toMatch(/behind/)
   })
 })

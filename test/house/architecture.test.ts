@@ -32,6 +32,7 @@ const TOP: Readonly<Record<string, readonly string[]>> = {
   'compose.ts': ['*'],
   'main.ts': ['compose.ts', 'settings.ts'],
   'settings.ts': ['domain/'],
+  'rules.ts': ['broker/ports.ts', 'identity/', 'policy/', 'settings.ts'],
 }
 
 interface Import {

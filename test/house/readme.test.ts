@@ -1,4 +1,5 @@
 // The documents stay in step with the code: the settings table, the folder map.
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -17,6 +18,10 @@ describe('documents', () => {
     const map = readFileSync(join(ROOT, 'src/README.md'), 'utf8')
     const folders = readdirSync(join(ROOT, 'src')).filter((name) => statSync(join(ROOT, 'src', name)).isDirectory())
     expect(folders.filter((folder) => !map.includes(`\`${folder}/\``))).toEqual([])
+  })
+
+  it('the schemas for editors are what the code makes of them', () => {
+    execFileSync(process.execPath, [join(ROOT, 'deploy/dev/write-schemas.ts'), '--check'], { stdio: 'pipe' })
   })
 
   it('no page names a path of one machine', () => {

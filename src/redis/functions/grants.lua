@@ -2,7 +2,7 @@
 -- The store's atomic functions. Lua knows versions, edges, times and the control record; what a grant says is opaque text to it.
 -- Invariant: everything is checked before the first write, and the head (version, status) is written last. Lua does not roll back, so
 -- a write that could fail half-way must not be reachable; readers ignore every event above the stored version. A key of the wrong type
--- fails the read that comes first: every key that is written was read before, if only with XLEN, ZCARD or LLEN.
+-- fails the read that comes first: every key that is written was read before, if only with ZCARD or LLEN; the stream is written first.
 --
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), OPEN (what is
 -- not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
@@ -68,7 +68,7 @@ local function step_at(keys, k, args, i)
   return step
 end
 
--- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes.
+-- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
 local function refusal(shard, filed, retire, step)
   local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
@@ -82,7 +82,6 @@ local function refusal(shard, filed, retire, step)
   if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
   if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
-  redis.call('XLEN', shard.events)
   redis.call('ZCARD', step.due)
   if step.version == 1 then redis.call('ZCARD', filed) end
   if step.deadline == '' then redis.call('ZCARD', retire) end

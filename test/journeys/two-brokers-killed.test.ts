@@ -1,0 +1,119 @@
+// Two brokers on one Redis, and one of them is killed (SIGKILL) at its work: the other ends what it began, no grant has two credentials,
+// and nothing is left at Vault or in PostgreSQL.
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
+import {
+  type Actors,
+  actors,
+  type Eyes,
+  eyes,
+  type Filed,
+  NOTHING,
+  redisDo,
+  sleepUntil,
+  until,
+} from '../support/journey-actors.ts'
+
+const DONE = ['ended', 'lapsed']
+
+let stage: DevStage
+let play: Actors
+let see: Eyes
+
+beforeAll(async () => {
+  stage = await openStage({ vault: true })
+  see = eyes(await stage.bringVault())
+  play = actors(stage)
+}, 120_000)
+afterAll(() => stage?.stop())
+
+/** So many grants, asked for and approved, of one window. */
+const approvedAll = (url: string, many: number, closesAt: number): Promise<readonly Filed[]> =>
+  Promise.all(Array.from({ length: many }, () => play.approved(url, { closesAt })))
+
+/** Exchanges all of them, and says of each what came back; a broken connection is an answer too. */
+const exchangeAll = (url: string, grants: readonly Filed[]): Promise<readonly string[]> =>
+  Promise.all(
+    grants.map((grant) =>
+      play.exchange(url, grant).then(
+        ({ said }) => said,
+        () => 'no answer',
+      ),
+    ),
+  )
+
+it('a broker killed while it makes logins and the other killed while it ends them lose nothing, double nothing and leave nothing', async () => {
+  const first = await stage.startBroker(0)
+  const second = await stage.startBroker(1)
+  const closesAt = Date.now() + 24_000
+  const grants = await approvedAll(first.url, 12, closesAt)
+  const exchanging = exchangeAll(second.url, grants)
+  // Somewhere in the middle: some are made, some are being made, some wait for a slot.
+  await until('some are issued', async () => (await see.leases()).length, (many) => many >= 3, 10_000, 20)
+  await second.kill()
+  const said = await exchanging
+  expect(said.filter((word) => word === 'ok').length, said.join(', ')).toBeLessThan(12)
+  expect(said).toContain('no answer')
+
+  // What was approved and not begun is still good at the other one; what was begun is not made a second time.
+  const again = await exchangeAll(first.url, grants)
+  for (const [n, word] of again.entries()) {
+    if (said[n] === 'ok') expect(word).toBe('refused: uses_exhausted')
+    expect(['ok', 'refused: uses_exhausted', 'refused: wrong_status']).toContain(word)
+  }
+  for (const grant of grants) {
+    const issued = (await play.eventsOf(first.url, grant)).filter(({ type }) => type === 'issued')
+    expect(issued.length).toBeLessThanOrEqual(1)
+  }
+
+  // The one that lives is killed while the windows end; a new one takes the place of the first that was killed, with its folder.
+  const third = await stage.startBroker(1)
+  await sleepUntil(closesAt + 150)
+  await first.kill()
+  for (const grant of grants)
+    await until('done', () => play.statusOf(third.url, grant), (status) => DONE.includes(status), 60_000)
+  expect(await see.left()).toEqual(NOTHING)
+  for (const grant of grants) {
+    const types = (await play.eventsOf(third.url, grant)).map(({ type }) => type)
+    expect(types.filter((type) => DONE.includes(type))).toHaveLength(1)
+  }
+  expect(await redisDo(stage.redis.url, (redis) => redis.zcard('{writ:0}:due:vault-main'))).toBe(0)
+  await third.stop()
+}, 150_000)
+
+it('a grant asked for at one broker and exchanged at the other is ended at its window by the first after the other was killed', async () => {
+  const [first, second] = [await stage.startBroker(0), await stage.startBroker(1)]
+  const grant = await play.approved(first.url, 14)
+  const got = await play.exchange(second.url, grant)
+  expect(got.said).toBe('ok')
+  await second.kill()
+  expect(await play.statusOf(first.url, grant)).toBe('active')
+  await sleepUntil(grant.closesAt)
+  const late = await until('ended', () => play.show(first.url, grant), ({ status }) => status === 'ended', 10_000)
+  expect(late.facts.outcome).toBe('expired')
+  expect(await see.left()).toEqual(NOTHING)
+  await stopAll([first])
+}, 60_000)
+
+it('a completion that its broker does not live to finish is finished by the other', async () => {
+  const [first, second] = [await stage.startBroker(0), await stage.startBroker(1)]
+  const grant = await play.issued(first.url, 600)
+  const asked = play.complete(second.url, grant).then(
+    ({ said }) => said,
+    () => 'no answer',
+  )
+  await until('begun', () => play.statusOf(first.url, grant), (status) => status !== 'active', 5_000, 5)
+  await second.kill()
+  await asked
+  // The lease of the one that was killed has to run out first.
+  await until('ended', () => play.statusOf(first.url, grant), (status) => status === 'ended', 45_000)
+  expect((await play.show(first.url, grant)).facts.outcome).toBe('completed')
+  expect(await see.left()).toEqual(NOTHING)
+  await stopAll([first])
+}, 90_000)
+
+async function stopAll(brokers: readonly BrokerProcess[]): Promise<void> {
+  await Promise.all(brokers.map((broker) => broker.stop()))
+  await pause(0)
+}
