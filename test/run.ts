@@ -1,18 +1,21 @@
 // `npm run check`: types, lint and the tests that need no service, in seconds. `npm test`: brings the services up, then everything.
-// Fails on the first part that fails; the last line is always the test runner's own summary.
+// Fails on the first part that fails; the last lines are the test runner's own summary. What tests leave in the temporary folder goes.
 import { spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 const PURE = ['domain', 'broker', 'policy', 'identity', 'tokens', 'vault-adapter', 'doors', 'house']
 const BIN = 'node_modules/.bin/'
 
+let running: ReturnType<typeof spawn> | undefined
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => running?.kill(signal))
+
 const run = (command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<number> =>
   new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'], env })
-    const stop = (signal: NodeJS.Signals) => child.kill(signal)
-    process.once('SIGINT', stop).once('SIGTERM', stop)
-    child.once('error', reject)
-    child.once('exit', (code) => resolve(code ?? 1))
+    running = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'], env })
+    running.once('error', reject)
+    running.once('exit', (code) => resolve(code ?? 1))
   })
 
 const step = async (name: string, work: () => Promise<number>): Promise<void> => {
@@ -24,10 +27,11 @@ const step = async (name: string, work: () => Promise<number>): Promise<void> =>
   if (code !== 0) process.exit(code)
 }
 
-const vitest = (filters: readonly string[]): Promise<number> =>
+const vitest = (filters: readonly string[], temporary: string): Promise<number> =>
   run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts', ...filters], {
     ...process.env,
     NODE_ENV: 'test',
+    TMPDIR: temporary,
   })
 
 const mode = process.argv[2] ?? 'all'
@@ -38,7 +42,11 @@ if (mode === 'all') {
   await setUp({ vault: true, report: (line: string) => process.stdout.write(`${line}\n`) })
 }
 await step('types', () => run(`${BIN}tsc`, ['-p', '.']))
-await step('lint', () => run(`${BIN}biome`, ['check', '.']))
+await step('lint', () => run(`${BIN}biome`, ['check', '--error-on-warnings', '.']))
 const filters = more.length > 0 ? more : mode === 'check' ? PURE.map((folder) => `test/${folder}/`) : []
-rmSync('node_modules/.vite', { recursive: true, force: true })
-process.exitCode = await vitest(filters)
+const temporary = mkdtempSync(join(tmpdir(), 'writ-test-'))
+// PostgreSQL runs as another user, who must get to its own folder in there.
+chmodSync(temporary, 0o755)
+process.exitCode = await vitest(filters, temporary).finally(() =>
+  rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }),
+)

@@ -13,7 +13,11 @@ export interface OperatePorts {
   acceptStore(shard: Shard): Promise<{ readonly seq: number }>
   acceptClock(): Instant
   /** On record outside Redis, with who and why. Rejects when it cannot be written; then nothing is accepted. */
-  record(act: { readonly what: 'recover' | 'accept_clock'; readonly by: string; readonly reason: string }): Promise<void>
+  record(act: {
+    readonly what: 'recover' | 'accept_clock'
+    readonly by: string
+    readonly reason: string
+  }): Promise<void>
 }
 
 type Done = Readonly<Record<string, string | number | boolean>>
@@ -39,5 +43,7 @@ function mayOperate(p: OperatePorts, { principal }: Caller): void {
   const { policy, directory } = p.rulesToEnd()
   const today = directory.principal(principal.id)
   if (today !== undefined && policy.judge({ action: 'Operate', principal: today }).allowed) return
-  throw new BrokerError('not_permitted', 'Only operators may do this.', { nextAction: 'Ask one of the operators named in the people directory.' })
+  throw new BrokerError('not_permitted', 'Only operators may do this.', {
+    nextAction: 'Ask one of the operators named in the people directory.',
+  })
 }

@@ -48,14 +48,24 @@ it('a grant completed while PostgreSQL is frozen is ending, never ended, althoug
     expect(await see.leases()).toHaveLength(1)
     // Without waiting for the answer: it may take as long as the broker waits for Vault.
     const completing = play.complete(broker.url, grant)
-    await until('ending', () => play.statusOf(broker.url, grant), (status) => status === 'ending', 5_000)
+    await until(
+      'ending',
+      () => play.statusOf(broker.url, grant),
+      (status) => status === 'ending',
+      5_000,
+    )
     expect(await statusesFor(grant.path, 16_000)).toEqual(['ending'])
     expect(['ok', 'refused: not_confirmed', 'refused: vault_unavailable']).toContain((await completing).said)
     expect((await play.eventsOf(broker.url, grant)).map(({ type }) => type)).not.toContain('ended')
   } finally {
     await services.postgres.thaw()
   }
-  await until('ended', () => play.statusOf(broker.url, grant), (status) => status === 'ended', 45_000)
+  await until(
+    'ended',
+    () => play.statusOf(broker.url, grant),
+    (status) => status === 'ended',
+    45_000,
+  )
   const { facts } = await play.show(broker.url, grant)
   expect(facts.outcome).toBe('completed')
   expect(facts.confirmation.asked).toBe('backend')
@@ -70,12 +80,22 @@ it('a window that ends while PostgreSQL is frozen leaves the grant ending, and t
   await services.postgres.freeze()
   try {
     await sleepUntil(grant.closesAt)
-    await until('ending', () => play.statusOf(broker.url, grant), (status) => status !== 'active', 5_000)
+    await until(
+      'ending',
+      () => play.statusOf(broker.url, grant),
+      (status) => status !== 'active',
+      5_000,
+    )
     expect(await statusesFor(grant.path, 6_000)).toEqual(['ending'])
   } finally {
     await services.postgres.thaw()
   }
-  await until('ended', () => play.statusOf(broker.url, grant), (status) => status === 'ended', 45_000)
+  await until(
+    'ended',
+    () => play.statusOf(broker.url, grant),
+    (status) => status === 'ended',
+    45_000,
+  )
   expect((await play.show(broker.url, grant)).facts.outcome).toBe('expired')
   expect(await see.left()).toEqual(NOTHING)
   await session.closed

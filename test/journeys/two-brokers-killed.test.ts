@@ -1,8 +1,7 @@
 // Two brokers on one Redis, and one of them is killed (SIGKILL) at its work: the other ends what it began, no grant has two credentials,
 // and nothing is left at Vault or in PostgreSQL.
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
+import { type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import {
   type Actors,
   actors,
@@ -50,7 +49,13 @@ it('a broker killed while it makes logins and the other killed while it ends the
   const grants = await approvedAll(first.url, 12, closesAt)
   const exchanging = exchangeAll(second.url, grants)
   // Somewhere in the middle: some are made, some are being made, some wait for a slot.
-  await until('some are issued', async () => (await see.leases()).length, (many) => many >= 3, 10_000, 20)
+  await until(
+    'some are issued',
+    async () => (await see.leases()).length,
+    (many) => many >= 3,
+    10_000,
+    20,
+  )
   await second.kill()
   const said = await exchanging
   expect(said.filter((word) => word === 'ok').length, said.join(', ')).toBeLessThan(12)
@@ -72,7 +77,12 @@ it('a broker killed while it makes logins and the other killed while it ends the
   await sleepUntil(closesAt + 150)
   await first.kill()
   for (const grant of grants)
-    await until('done', () => play.statusOf(third.url, grant), (status) => DONE.includes(status), 60_000)
+    await until(
+      'done',
+      () => play.statusOf(third.url, grant),
+      (status) => DONE.includes(status),
+      60_000,
+    )
   expect(await see.left()).toEqual(NOTHING)
   for (const grant of grants) {
     const types = (await play.eventsOf(third.url, grant)).map(({ type }) => type)
@@ -81,39 +91,3 @@ it('a broker killed while it makes logins and the other killed while it ends the
   expect(await redisDo(stage.redis.url, (redis) => redis.zcard('{writ:0}:due:vault-main'))).toBe(0)
   await third.stop()
 }, 150_000)
-
-it('a grant asked for at one broker and exchanged at the other is ended at its window by the first after the other was killed', async () => {
-  const [first, second] = [await stage.startBroker(0), await stage.startBroker(1)]
-  const grant = await play.approved(first.url, 14)
-  const got = await play.exchange(second.url, grant)
-  expect(got.said).toBe('ok')
-  await second.kill()
-  expect(await play.statusOf(first.url, grant)).toBe('active')
-  await sleepUntil(grant.closesAt)
-  const late = await until('ended', () => play.show(first.url, grant), ({ status }) => status === 'ended', 10_000)
-  expect(late.facts.outcome).toBe('expired')
-  expect(await see.left()).toEqual(NOTHING)
-  await stopAll([first])
-}, 60_000)
-
-it('a completion that its broker does not live to finish is finished by the other', async () => {
-  const [first, second] = [await stage.startBroker(0), await stage.startBroker(1)]
-  const grant = await play.issued(first.url, 600)
-  const asked = play.complete(second.url, grant).then(
-    ({ said }) => said,
-    () => 'no answer',
-  )
-  await until('begun', () => play.statusOf(first.url, grant), (status) => status !== 'active', 5_000, 5)
-  await second.kill()
-  await asked
-  // The lease of the one that was killed has to run out first.
-  await until('ended', () => play.statusOf(first.url, grant), (status) => status === 'ended', 45_000)
-  expect((await play.show(first.url, grant)).facts.outcome).toBe('completed')
-  expect(await see.left()).toEqual(NOTHING)
-  await stopAll([first])
-}, 90_000)
-
-async function stopAll(brokers: readonly BrokerProcess[]): Promise<void> {
-  await Promise.all(brokers.map((broker) => broker.stop()))
-  await pause(0)
-}

@@ -30,7 +30,12 @@ afterAll(async () => {
 })
 
 const ended = (grant: Filed) =>
-  until('ended', () => play.statusOf(one.url, grant), (status) => status === 'ended', 45_000)
+  until(
+    'ended',
+    () => play.statusOf(one.url, grant),
+    (status) => status === 'ended',
+    45_000,
+  )
 
 it('a grant asked for at one broker is exchanged at the other and completed at the first, each call to Vault made once', async () => {
   const grant = await play.approved(one.url, 600)
@@ -67,7 +72,12 @@ it(`${LOGINS} logins that end at the same moment are ended by two brokers with e
   expect(grants).toHaveLength(LOGINS)
   expect(Date.now(), 'all were issued before the window closed').toBeLessThan(closesAt - 1_000)
   expect(await see.logins()).toHaveLength(LOGINS)
-  await until('due', () => Date.now(), (now) => now > closesAt, 60_000)
+  await until(
+    'due',
+    () => Date.now(),
+    (now) => now > closesAt,
+    60_000,
+  )
   await Promise.all(grants.map(ended))
   const rows = [...tap.counts()].filter(([mint]) => !before.has(mint))
   expect(rows).toHaveLength(LOGINS)

@@ -156,7 +156,7 @@ describe('T09: a count, a quorum or a limit never fails open', () => {
           expect(limits.maxUses).toBeGreaterThanOrEqual(1)
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })

@@ -119,6 +119,7 @@ function actOf(method: string, path: string, body: Buffer, mintOf: ReadonlyMap<s
   if (path === '/v1/auth/token/revoke-accessor') return by('drop', mintOf.get(parsed(body)?.accessor))
   if (path === '/v1/sys/leases/revoke') return by('revoke', IN_ROLE.exec(`/${parsed(body)?.lease_id}`)?.[1])
   if (path.startsWith('/v1/database/creds/')) return by('login', IN_ROLE.exec(path)?.[1])
-  if (path.startsWith('/v1/database/roles/')) return by(method === 'DELETE' ? 'unrole' : 'role', IN_ROLE.exec(path)?.[1])
+  if (path.startsWith('/v1/database/roles/'))
+    return by(method === 'DELETE' ? 'unrole' : 'role', IN_ROLE.exec(path)?.[1])
   return undefined
 }
