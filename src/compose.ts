@@ -5,12 +5,12 @@ import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { CredentialSource, Ports } from './broker/ports.ts'
-import { isUnder, publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
+import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { type Lane, LOCAL_LANE } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, grantId, type Shard, shard } from './domain/ids.ts'
+import { type AttemptId, grantIdFrom, type Shard, shard } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
-import { reveal, secret } from './domain/secret.ts'
+
 import { type Door, httpDoor } from './http/door.ts'
 import { healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
@@ -23,15 +23,23 @@ import { metadataEndpoints } from './oauth/metadata.ts'
 import { tokenEndpoint } from './oauth/token.ts'
 import { doorWatch } from './observe/door-watch.ts'
 import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
+import { measuredSeal, measuredStore } from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { startWorker } from './queue/worker.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
-import { assertSafeRedis, connectRedis, type RedisAddress, type RedisConnections } from './redis/connect.ts'
+import { assertSafeRedis, connectRedis, type RedisConnections, redisAddress } from './redis/connect.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisUseOnce } from './redis/use-once.ts'
-import { type Configuration, fingerprint, type LoadedRules, readConfiguration } from './rules.ts'
+import {
+  type Configuration,
+  type LoadedRules,
+  publisher,
+  readConfiguration,
+  tellWarnings,
+  watchRules,
+} from './rules.ts'
 import type { Settings } from './settings.ts'
 import { grantedDetail } from './tokens/authorization-details.ts'
 import { decisionSigner } from './tokens/decisions.ts'
@@ -86,7 +94,7 @@ export async function openAdapters(
   }
   try {
     const connections = connectRedis({
-      address: redisAddress(reveal(settings.redisUrl)),
+      address: redisAddress(settings.redisUrl),
       jitter: Math.random,
       onError: (connection, error) => log('warn', 'connection to redis', { error: error.message, backend: connection }),
     })
@@ -103,8 +111,7 @@ export async function openAdapters(
     toClose.push(() => clock.stop())
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
-    for (const { file, line, message } of configuration.warnings)
-      log('warn', 'configuration', { file: `${file}:${line}`, reason: message })
+    tellWarnings(log, configuration.warnings)
     if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
     const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
     const witness = await openWitness(settings.dataDir, {
@@ -121,7 +128,7 @@ export async function openAdapters(
     const vault = settings.vault ? vaultCredentialSource(backends, processTimer) : undefined
     toClose.push(() => vault?.stop())
     const queue = openTimetable({
-      redis: redisAddress(reveal(settings.redisUrl)),
+      redis: redisAddress(settings.redisUrl),
       shards: SHARDS,
       now: clock.nowToEnd,
       jitter: Math.random,
@@ -130,25 +137,25 @@ export async function openAdapters(
     })
     toClose.push(() => queue.close())
     const ports: Ports = {
-      grants: measured(store, figures),
+      grants: measuredStore(store, figures),
       credentials: vault ?? NO_BACKEND,
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       timetable: queue,
-      seal: timed(witness, figures),
+      seal: measuredSeal(witness, figures, () => performance.now()),
       rules: (control) => book.under(control),
       rulesToEnd: () => book.current(),
       control: () => store.control(HOME),
       now: clock.now,
       nowToEnd: clock.nowToEnd,
-      newGrantId: () => grantId(HOME, base32(randomBytes(17)).slice(0, 26)),
+      newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       newAttemptId: () => randomUUID() as AttemptId,
       newTokenId: () => randomUUID(),
       jitter: Math.random,
       sha256,
       issuer: settings.publicUrl,
     }
-    const publish = publisher(store, book, witness, log)
+    const publish = publisher({ store, shards: SHARDS, book, witness, log })
     await publish()
     const lanes = [LOCAL_LANE, ...backends.keys()]
     return {
@@ -188,7 +195,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const verbs = broker(ports)
   const sweepLane = sweeper(verbs, figures, log)
   const worker = await startWorker({
-    redis: redisAddress(reveal(settings.redisUrl)),
+    redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
     now: ports.nowToEnd,
     jitter: Math.random,
@@ -197,7 +204,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   })
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweepLane, settings.sweepEveryMs)),
-    watchRules(adapters),
+    watchRules(adapters, every),
     every(
       60_000,
       () =>
@@ -342,40 +349,6 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
   ]
 }
 
-/** Ends are counted, and how late they were, where they are committed: whoever asked for them. */
-function measured(store: ShardStore, figures: Metrics): ShardStore {
-  const note = (step: Parameters<ShardStore['commit']>[0]): void => {
-    const { grant, event } = step
-    if (event.type === 'stuck') figures.count('stuck_total', {})
-    if (grant.head.status !== 'ended') return
-    const { outcome } = grant.head.facts
-    figures.count('grants_ended_total', { outcome })
-    if (outcome === 'expired')
-      figures.observe('end_late_seconds', {}, Math.max(0, event.at - grant.ask.intent.window.closesAt) / 1_000)
-  }
-  return {
-    ...store,
-    commit: async (step, guard) => {
-      const receipt = await store.commit(step, guard)
-      note(step)
-      return receipt
-    },
-    commitEach: async (steps) => {
-      const results = await store.commitEach(steps)
-      for (const [n, step] of steps.entries()) if (results[n]?.receipt !== undefined) note(step)
-      return results
-    },
-  }
-}
-
-const timed = (witness: Witness, figures: Metrics): Ports['seal'] => ({
-  seal: async (receipt) => {
-    const started = performance.now()
-    await witness.seal(receipt)
-    figures.observe('witness_seconds', {}, (performance.now() - started) / 1_000)
-  },
-})
-
 function sweeper(verbs: Broker, figures: Metrics, log: Log): (lane: Lane) => Promise<{ readonly more: boolean }> {
   return async (lane) => {
     const started = performance.now()
@@ -417,74 +390,6 @@ function sweepAlone(
   })
 }
 
-/** Looks at the files every second. A good change is published, then judged under; a bad one is told once, and the rules in force stay. */
-function watchRules({ settings, book, publish, log }: Adapters): () => void {
-  let seen = fingerprint(settings)
-  let busy = false
-  const look = async (): Promise<void> => {
-    const now = fingerprint(settings)
-    if (now !== seen) {
-      seen = now
-      const next = readConfiguration(settings).rules
-      const change = changeOf(book.current() as LoadedRules, next)
-      if (change !== undefined) throw new BrokerError('policy_outdated', change)
-      book.adopt(next)
-      log('info', 'new rules', { revision: next.policy.revision, digest: next.policy.digest })
-    }
-    await publish()
-  }
-  return every(1_000, () => {
-    if (busy) return
-    busy = true
-    void look()
-      .catch((thrown: unknown) =>
-        log('error', 'the changed rules are refused, the former ones stay', { reason: messageOf(thrown) }),
-      )
-      .finally(() => {
-        busy = false
-      })
-  })
-}
-
-/** What is wrong with going from these rules to those, or undefined: whoever changes a meaning says so by raising the revision. */
-function changeOf(now: LoadedRules, next: LoadedRules): string | undefined {
-  const parts = [
-    { name: 'entitlements.yaml', was: now.policy, is: next.policy },
-    { name: 'people.yaml or clients.yaml', was: now.directory, is: next.directory },
-  ]
-  for (const { name, was, is } of parts) {
-    if (is.revision < was.revision)
-      return `${name}: revision ${is.revision} is lower than ${was.revision}, which is in force`
-    if (is.revision === was.revision && is.digest !== was.digest)
-      return `${name}: the meaning changed but not the revision; raise revision above ${was.revision}`
-  }
-  return undefined
-}
-
-/** Told once per reason, not once per second. */
-function publisher(store: ShardStore, book: Rulebook, witness: Witness, log: Log): () => Promise<string | undefined> {
-  let told = ''
-  return async () => {
-    const rules = publishedOf(book.current())
-    let hinders = ''
-    for (const of of SHARDS) {
-      try {
-        const known = await store.read(of)
-        if (known === undefined || !isUnder(book.current(), known.control))
-          await store.publish(of, rules, witness.highest(of) === 0)
-      } catch (thrown) {
-        if (!isBrokerError(thrown)) throw thrown
-        hinders = thrown.message
-      }
-    }
-    if (hinders !== told && hinders !== '') log('error', 'nothing is issued', { reason: hinders })
-    told = hinders
-    return hinders === '' ? undefined : hinders
-  }
-}
-
-const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : 'unknown')
-
 const NO_BACKEND: CredentialSource = (() => {
   const none = async (): Promise<never> => {
     throw new BrokerError('vault_refused', 'This broker runs without backends (WRIT_VAULT=off).', {
@@ -504,36 +409,6 @@ function readBackends(settings: Settings): Backends {
   throw new Error(
     `the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`,
   )
-}
-
-/** The address without what must not be seen. */
-function redisAddress(text: string): RedisAddress {
-  const url = new URL(text)
-  const { username, password } = url
-  url.username = ''
-  url.password = ''
-  return {
-    url: url.href,
-    username: username === '' ? undefined : decodeURIComponent(username),
-    password: password === '' ? undefined : secret(decodeURIComponent(password)),
-  }
-}
-
-/** RFC 4648 base32 in lower case, without padding. */
-function base32(bytes: Uint8Array): string {
-  const letters = 'abcdefghijklmnopqrstuvwxyz234567'
-  let bits = 0
-  let value = 0
-  let text = ''
-  for (const byte of bytes) {
-    value = ((value << 8) | byte) & 0xfff
-    bits += 8
-    while (bits >= 5) {
-      bits -= 5
-      text += letters[(value >> bits) & 31] ?? ''
-    }
-  }
-  return text
 }
 
 function every(ms: number, task: () => void): () => void {

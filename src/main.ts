@@ -6,9 +6,10 @@ process.on('unhandledRejection', fail)
 process.on('uncaughtException', fail)
 
 function fail(thrown: unknown): void {
-  // Problems of settings, files and keys are written for people and hold no secret; of anything else only the stack's first lines.
-  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : 'unknown'
-  process.stderr.write(`${text.split('\n').slice(0, 60).join('\n')}\n`)
+  // Problems of settings, files and keys are written for people, all of them at once, and hold no secret.
+  const forPeople = thrown instanceof Error && 'problems' in thrown
+  const text = thrown instanceof Error ? (forPeople ? thrown.message : (thrown.stack ?? thrown.message)) : 'unknown'
+  process.stderr.write(`${text}\n`)
   process.exit(1)
 }
 

@@ -2,12 +2,16 @@
 // Invariant: rules are taken whole or not at all; a file that cannot be used leaves the rules that are in force.
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import type { Rules } from './broker/ports.ts'
+import type { ControlStore, Rules } from './broker/ports.ts'
+import { isUnder, type PublishedRules, publishedOf, type Rulebook } from './broker/rulebook.ts'
+import { isBrokerError } from './domain/errors.ts'
+import type { Shard } from './domain/ids.ts'
 import { type Clients, compileClients } from './identity/clients.ts'
 import type { Compiled, Problem } from './identity/config-file.ts'
 import { compileDirectory, type PeopleDirectory } from './identity/directory.ts'
 import { compileIssuers, type Issuer } from './identity/issuers.ts'
 import { compilePeople, type People } from './identity/people.ts'
+import { type Log, thrownRecord } from './observe/log.ts'
 import { type CompiledPolicy, compilePolicy } from './policy/compile.ts'
 import { PolicyError } from './policy/problem.ts'
 import { checkReferences } from './policy/references.ts'
@@ -111,4 +115,107 @@ export function fingerprint(where: Where): string {
       }
     })
     .join('\0')
+}
+
+/** Looks at the files every second. A good change is published, then judged under; a bad one is told once, and the rules in force stay. */
+export function watchRules(
+  p: { readonly settings: Where; readonly book: Rulebook; readonly log: Log; publish(): Promise<unknown> },
+  every: (ms: number, task: () => void) => () => void,
+): () => void {
+  const { settings, book, log, publish } = p
+  let seen = fingerprint(settings)
+  let busy = false
+  const look = async (): Promise<void> => {
+    const now = fingerprint(settings)
+    if (now !== seen) {
+      seen = now
+      const { rules: next, warnings } = readConfiguration(settings)
+      const change = changeOf(book.current() as LoadedRules, next)
+      if (change !== undefined) throw new RulesError([change])
+      book.adopt(next)
+      tellWarnings(log, warnings)
+      log('info', 'new rules', { revision: next.policy.revision, digest: next.policy.digest })
+    }
+    await publish()
+  }
+  return every(1_000, () => {
+    if (busy) return
+    busy = true
+    void look()
+      .catch((thrown: unknown) => tellRefusal(log, thrown))
+      .finally(() => {
+        busy = false
+      })
+  })
+}
+
+/** One line a problem, so that none is cut short. */
+function tellRefusal(log: Log, thrown: unknown): void {
+  if (!(thrown instanceof RulesError)) log('error', 'the rules cannot be looked at', thrownRecord(thrown))
+  const problems = thrown instanceof RulesError ? thrown.problems : []
+  for (const { file, line, message } of problems) {
+    log('error', 'the changed rules are refused, the former ones stay', { file: `${file}:${line}`, reason: message })
+  }
+}
+
+export function tellWarnings(log: Log, warnings: readonly Problem[]): void {
+  for (const { file, line, message } of warnings)
+    log('warn', 'configuration', { file: `${file}:${line}`, reason: message })
+}
+
+/** What is wrong with going from these rules to those, or undefined: whoever changes a meaning says so by raising the revision. */
+function changeOf(now: LoadedRules, next: LoadedRules): Problem | undefined {
+  const parts = [
+    { name: 'entitlements.yaml or guards.cedar', was: now.policy, is: next.policy },
+    { name: 'people.yaml or clients.yaml', was: now.directory, is: next.directory },
+  ]
+  for (const { name, was, is } of parts) {
+    if (is.revision < was.revision)
+      return {
+        file: name,
+        line: 1,
+        message: `revision ${is.revision} is lower than ${was.revision}, which is in force`,
+      }
+    if (is.revision === was.revision && is.digest !== was.digest)
+      return {
+        file: name,
+        line: 1,
+        message: `the meaning changed but not the revision; raise revision above ${was.revision}`,
+      }
+  }
+  return undefined
+}
+
+/**
+ * Puts the rules of this broker's files into the control record of every shard; resolves to what hinders it, if anything. Told once per
+ * reason, not once per second. A record is created only where the witness knows of no commit.
+ */
+export function publisher(p: {
+  readonly store: Pick<ControlStore, 'read'> & {
+    publish(shard: Shard, rules: PublishedRules, mayCreate: boolean): Promise<unknown>
+  }
+  readonly shards: readonly Shard[]
+  readonly book: Rulebook
+  readonly witness: { highest(shard: Shard): number }
+  readonly log: Log
+}): () => Promise<string | undefined> {
+  const { store, book, witness, log } = p
+  let told = ''
+  return async () => {
+    const rules = publishedOf(book.current())
+    let hinders = ''
+    for (const shard of p.shards) {
+      try {
+        const known = await store.read(shard)
+        if (known === undefined || !isUnder(book.current(), known.control))
+          await store.publish(shard, rules, witness.highest(shard) === 0)
+      } catch (thrown) {
+        if (!isBrokerError(thrown)) throw thrown
+        hinders = thrown.message
+      }
+    }
+    if (hinders !== told && hinders !== '') log('error', 'nothing is issued', { reason: hinders })
+    told = hinders
+    return hinders === '' ? undefined : hinders
+  }
 }

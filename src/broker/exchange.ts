@@ -69,9 +69,11 @@ async function chooseWay(
   )
   if (before !== undefined) return repeat(p, grant, control, before, now)
   if (usesTaken(grant.head.mints) >= grant.ask.intent.credential.uses) throw usedUp(grant)
-  return grant.ask.credential.kind === 'jwt'
-    ? chooseJwt(p, grant, control, caller, attempt, now)
-    : claimMint(grant, control, caller, attempt, now)
+  if (grant.ask.credential.kind === 'jwt') return chooseJwt(p, grant, control, caller, attempt, now)
+  // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
+  // next step cannot be written would cost the grant.
+  await p.grants.loadToEnd(grant.id)
+  return claimMint(grant, control, caller, attempt, now)
 }
 
 const usedUp = (grant: Grant): BrokerError =>

@@ -24,6 +24,8 @@ const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/
 
 export const shard = (n: number): Shard => n as Shard
 export const grantId = (of: Shard, random26: string): GrantId => parsed(`g${of}-${random26}`, isGrantId)
+/** From at least 17 random bytes: 130 bits. */
+export const grantIdFrom = (of: Shard, bytes: Uint8Array): GrantId => grantId(of, base32(bytes).slice(0, 26))
 export const isGrantId = (text: string): text is GrantId => GRANT.test(text)
 export const shardOf = (id: GrantId): Shard => Number(GRANT.exec(id)?.[1]) as Shard
 export const mintId = (grant: GrantId, n: number): MintId => `${grant}-${n}` as MintId
@@ -46,4 +48,21 @@ export const named = {
   tenant: (text: string) => text as TenantId,
   group: (text: string) => text as GroupId,
   entitlement: (text: string) => text as EntitlementId,
+}
+
+/** RFC 4648 base32 in lower case, without padding. */
+function base32(bytes: Uint8Array): string {
+  const letters = 'abcdefghijklmnopqrstuvwxyz234567'
+  let bits = 0
+  let value = 0
+  let text = ''
+  for (const byte of bytes) {
+    value = ((value << 8) | byte) & 0xfff
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += letters[(value >> bits) & 31] ?? ''
+    }
+  }
+  return text
 }

@@ -31,7 +31,7 @@ export interface Question {
 
 export interface Verdict {
   readonly allowed: boolean
-  /** Ids (`@id` annotation or position) of the rules that decided. */
+  /** The `@id` of the rules that decided, sorted; empty where no rule permits. `floor: …` and `error: …` name a refusal that is no rule's. */
   readonly because: readonly string[]
 }
 

@@ -3,7 +3,7 @@
 // that a crowd of requests cannot hold up an end.
 import { Redis, type RedisOptions } from 'ioredis'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
-import { reveal, type Secret } from '../domain/secret.ts'
+import { reveal, type Secret, secret } from '../domain/secret.ts'
 
 export interface RedisAddress {
   /** `redis://` or `rediss://`, host, port and database. */
@@ -11,6 +11,19 @@ export interface RedisAddress {
   readonly username: string | undefined
   readonly password: Secret<string> | undefined
 }
+/** A redis:// or rediss:// URL taken apart, so that what must not be seen stays a Secret. */
+export function redisAddress(hidden: Secret<string>): RedisAddress {
+  const url = new URL(reveal(hidden))
+  const { username, password } = url
+  url.username = ''
+  url.password = ''
+  return {
+    url: url.href,
+    username: username === '' ? undefined : decodeURIComponent(username),
+    password: password === '' ? undefined : secret(decodeURIComponent(password)),
+  }
+}
+
 export type ConnectionName = 'issue' | 'end'
 
 export interface RedisConnections {

@@ -32,7 +32,15 @@ const TOP: Readonly<Record<string, readonly string[]>> = {
   'compose.ts': ['*'],
   'main.ts': ['compose.ts', 'settings.ts'],
   'settings.ts': ['domain/'],
-  'rules.ts': ['broker/ports.ts', 'identity/', 'policy/', 'settings.ts'],
+  'rules.ts': [
+    'broker/ports.ts',
+    'broker/rulebook.ts',
+    'domain/',
+    'identity/',
+    'observe/log.ts',
+    'policy/',
+    'settings.ts',
+  ],
 }
 
 interface Import {
