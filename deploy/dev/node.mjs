@@ -37,7 +37,11 @@ const run = (command, args, options) =>
       // On a terminal Ctrl-C reaches the whole foreground group; a second copy would look like an impatient user.
       if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
     }
+    // npm dies of a signal without passing it on, and so does its shell: who started us is gone, so nobody is left to stop the child.
+    const parent = process.ppid
+    const orphaned = setInterval(() => process.ppid !== parent && child.kill('SIGTERM'), 500)
     const release = () => {
+      clearInterval(orphaned)
       for (const signal of SIGNALS) process.off(signal, forward)
       process.off('exit', killChild)
     }
