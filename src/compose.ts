@@ -6,7 +6,7 @@ import { type Broker, broker } from './broker/broker.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { CredentialSource, Ports } from './broker/ports.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
-import { type Lane, LOCAL_LANE } from './domain/entitlement.ts'
+import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
@@ -71,6 +71,7 @@ export interface Adapters {
   readonly witness: Witness
   readonly vault: VaultCredentialSource | undefined
   readonly configuration: Configuration
+  readonly backends: Backends | undefined
   readonly book: Rulebook
   /** Publishes what the files say; resolves to what hinders it, if anything. */
   publish(): Promise<string | undefined>
@@ -83,8 +84,8 @@ export async function openAdapters(
   write: (line: string) => void = (line) => process.stdout.write(line),
 ): Promise<Adapters> {
   assertSafeEnvironment(process.env)
-  const configuration = readConfiguration(settings)
-  const backends = settings.vault ? readBackends(settings) : new Map()
+  const backends = settings.vault ? readBackends(settings) : undefined
+  const configuration = readConfiguration(settings, backends)
   const figures = metrics()
   let time = (): string => ''
   const log = jsonLog({ write, time: () => time() })
@@ -125,7 +126,7 @@ export async function openAdapters(
     const library: Library = renderLibrary()
     const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
     const book = rulebook(configuration.rules)
-    const vault = settings.vault ? vaultCredentialSource(backends, processTimer) : undefined
+    const vault = backends && vaultCredentialSource(backends, processTimer)
     toClose.push(() => vault?.stop())
     const queue = openTimetable({
       redis: redisAddress(settings.redisUrl),
@@ -157,7 +158,9 @@ export async function openAdapters(
     }
     const publish = publisher({ store, shards: SHARDS, book, witness, log })
     await publish()
-    const lanes = [LOCAL_LANE, ...backends.keys()]
+    // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
+    const named = configuration.rules.policy.entitlements().map(({ credential }) => laneOf(credential))
+    const lanes = [...new Set([LOCAL_LANE, ...(backends?.keys() ?? []), ...named])]
     return {
       settings,
       ports,
@@ -171,6 +174,7 @@ export async function openAdapters(
       witness,
       vault,
       configuration,
+      backends,
       book,
       publish,
       close,

@@ -42,8 +42,14 @@ export class RulesError extends Error {
 
 type Where = Pick<Settings, 'configDir' | 'issuersFile' | 'clientsFile' | 'mode'>
 
-/** Reads and compiles all of them. Throws RulesError with every problem of every file. */
-export function readConfiguration(where: Where): Configuration {
+/** The backends there are, and the database connections each can be asked about. */
+export type KnownBackends = ReadonlyMap<string, { readonly probes: ReadonlyMap<string, unknown> }>
+
+/**
+ * Reads and compiles all of them. Throws RulesError with every problem of every file. With `backends`, an entitlement must name one of
+ * them; without (a broker that runs without backends), those entitlements are there and cannot be exchanged.
+ */
+export function readConfiguration(where: Where, backends?: KnownBackends): Configuration {
   const problems: Problem[] = []
   const warnings: Problem[] = []
   const take = <T>(compiled: Compiled<T>): T | undefined => {
@@ -77,9 +83,29 @@ export function readConfiguration(where: Where): Configuration {
   const names = issuers?.map(({ name }) => name)
   const directory = people && clients && take(compileDirectory(people, clients, names))
   if (policy && directory) problems.push(...checkReferences(policy, directory))
+  if (policy && backends) problems.push(...checkBackends(policy, backends))
   if (problems.length > 0 || policy === undefined || directory === undefined || issuers === undefined)
     throw new RulesError(problems)
   return { rules: { policy, directory }, issuers, warnings }
+}
+
+function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {
+  return policy.entitlements().flatMap(({ id, credential }) => {
+    if (credential.kind !== 'vault') return []
+    const { backend, database } = credential
+    const known = backends.get(backend)
+    if (known?.probes.has(database.connection)) return []
+    const what =
+      known === undefined ? `no backend ${backend}` : `no probe for the connection ${database.connection} of ${backend}`
+    const { line } = policy.source.placeOf(['entitlements', id, 'credential'])
+    return [
+      {
+        file: policy.source.entitlementsFile,
+        line,
+        message: `entitlements.${id}.credential: backends.yaml has ${what}`,
+      },
+    ]
+  })
 }
 
 function policyFrom(
@@ -119,17 +145,23 @@ export function fingerprint(where: Where): string {
 
 /** Looks at the files every second. A good change is published, then judged under; a bad one is told once, and the rules in force stay. */
 export function watchRules(
-  p: { readonly settings: Where; readonly book: Rulebook; readonly log: Log; publish(): Promise<unknown> },
+  p: {
+    readonly settings: Where
+    readonly backends: KnownBackends | undefined
+    readonly book: Rulebook
+    readonly log: Log
+    publish(): Promise<unknown>
+  },
   every: (ms: number, task: () => void) => () => void,
 ): () => void {
-  const { settings, book, log, publish } = p
+  const { settings, backends, book, log, publish } = p
   let seen = fingerprint(settings)
   let busy = false
   const look = async (): Promise<void> => {
     const now = fingerprint(settings)
     if (now !== seen) {
       seen = now
-      const { rules: next, warnings } = readConfiguration(settings)
+      const { rules: next, warnings } = readConfiguration(settings, backends)
       const change = changeOf(book.current() as LoadedRules, next)
       if (change !== undefined) throw new RulesError([change])
       book.adopt(next)

@@ -53,7 +53,7 @@ interface Binary {
 const settingsFor = (extra: readonly string[]): readonly string[] => [
   ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'always'],
   ...['--maxmemory', '256mb', '--maxmemory-policy', 'noeviction'],
-  ...['--hz', '100'],
+  ...['--hz', '100', '--hash-max-listpack-value', '2048'],
   ...extra,
 ]
 

@@ -76,7 +76,7 @@ export interface GrantStore {
   loadToEnd(id: GrantId): Promise<Grant | undefined>
   /**
    * Writes head, deadline, indexes and event together, or nothing. Refuses unless the stored version is the one the step came from
-   * (`store_conflict`), the edge is legal (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
+   * (`store_conflict`), the edge is legal and has a guard where it allows something (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
    * A rejection `store_unavailable` means unknown: it may have been written.
    */
   commit(step: Step, guard?: Guard): Promise<Receipt>

@@ -21,6 +21,20 @@ export const STATUSES = Object.keys(LIFECYCLE) as readonly Status[]
 /** How a grant is born. An edge like any other: a grant is born pending or not at all. */
 export const BIRTH = 'pending' satisfies Status
 
+type Edge = { [From in Status]: `${From}>${Next<From>}` }[Status] | `none>${typeof BIRTH}`
+
+/**
+ * The edges over which somebody gets something: to ask, an approval, a claim, a credential. The store takes them with a guard only, so
+ * that a forgotten guard is refused and not obeyed. All the others go on ending, or change nothing that was allowed.
+ */
+export const ALLOWING = [
+  `none>${BIRTH}`,
+  'pending>approved',
+  'approved>issuing',
+  'approved>active',
+  'issuing>active',
+] as const satisfies readonly Edge[]
+
 export const isTerminal = (status: Status): boolean => LIFECYCLE[status].length === 0
 
 /** What is done with a grant whose deadline has passed. Every status that can pass one has an answer. */

@@ -31,7 +31,7 @@ interface Read<T> {
   readonly line: Locate
 }
 
-const MAX_BYTES = 4 * 1024 * 1024
+const MAX_BYTES = 1024 * 1024
 
 /** Parses and checks the text. `value` is undefined exactly when there are problems. */
 export function readConfig<Schema extends z.ZodType>(
@@ -40,7 +40,7 @@ export function readConfig<Schema extends z.ZodType>(
   schema: Schema,
 ): Read<z.output<Schema>> {
   if (Buffer.byteLength(text) > MAX_BYTES)
-    return { value: undefined, problems: [{ file, line: 1, message: 'the file is larger than 4 MiB' }], line: () => 1 }
+    return { value: undefined, problems: [{ file, line: 1, message: 'the file is larger than 1 MiB' }], line: () => 1 }
   const lines = new LineCounter()
   const document = parseDocument(text, {
     lineCounter: lines,

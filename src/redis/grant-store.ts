@@ -58,7 +58,7 @@ export interface StoreSettings {
   readonly lowWater: (shard: Shard) => number
 }
 
-const CALL_DEADLINE_MS = 900
+const CALL_DEADLINE_MS = 700
 /** Steps or grants in one call: more would hold Redis up for everybody else. */
 const BATCH = 100
 
@@ -103,7 +103,7 @@ export function grantStore({
       case 'conflict':
         throw new BrokerError('store_conflict', 'The grant has changed meanwhile.', { facts: { found: reply[0] } })
       case 'illegal':
-        throw new BrokerError('wrong_status', `A grant that is ${reply[4]} cannot become ${reply[5]}.`, {
+        throw new BrokerError('wrong_status', `A grant that is ${reply[4]} cannot become ${reply[5]} this way.`, {
           facts: { status: reply[4] },
         })
       case 'late':

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { BIRTH, isTerminal, LIFECYCLE, STATUSES } from '../domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, STATUSES } from '../domain/lifecycle.ts'
 
 export const FUNCTIONS = [
   'grant_commit',
@@ -35,8 +35,13 @@ export function renderLibrary(nowLine: string = REDIS_TIME): Library {
   const source = readFileSync(new URL('./functions/grants.lua', import.meta.url), 'utf8')
   const edges = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
   const open = STATUSES.filter((status) => !isTerminal(status))
-  const tables = fill(fill(source, '--[[EDGES]]', setOf([`none>${BIRTH}`, ...edges])), '--[[OPEN]]', setOf(open))
-  const body = fill(tables, '--[[NOW]]', nowLine)
+  const tables = {
+    '--[[EDGES]]': setOf([`none>${BIRTH}`, ...edges]),
+    '--[[ALLOWING]]': setOf(ALLOWING),
+    '--[[OPEN]]': setOf(open),
+    '--[[NOW]]': nowLine,
+  }
+  const body = Object.entries(tables).reduce((text, [placeholder, value]) => fill(text, placeholder, value), source)
   const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
   const named = fill(body, "local SUFFIX = '' --[[SUFFIX]]", `local SUFFIX = '_${hash}'`)
   return {

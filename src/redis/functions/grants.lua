@@ -4,8 +4,8 @@
 -- a write that could fail half-way must not be reachable; readers ignore every event above the stored version. A key of the wrong type
 -- fails the read that comes first: every key that is written was read before, if only with ZCARD or LLEN; the stream is written first.
 --
--- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), OPEN (what is
--- not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
+-- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
+-- that need a guard), OPEN (what is not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
 -- KEYS   every function begins with  1 control (hash: n, event, judged)  2 events (stream)
 --        n and event are the sequence of the shard's newest commit and its id in the stream. `judged` is the control record, five
@@ -17,6 +17,7 @@
 
 local SUFFIX = '' --[[SUFFIX]]
 local EDGES = { --[[EDGES]] }
+local ALLOWING = { --[[ALLOWING]] }
 --[[NOW]]
 
 -- The statuses that some edge leaves. Each of them must have a deadline; a terminal one has none.
@@ -69,7 +70,8 @@ local function step_at(keys, k, args, i)
 end
 
 -- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
-local function refusal(shard, filed, retire, step)
+local function refusal(shard, filed, retire, step, guarded)
+  if not guarded and ALLOWING[step.from .. '>' .. step.to] then return 'illegal', step.from, step.to end
   local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
   step.ev, step.have = head[3], tonumber(head[4] or '0')
@@ -111,7 +113,8 @@ local function write(shard, filed, retire, step)
     'decisions', string.format('%d', step.count), 'head', step.head, 'status', step.to, 'version', version)
 end
 
--- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, and takes no guard).
+-- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, takes no guard and so no
+-- edge that needs one).
 -- KEYS  3 filed  4 retire  5 ask  6 decisions  7 head  8 due
 -- ARGV  3 notAfter ('' for none)  4 the control record as judged  5… one step          (grant_commit)
 -- ARGV  3… one step                                                                    (grant_end_commit)
@@ -127,7 +130,7 @@ local function commit(keys, args, guarded)
     if shard.behind == 1 then return reply('behind', shard) end
     if shard.judged ~= args[4] then return reply(string.match(shard.judged, JUDGED) and 'stale' or 'absent', shard) end
   end
-  local tag, first, second = refusal(shard, keys[3], keys[4], step)
+  local tag, first, second = refusal(shard, keys[3], keys[4], step, guarded)
   if tag then return reply(tag, shard, first, second) end
   if not_after then
     local now = now_ms()
@@ -154,7 +157,7 @@ local function commit_each(keys, args)
   local rows = {}
   for n, step in ipairs(steps) do
     -- A damaged grant must not keep the others from ending.
-    local sound, tag, first, second = pcall(refusal, shard, keys[3], keys[4], step)
+    local sound, tag, first, second = pcall(refusal, shard, keys[3], keys[4], step, false)
     if not sound then
       rows[n] = { 'malformed', 'type' }
     elseif tag then
