@@ -1,13 +1,13 @@
 // Turn an approved grant into a credential: judge, sign or claim, commit, seal, answer, in the order of DESIGN.md §6.
 // The only verb that sees a secret. Stop after any line and `end` still knows what to close.
 import { BrokerError, notFound } from '../domain/errors.ts'
-import type { Grant } from '../domain/grant.ts'
+import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
 import { after, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
 import { type LiveMint, type Mint, nextNumber, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
-import { change, type Move } from './change.ts'
+import { change, eventOf, type Move } from './change.ts'
 import { type Claimed, claimMint, makeVaultCredential, replaceable } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
 import { judgeExchange } from './judge.ts'
@@ -16,11 +16,12 @@ import { mayView } from './view.ts'
 
 /** How long a lost answer can be asked for again with the same attempt and key. */
 export const SAME_ATTEMPT = seconds(60)
+/** Each repetition is an event of its grant for ever: whoever asks again and again is told to stop. */
+const MOST_VERSIONS = 200
 
 type Way =
   | {
       readonly kind: 'jwt'
-      readonly facts: TokenFacts
       readonly token: Secret<string>
       readonly mint: LiveMint & { kind: 'jwt' }
     }
@@ -40,7 +41,8 @@ export const exchange =
     })
     if (way === undefined) throw new Error('an exchange without a way')
     if (way.kind === 'jwt') {
-      if (receipt !== undefined) await sealOrSay(p, receipt, attempt)
+      if (receipt === undefined) throw new Error('a token without a commit')
+      await sealOrSay(p, receipt, attempt)
       return { grant, mint: way.mint, credential: jwtCredential(way, grant) }
     }
     if (way.kind === 'replace')
@@ -67,7 +69,7 @@ async function chooseWay(
   const before = grant.head.mints.find(
     (mint) => mint.attempt === attempt && mint.key === caller.key && mint.status !== 'closed',
   )
-  if (before !== undefined) return repeat(p, grant, control, before, now)
+  if (before !== undefined) return repeat(p, grant, control, caller, before, now)
   if (usesTaken(grant.head.mints) >= grant.ask.intent.credential.uses) throw usedUp(grant)
   if (grant.ask.credential.kind === 'jwt') return chooseJwt(p, grant, control, caller, attempt, now)
   // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
@@ -85,18 +87,37 @@ const usedUp = (grant: Grant): BrokerError =>
     },
   )
 
-/** The same attempt again: the answer was lost. A token is signed once more with the same jti, iat and exp; a login is replaced. */
-async function repeat(p: ExchangePorts, grant: Grant, control: Control, mint: Mint, now: Instant): Promise<Chosen> {
-  if (mint.status !== 'live') {
+/**
+ * The same attempt again: the answer was lost. A token is signed once more with the same jti, iat and exp, and that it was given again is
+ * committed and sealed like the first time: the first seal may be what failed. A login is replaced.
+ */
+async function repeat(
+  p: ExchangePorts,
+  grant: Grant,
+  control: Control,
+  caller: Caller,
+  mint: Mint,
+  now: Instant,
+): Promise<Chosen> {
+  if (mint.status !== 'live' || !inStatus(grant, 'active')) {
     throw new BrokerError('wrong_status', 'This attempt is still being worked on.', {
       nextAction: 'Try the same attempt again in a second.',
       facts: { status: grant.head.status },
     })
   }
   if (now >= after(mint.issuedAt, SAME_ATTEMPT)) throw usedUp(grant)
+  if (grant.version >= MOST_VERSIONS) {
+    throw new BrokerError('too_many_requests', 'This attempt has been repeated too often.', {
+      nextAction: 'Keep the answer you get; ask for a new grant.',
+    })
+  }
   if (mint.kind === 'vault') return { way: { kind: 'replace', mint }, move: { done: grant } }
-  const facts = factsOf(grant, control, mint)
-  return { way: { kind: 'jwt', facts, token: await p.tokens.sign(facts, mint.key), mint }, move: { done: grant } }
+  const token = await p.tokens.sign(factsOf(grant, control, mint), mint.key)
+  const details = { mint: mint.n, jti: mint.jti, kind: mint.kind, again: true }
+  const event = eventOf(grant.ask, 'issued', now, caller.principal.id, details, control)
+  const step = advance(grant, { to: 'active', facts: grant.head.facts, event })
+  const guard = { notAfter: grant.ask.intent.window.closesAt, judgedUnder: control }
+  return { way: { kind: 'jwt', token, mint }, move: { step, guard } }
 }
 
 async function chooseJwt(
@@ -133,7 +154,7 @@ async function chooseJwt(
   const mint = { ...unsigned, fingerprint: p.sha256(reveal(token)) }
   const step = issuedStep(grant, mint, now, caller, control)
   const guard = { notAfter: intent.window.closesAt, judgedUnder: control }
-  return { way: { kind: 'jwt', facts, token, mint }, move: { step, guard } }
+  return { way: { kind: 'jwt', token, mint }, move: { step, guard } }
 }
 
 /** JWT times are whole seconds; rounded down, so that a token never outlives its window. */

@@ -20,6 +20,7 @@ describe('the memory store', () => {
         time = after(time, span)
       },
       another: (lowWater = 0) => memory.another(() => lowWater),
+      loseControl: async () => memory.loseControl(of),
       snapshot: async () => {
         const back = memory.snapshot()
         return async () => back()

@@ -261,6 +261,16 @@ describe('exchanging', () => {
     expect(await codeOf(w.broker.exchange(agent, grant.id, attempt('attempt-one')))).toBe('uses_exhausted')
   })
 
+  it('repeating an attempt without end is refused, because every repetition is recorded', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    const agent = w.as('triage-agent', { key: KEY })
+    const said = []
+    for (let n = 0; n < 210; n += 1) said.push(await codeOf(w.broker.exchange(agent, grant.id, attempt('attempt-one'))))
+    expect(new Set(said)).toEqual(new Set(['ok', 'too_many_requests']))
+    expect((await w.store.events(grant.id)).length).toBeLessThanOrEqual(200)
+  })
+
   it('a lost login is ended and replaced once, never doubled', async () => {
     const w = await world()
     const grant = await w.approvedLogin()
@@ -291,6 +301,8 @@ describe('exchanging', () => {
     const [token, database] = [await w.approvedToken(), await w.approvedLogin()]
     w.seal.setWritable(false)
     const agent = w.as('triage-agent', { key: KEY })
+    expect(await codeOf(w.broker.exchange(agent, token.id, attempt('attempt-one')))).toBe('log_unavailable')
+    // Asked again with the same attempt it is still not on record, so it still does not leave.
     expect(await codeOf(w.broker.exchange(agent, token.id, attempt('attempt-one')))).toBe('log_unavailable')
     expect(await codeOf(w.broker.exchange(w.as('vera'), database.id))).toBe('log_unavailable')
     expect(w.backend.liveSecrets()).toEqual([])
