@@ -166,7 +166,9 @@ async function readFolder(folder: string, now: Instant): Promise<readonly Key[]>
   const problems: string[] = []
   const keys: Key[] = []
   const names = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
-    throw new KeyRingError([`the folder ${folder} cannot be read (${cause.code ?? 'unknown'})`])
+    throw new KeyRingError([
+      `the folder ${folder} cannot be read (${cause.code ?? 'unknown'}); make the first keys with: npm run keys:rotate -- ${folder} --create`,
+    ])
   })
   // Whoever may write here may add a key, and that key would sign.
   if (((await stat(folder)).mode & 0o022) !== 0) problems.push(`the folder ${folder} is writable for others: chmod 700`)
