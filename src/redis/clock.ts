@@ -39,6 +39,8 @@ const JUMP_MS = 5_000
 const DRIFT = 0.000_5
 /** A slower answer says too little about when it was given. */
 const SLOWEST_ROUND_TRIP_MS = 1_000
+/** Two seconds' worth: an offset older than that may have drifted further than a slow answer is off. */
+const REMEMBERED_SAMPLES = 8
 
 /** The source for `redisClock`: Redis's own TIME, in milliseconds. */
 export const timeOf = (redis: Redis) => async (): Promise<number> => {
@@ -46,10 +48,21 @@ export const timeOf = (redis: Redis) => async (): Promise<number> => {
   return Number(seconds) * 1_000 + Number(microseconds) / 1_000
 }
 
+/** One answer of Redis. It was given some time during the round trip: the truth lies within `slack` of the offset. */
+interface Sample {
+  /** Redis's time minus monotonic time. */
+  readonly offset: number
+  readonly at: number
+  readonly slack: number
+}
+
 export function redisClock({ time, monotonicNow, every, onError }: Clockwork): RedisClock {
-  /** Offset = Redis's time minus monotonic time. The anchor is where it was first seen, or last accepted. */
-  let anchor: { readonly offset: number; readonly at: number } | undefined
-  let latest: { readonly offset: number; readonly at: number } | undefined
+  /** Where the offset was first seen, or last accepted. */
+  let anchor: Sample | undefined
+  /** The quickest of the last answers: a slow one puts the clock off by up to half its round trip, in either direction. */
+  let best: Sample | undefined
+  let recent: readonly Sample[] = []
+  let sampledAt = 0
   let jumpedBy = 0
   let served = 0
 
@@ -60,22 +73,26 @@ export function redisClock({ time, monotonicNow, every, onError }: Clockwork): R
     if (!Number.isFinite(theirs) || after - before > SLOWEST_ROUND_TRIP_MS) return
     const at = (before + after) / 2
     // An answer that was overtaken by a later one is no news.
-    if (latest && at < latest.at) return
-    latest = { offset: theirs - at, at }
-    anchor ??= latest
-    const moved = latest.offset - anchor.offset
-    if (Math.abs(moved) > JUMP_MS + DRIFT * (at - anchor.at)) jumpedBy = moved
+    if (best && at < sampledAt) return
+    sampledAt = at
+    const fresh: Sample = { offset: theirs - at, at, slack: (after - before) / 2 }
+    // What the new answer rules out was measured before Redis's clock was moved.
+    recent = [...recent.filter((older) => agree(older, fresh)), fresh].slice(-REMEMBERED_SAMPLES)
+    best = recent.reduce((quickest, one) => (one.slack <= quickest.slack ? one : quickest))
+    anchor ??= fresh
+    const moved = fresh.offset - anchor.offset
+    if (Math.abs(moved) > JUMP_MS + fresh.slack + anchor.slack + DRIFT * (at - anchor.at)) jumpedBy = moved
   }
 
   const state = (): ClockState => {
-    if (latest === undefined) return 'not_sampled'
+    if (best === undefined) return 'not_sampled'
     if (jumpedBy !== 0) return 'jumped'
-    return monotonicNow() - latest.at > OLD_AFTER_MS ? 'old' : 'trusted'
+    return monotonicNow() - sampledAt > OLD_AFTER_MS ? 'old' : 'trusted'
   }
 
   const nowToEnd = (): Instant => {
-    if (latest === undefined) throw untrusted('not_sampled')
-    return instant(Math.floor(monotonicNow() + latest.offset))
+    if (best === undefined) throw untrusted('not_sampled')
+    return instant(Math.floor(monotonicNow() + best.offset))
   }
 
   const stop = every(SAMPLE_EVERY_MS, () => {
@@ -93,7 +110,7 @@ export function redisClock({ time, monotonicNow, every, onError }: Clockwork): R
     state,
     jumpMs: () => Math.round(jumpedBy),
     acceptJump: () => {
-      anchor = latest
+      anchor = best
       jumpedBy = 0
       served = nowToEnd()
       return instant(served)
@@ -102,6 +119,9 @@ export function redisClock({ time, monotonicNow, every, onError }: Clockwork): R
     stop,
   }
 }
+
+const agree = (a: Sample, b: Sample): boolean =>
+  Math.abs(a.offset - b.offset) <= a.slack + b.slack + DRIFT * Math.abs(a.at - b.at) + 1
 
 const untrusted = (state: keyof typeof UNTRUSTED): BrokerError =>
   new BrokerError('clock_untrusted', UNTRUSTED[state], { facts: { clock: state } })

@@ -92,6 +92,28 @@ describe('the clock', () => {
     expect(clock.now()).toBe(before + 1_200)
   })
 
+  it('is not put off by an answer that lay around: the quickest of the last ones counts', async () => {
+    let monotonic = 1_000
+    let lies = 0
+    const clock = redisClock({
+      // The answer was given at once and came late: half the round trip is not when it was given.
+      time: async () => {
+        const answer = NOON + monotonic
+        monotonic += lies
+        return answer
+      },
+      monotonicNow: () => monotonic,
+      every: () => () => undefined,
+      onError: () => undefined,
+    })
+    await clock.sample()
+    for (lies of [300, 900, 20, 500]) {
+      await clock.sample()
+      expect(Math.abs(clock.nowToEnd() - (NOON + monotonic))).toBeLessThanOrEqual(1)
+      expect(clock.state()).toBe('trusted')
+    }
+  })
+
   it('never runs backwards, also when Redis is set back a little', async () => {
     await clock.sample()
     const before = clock.now()
