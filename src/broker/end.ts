@@ -166,6 +166,10 @@ export async function closeMint(
   if (plan === undefined) return { mint, error: 'no_backend' }
   try {
     await p.credentials.close(plan, mint)
+    // Gone is only what cannot come any more. Its maker says when it is through (`abandon`); a maker that died is through by its deadline.
+    if (mint.status === 'closing' && mint.makerUntil !== undefined && p.nowToEnd() < mint.makerUntil) {
+      return { mint, error: 'still_being_made' }
+    }
     const { gone, answer } = await p.credentials.confirmGone(plan, mint)
     if (!gone) return { mint, error: 'not_confirmed' }
     const at = p.nowToEnd()
@@ -232,9 +236,8 @@ const backoff = (attempts: number, jitter: number): Duration => {
 }
 
 /** Unfinished mints of a grant that lives on: their maker is gone, so they are closed by themselves and their use is given back. */
-export async function closeUnfinished(p: EndPorts, id: GrantId): Promise<Grant> {
+export async function closeUnfinished(p: EndPorts, id: GrantId, now: Instant): Promise<Grant> {
   const { grant } = await changeToEnd(p, id, (grant) => {
-    const now = p.nowToEnd()
     const late = (mint: Mint): boolean => isUnfinished(mint) && mint.deadline <= now
     if (!inStatus(grant, 'active') || !grant.head.mints.some(late)) return { done: grant }
     const mints = grant.head.mints.map((mint) =>
@@ -246,11 +249,11 @@ export async function closeUnfinished(p: EndPorts, id: GrantId): Promise<Grant> 
   return finishClosing(p, grant)
 }
 
-/** Closes what is marked `closing` in a grant that lives on, and gives its use back: nothing of it ever left the broker. */
+/** Closes what is marked `closing` in a grant that lives on. The use is given back where nothing of it ever left the broker. */
 export async function finishClosing(p: EndPorts, grant: Grant): Promise<Grant> {
   if (!inStatus(grant, 'active')) return grant
   const leaving = grant.head.mints.filter((mint): mint is ClosingMint => mint.status === 'closing')
-  const tried = await Promise.all(leaving.map((mint) => closeMint(p, grant, mint, true)))
+  const tried = await Promise.all(leaving.map((mint) => closeMint(p, grant, mint, !mint.handedOut)))
   const gone = new Map(tried.flatMap(({ mint }) => (mint.status === 'closed' ? [[mint.n, mint] as const] : [])))
   if (gone.size === 0) return grant
   const done = await changeToEnd(p, grant.id, (now) => markClosed(p, now, gone))

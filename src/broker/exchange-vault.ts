@@ -7,6 +7,8 @@ import type { AttemptId, GrantId } from '../domain/ids.ts'
 import { after, between, type Duration, earliest, type Instant, seconds } from '../domain/instant.ts'
 import {
   type ClaimedMint,
+  type ClosedMint,
+  type ClosingMint,
   closed,
   closing,
   type Lease,
@@ -14,18 +16,19 @@ import {
   type Mint,
   nextNumber,
   type OpenedMint,
-  usesTaken,
 } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
 import { change, changeToEnd, eventOf, type Move, witness } from './change.ts'
-import { closeMint, end, finishClosing, planOf } from './end.ts'
+import { closeMint, end, finishClosing, planOf, retryEnd } from './end.ts'
 import { type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
 import { judgeExchange } from './judge.ts'
 import type { Control, Hold, MintPlan, Receipt, VaultSecret } from './ports.ts'
 
 /** How long one try at a mint may take before anybody may close it. */
 const MINT_DEADLINE: Duration = seconds(30)
+/** The longest that making the login itself takes (backends.yaml caps it): it is not begun later than this before the deadline. */
+const LONGEST_ISSUE: Duration = seconds(15)
 /** Under this much window no login is begun (Vault's own margins eat the rest). */
 const LEAST_LEFT: Duration = seconds(10)
 
@@ -54,7 +57,7 @@ export function claimMint(
     key: caller.key,
     claimedAt: now,
     status: 'claimed',
-    deadline: earliest(after(now, MINT_DEADLINE), closesAt),
+    deadline: after(now, MINT_DEADLINE),
   }
   const plan = planOf(grant, n)
   if (plan === undefined) throw new Error('claimed a credential without a backend')
@@ -78,20 +81,35 @@ export async function makeVaultCredential(p: ExchangePorts, caller: Caller, clai
   const { plan, mint } = claimed
   await p.timetable.at(laneOf(plan.credential), mint.deadline)
   const hold = await openHold(p, claimed)
+  const made: Made = { hold, lease: undefined }
   try {
     const opened: OpenedMint = { ...mint, status: 'opened', accessor: hold.accessor }
     await witness(p, await moveMint(p, claimed, 'claimed', opened, 'opened'))
     await p.credentials.keep(hold, between(p.now(), claimed.closesAt))
+    // Whoever ends this grant meanwhile waits for the deadline before it believes that nothing more will come.
+    if (after(p.now(), LONGEST_ISSUE) > mint.deadline) throw tooSlow()
     const { lease, secret } = await p.credentials.issue(hold, plan, between(p.now(), claimed.closesAt))
+    made.lease = lease
     const live = liveMint(p, claimed, hold, lease, secret)
     const { grant, receipt } = await commitLive(p, caller, claimed, live)
     await sealOrSay(p, receipt, mint.attempt)
     return { grant, mint: live, credential: { kind: 'vault', secret, leaseId: lease.id, expiresAt: live.expiresAt } }
   } catch (thrown) {
-    await abandon(p, claimed, hold)
+    await abandon(p, claimed, made)
     throw thrown
   }
 }
+
+/** What exists at the backend so far: whoever gives up must leave word of all of it. */
+interface Made {
+  readonly hold: Hold | undefined
+  lease: Lease | undefined
+}
+
+const tooSlow = (): BrokerError =>
+  new BrokerError('vault_unavailable', 'Vault answers too slowly to make a credential in time.', {
+    nextAction: 'Try again shortly.',
+  })
 
 async function openHold(p: ExchangePorts, claimed: Claimed): Promise<Hold> {
   try {
@@ -99,7 +117,7 @@ async function openHold(p: ExchangePorts, claimed: Claimed): Promise<Hold> {
   } catch (thrown) {
     // A definite no means that nothing exists: the claim is given back and the approval stays good. Anything else is unknown.
     const definite = isBrokerError(thrown) && thrown.facts.definite === true
-    await (definite ? release(p, claimed) : abandon(p, claimed, undefined))
+    await (definite ? release(p, claimed) : abandon(p, claimed, { hold: undefined, lease: undefined }))
     throw thrown
   }
 }
@@ -192,91 +210,76 @@ async function release(p: ExchangePorts, claimed: Claimed): Promise<void> {
 }
 
 /**
- * Ends a mint whose secret never left: the first one ends the grant as failed, a later one only itself. What was made after somebody
- * else ended the grant is closed here too, because they could not have seen it. Never throws: the deadline stands behind it.
+ * Ends a mint whose secret never left: the first one ends the grant as failed, a later one only itself. It first leaves word of everything
+ * that was made, because whoever ended the grant meanwhile could not have known of it, and says that its maker is through.
+ * Never throws: the deadline stands behind it.
  */
-async function abandon(p: ExchangePorts, claimed: Claimed, hold: Hold | undefined): Promise<void> {
+async function abandon(p: ExchangePorts, claimed: Claimed, made: Made): Promise<void> {
   try {
-    const grant = await p.grants.loadToEnd(claimed.id)
-    if (grant === undefined) return
-    if (inStatus(grant, 'issuing')) {
-      await end(p, claimed.id, { outcome: 'failed', by: 'broker', reason: 'the credential could not be made' })
-      return
-    }
-    if (inStatus(grant, 'active')) {
-      await closeOwn(p, claimed)
-      return
-    }
-    const late: Mint =
-      hold === undefined ? claimed.mint : { ...claimed.mint, status: 'opened', accessor: hold.accessor }
-    await closeMint(p, grant, late)
+    const { grant } = await changeToEnd(p, claimed.id, (grant) => leaveWord(p, claimed, made, grant))
+    const mint = grant.head.mints.find(({ n }) => n === claimed.mint.n)
+    if (mint?.status !== 'closing') await closeMint(p, grant, throughWith(claimed.mint, made, p.nowToEnd()))
+    else if (inStatus(grant, 'issuing')) await end(p, claimed.id, NOT_MADE)
+    else if (inStatus(grant, 'active')) await finishClosing(p, grant)
+    else await retryEnd(p, claimed.id)
   } catch {
     // The store is out of reach: the hold dies by itself, and the sweep finds the mint by its deadline.
   }
 }
 
-async function closeOwn(p: ExchangePorts, claimed: Claimed): Promise<void> {
-  const { grant } = await changeToEnd(p, claimed.id, (grant) => {
-    if (!inStatus(grant, 'active')) return { done: grant }
-    const now = p.nowToEnd()
-    const mints = grant.head.mints.map((mint) =>
-      mint.n === claimed.mint.n && mint.status !== 'closed' ? closing(mint, after(now, MINT_DEADLINE)) : mint,
-    )
-    const event = eventOf(grant.ask, 'mint_closing', now, 'broker', {
-      mint: claimed.mint.n,
-      reason: 'the credential could not be made',
-    })
-    return { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }) }
-  })
-  await finishClosing(p, grant)
+const NOT_MADE = { outcome: 'failed', by: 'broker', reason: 'the credential could not be made' } as const
+
+/** The mint as its maker leaves it: with everything that exists, and nothing more to come. */
+const throughWith = (mint: Exclude<Mint, ClosedMint>, { hold, lease }: Made, now: Instant): ClosingMint => {
+  const marked = closing(mint, after(now, MINT_DEADLINE))
+  return {
+    ...marked,
+    accessor: hold?.accessor ?? marked.accessor,
+    lease: lease ?? marked.lease,
+    handedOut: false,
+    makerUntil: undefined,
+  }
+}
+
+function leaveWord(p: ExchangePorts, claimed: Claimed, made: Made, grant: Grant): Move {
+  const now = p.nowToEnd()
+  const own = grant.head.mints.find(({ n }) => n === claimed.mint.n)
+  if (own === undefined || own.status === 'closed') return { done: grant }
+  const mints = grant.head.mints.map((mint) => (mint.n === own.n ? throughWith(own, made, now) : mint))
+  const details = {
+    mint: own.n,
+    reason: NOT_MADE.reason,
+    ...(made.lease === undefined ? {} : { lease: made.lease.id }),
+  }
+  const change = { mints, event: eventOf(grant.ask, 'mint_closing', now, 'broker', details) }
+  if (inStatus(grant, 'issuing')) return { step: advance(grant, { to: 'issuing', facts: grant.head.facts, ...change }) }
+  if (inStatus(grant, 'active')) return { step: advance(grant, { to: 'active', facts: grant.head.facts, ...change }) }
+  if (inStatus(grant, 'ending')) return { step: advance(grant, { to: 'ending', facts: grant.head.facts, ...change }) }
+  if (inStatus(grant, 'stuck')) return { step: advance(grant, { to: 'stuck', facts: grant.head.facts, ...change }) }
+  return { done: grant }
 }
 
 /**
- * A lost answer: the first login is ended, confirmed gone, and its use given back; then one replacement is claimed under the same attempt.
- * A second replacement is refused.
+ * A lost answer: the first login is ended and confirmed gone, so that another can be made under the same attempt. Its use stays taken
+ * throughout: nobody else can slip in between.
  */
-export async function replaceable(
-  p: ExchangePorts,
-  caller: Caller,
-  grant: Grant,
-  lost: LiveMint,
-  attempt: AttemptId,
-): Promise<Claimed> {
-  if (grant.head.mints.filter((mint) => mint.attempt === attempt).length > 1) {
-    throw new BrokerError('uses_exhausted', 'This attempt has had its one replacement.', {
-      nextAction: 'Complete the grant and ask for a new one.',
-    })
-  }
-  const marked = await changeToEnd(p, grant.id, (now) => {
-    const mint = now.head.mints.find((candidate) => candidate.n === lost.n)
-    if (!inStatus(now, 'active') || mint === undefined || mint.status !== 'live') return { done: now }
+export async function endLost(p: ExchangePorts, caller: Caller, id: GrantId, lost: LiveMint): Promise<void> {
+  const { grant } = await changeToEnd(p, id, (grant) => {
+    const mint = grant.head.mints.find((candidate) => candidate.n === lost.n)
+    if (!inStatus(grant, 'active') || mint === undefined || mint.status !== 'live') return { done: grant }
     const at = p.nowToEnd()
-    const mints = now.head.mints.map((other) => (other.n === lost.n ? closing(mint, after(at, MINT_DEADLINE)) : other))
-    const event = eventOf(now.ask, 'mint_closing', at, caller.principal.id, {
+    const mints = grant.head.mints.map((other) =>
+      other.n === lost.n ? closing(mint, after(at, MINT_DEADLINE)) : other,
+    )
+    const event = eventOf(grant.ask, 'mint_closing', at, caller.principal.id, {
       mint: lost.n,
       reason: 'its answer was lost',
     })
-    return { step: advance(now, { to: 'active', facts: now.head.facts, mints, event }) }
+    return { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }) }
   })
-  const cleared = await finishClosing(p, marked.grant)
-  if (cleared.head.mints.some((mint) => mint.n === lost.n && mint.status !== 'closed')) {
-    throw new BrokerError('not_confirmed', 'The lost login is not confirmed gone yet, so no other is made.', {
-      nextAction: 'Try the same attempt again in a few seconds.',
-    })
-  }
-  let claimed: Claimed | undefined
-  await change(p, grant.id, ({ grant: now, control }) => {
-    const at = p.now()
-    judgeExchange(p, p.rules(control), now, caller, at)
-    if (usesTaken(now.head.mints) >= now.ask.intent.credential.uses) {
-      throw new BrokerError('uses_exhausted', 'All credentials of this grant have been handed out.', {
-        nextAction: 'Ask for a new grant.',
-      })
-    }
-    const { way, move } = claimMint(now, control, caller, attempt, at)
-    claimed = way.claimed
-    return move
+  const cleared = await finishClosing(p, grant)
+  if (cleared.head.mints.some((mint) => mint.n === lost.n && mint.status === 'closed')) return
+  throw new BrokerError('not_confirmed', 'The lost login is not confirmed gone yet, so no other is made.', {
+    nextAction: 'Try the same attempt again in a few seconds.',
   })
-  if (claimed === undefined) throw new Error('a replacement without a claim')
-  return claimed
 }

@@ -4,11 +4,11 @@ import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
 import { after, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
-import { type LiveMint, type Mint, nextNumber, usesTaken } from '../domain/mint.ts'
+import { type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
 import { change, eventOf, type Move } from './change.ts'
-import { type Claimed, claimMint, makeVaultCredential, replaceable } from './exchange-vault.ts'
+import { type Claimed, claimMint, endLost, makeVaultCredential } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
 import { judgeExchange } from './judge.ts'
 import type { Control, TokenFacts } from './ports.ts'
@@ -45,8 +45,11 @@ export const exchange =
       await sealOrSay(p, receipt, attempt)
       return { grant, mint: way.mint, credential: jwtCredential(way, grant) }
     }
-    if (way.kind === 'replace')
-      return makeVaultCredential(p, caller, await replaceable(p, caller, grant, way.mint, attempt))
+    if (way.kind === 'replace') {
+      await endLost(p, caller, id, way.mint)
+      // Judged anew from the start: the try is known, and its login is gone.
+      return exchange(p)(caller, id, attempt)
+    }
     return makeVaultCredential(p, caller, way.claimed)
   }
 
@@ -66,16 +69,12 @@ async function chooseWay(
   if (!mayView(rules, caller.principal, grant)) throw notFound()
   const now = p.now()
   judgeExchange(p, rules, grant, caller, now)
-  const before = grant.head.mints.find(
-    (mint) => mint.attempt === attempt && mint.key === caller.key && mint.status !== 'closed',
-  )
-  if (before !== undefined) return repeat(p, grant, control, caller, before, now)
+  const tried = mintsOf(grant.head.mints, attempt, caller.key)
+  const last = tried.at(-1)
+  if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)
   if (usesTaken(grant.head.mints) >= grant.ask.intent.credential.uses) throw usedUp(grant)
   if (grant.ask.credential.kind === 'jwt') return chooseJwt(p, grant, control, caller, attempt, now)
-  // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
-  // next step cannot be written would cost the grant.
-  await p.grants.loadToEnd(grant.id)
-  return claimMint(grant, control, caller, attempt, now)
+  return claimLogin(p, grant, control, caller, attempt, now)
 }
 
 const usedUp = (grant: Grant): BrokerError =>
@@ -89,35 +88,53 @@ const usedUp = (grant: Grant): BrokerError =>
 
 /**
  * The same attempt again: the answer was lost. A token is signed once more with the same jti, iat and exp, and that it was given again is
- * committed and sealed like the first time: the first seal may be what failed. A login is replaced.
+ * committed and sealed like the first time: the first seal may be what failed. A login is ended, and then made once more.
  */
 async function repeat(
   p: ExchangePorts,
   grant: Grant,
   control: Control,
   caller: Caller,
-  mint: Mint,
+  { last, mints }: { readonly last: Mint; readonly mints: number },
   now: Instant,
 ): Promise<Chosen> {
-  if (mint.status !== 'live' || !inStatus(grant, 'active')) {
-    throw new BrokerError('wrong_status', 'This attempt is still being worked on.', {
-      nextAction: 'Try the same attempt again in a second.',
-      facts: { status: grant.head.status },
-    })
-  }
-  if (now >= after(mint.issuedAt, SAME_ATTEMPT)) throw usedUp(grant)
+  if (now >= after(last.claimedAt, SAME_ATTEMPT)) throw usedUp(grant)
   if (grant.version >= MOST_VERSIONS) {
     throw new BrokerError('too_many_requests', 'This attempt has been repeated too often.', {
       nextAction: 'Keep the answer you get; ask for a new grant.',
     })
   }
-  if (mint.kind === 'vault') return { way: { kind: 'replace', mint }, move: { done: grant } }
-  const token = await p.tokens.sign(factsOf(grant, control, mint), mint.key)
-  const details = { mint: mint.n, jti: mint.jti, kind: mint.kind, again: true }
+  const isLogin = grant.ask.credential.kind === 'vault'
+  if (isLogin && mints > 1) throw usedUp(grant)
+  if (isLogin && last.status === 'closed') return claimLogin(p, grant, control, caller, last.attempt, now)
+  if (last.status !== 'live' || !inStatus(grant, 'active')) throw atWork(grant)
+  if (last.kind === 'vault') return { way: { kind: 'replace', mint: last }, move: { done: grant } }
+  const token = await p.tokens.sign(factsOf(grant, control, last), last.key)
+  const details = { mint: last.n, jti: last.jti, kind: last.kind, again: true }
   const event = eventOf(grant.ask, 'issued', now, caller.principal.id, details, control)
   const step = advance(grant, { to: 'active', facts: grant.head.facts, event })
   const guard = { notAfter: grant.ask.intent.window.closesAt, judgedUnder: control }
-  return { way: { kind: 'jwt', token, mint }, move: { step, guard } }
+  return { way: { kind: 'jwt', token, mint: last }, move: { step, guard } }
+}
+
+const atWork = (grant: Grant): BrokerError =>
+  new BrokerError('wrong_status', 'This attempt is still being worked on.', {
+    nextAction: 'Try the same attempt again in a second.',
+    facts: { status: grant.head.status },
+  })
+
+async function claimLogin(
+  p: ExchangePorts,
+  grant: Grant,
+  control: Control,
+  caller: Caller,
+  attempt: AttemptId,
+  now: Instant,
+): Promise<Chosen> {
+  // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
+  // next step cannot be written would cost the grant.
+  await p.grants.loadToEnd(grant.id)
+  return claimMint(grant, control, caller, attempt, now)
 }
 
 async function chooseJwt(

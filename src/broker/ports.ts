@@ -69,6 +69,16 @@ export interface ListQuery {
   readonly cursor: string | undefined
 }
 
+/** A grant that is over, in the very texts that are stored of it: a receipt's hash is that of its event's text. */
+export interface Retired {
+  readonly id: GrantId
+  readonly version: number
+  readonly ask: string
+  readonly decisions: readonly string[]
+  readonly head: string
+  readonly events: readonly { readonly version: number; readonly seq: number; readonly text: string }[]
+}
+
 export interface GrantStore {
   /** Undefined for a grant that does not exist. Rejects `recovering` when the control record is absent or behind what this broker has seen. */
   load(id: GrantId): Promise<Loaded | undefined>
@@ -87,6 +97,13 @@ export interface GrantStore {
   /** The events of one grant in order; none above its stored version. */
   events(id: GrantId): Promise<readonly StoredEvent[]>
   list(query: ListQuery): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }>
+  /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
+  retired(keep: Duration, limit: number): Promise<readonly Retired[]>
+  /**
+   * Removes these grants with their events and answers how many there were. Whatever is not over for `keep`, or is not at the version
+   * named, stays. Idempotent. Rejects `recovering`: what may have to be looked into is left as it is.
+   */
+  forget(grants: readonly Pick<Retired, 'id' | 'version'>[], keep: Duration): Promise<number>
 }
 
 /** What a broker does to its control record: at start, when a file changes, when an operator says so. */
@@ -164,6 +181,14 @@ export interface Timetable {
 export interface Seal {
   /** Resolves when the commit is on stable storage outside Redis. Rejects `log_unavailable`; then nothing may leave. */
   seal(receipt: Receipt): Promise<void>
+}
+
+export interface Archive {
+  /**
+   * Resolves when all of them are on stable storage outside Redis. Rejects `log_unavailable`; then none may be forgotten. What is kept
+   * again is there again: whoever reads the archive goes by id and version.
+   */
+  keep(grants: readonly Retired[]): Promise<void>
 }
 
 export interface Ports {

@@ -3,7 +3,7 @@
 import type { Lane } from '../domain/entitlement.ts'
 import { advance, deadlineOf, type EndCause, type Grant, inStatus, type Step } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
-import type { Instant } from '../domain/instant.ts'
+import { after, type Duration, type Instant, latest, seconds } from '../domain/instant.ts'
 import { OVERDUE } from '../domain/lifecycle.ts'
 import { isClosed } from '../domain/window.ts'
 import { eventOf, witness } from './change.ts'
@@ -11,7 +11,8 @@ import { closeUnfinished, END_LEASE, type EndPorts, end, endLocally, retryEnd } 
 
 export interface Swept {
   readonly done: number
-  readonly failed: number
+  /** What could not be ended now. It stays due, and comes again when its lease is over. */
+  readonly failed: readonly GrantId[]
   /** There may be more that is due: call again. */
   readonly more: boolean
 }
@@ -20,38 +21,61 @@ export interface Swept {
 const BATCH = 100
 /** Ends at one backend at a time; the backend's own client bounds its calls once more. */
 const CONCURRENT = 16
+/** How far our estimate of Redis's clock may be behind it (half the slowest round trip that the clock accepts, and some). */
+const CLOCK_ERROR: Duration = seconds(1)
 
 /** One batch of what is due in this lane. Never throws for a single grant: it stays due, and comes again when its lease is over. */
 export const sweep =
   (p: EndPorts) =>
   async (lane: Lane): Promise<Swept> => {
     const ids = await p.grants.claimDue(lane, BATCH, END_LEASE)
-    if (ids.length === 0) return { done: 0, failed: 0, more: false }
-    const grants = (await Promise.all(ids.map((id) => p.grants.loadToEnd(id)))).filter((grant) => grant !== undefined)
-    const now = p.nowToEnd()
+    if (ids.length === 0) return { done: 0, failed: [], more: false }
+    const loaded = await Promise.all(ids.map((id) => loadAlone(p, id)))
     const steps: Step[] = []
-    const slow: GrantId[] = []
-    for (const grant of grants) {
-      const step = overdueStep(grant, now)
+    const slow: Due[] = []
+    for (const grant of loaded) {
+      const due = grant === undefined || grant === UNREADABLE ? undefined : dueAt(grant, p.nowToEnd())
+      if (due === undefined) continue
+      const step = overdueStep(due.grant, due.at)
       if (step !== undefined) steps.push(step)
-      else if (isOverdue(grant, now)) slow.push(grant.id)
+      else slow.push(due)
     }
     const results = steps.length === 0 ? [] : await p.grants.commitEach(steps)
     await Promise.all(results.map(({ receipt }) => witness(p, receipt)))
-    const ended = await eachOf(slow, CONCURRENT, (id) => endOverdue(p, id, now))
-    const failed = results.filter(({ receipt }) => receipt === undefined).length + ended.filter((good) => !good).length
-    return { done: ids.length - failed, failed, more: ids.length === BATCH }
+    const ended = await eachOf(slow, CONCURRENT, (due) => endOverdue(p, due))
+    const failed = [
+      ...ids.filter((_, n) => loaded[n] === UNREADABLE),
+      ...results.flatMap(({ id, receipt }) => (receipt === undefined ? [id] : [])),
+      ...slow.flatMap(({ grant }, n) => (ended[n] ? [] : [grant.id])),
+    ]
+    return { done: ids.length - failed.length, failed, more: ids.length === BATCH }
   }
 
-/** The claim moved the deadline in the set only: the record still has the old one, unless somebody changed it since. */
-const isOverdue = (grant: Grant, now: Instant): boolean => {
+const UNREADABLE = Symbol('unreadable')
+
+/** A record that cannot be read stops no other: it comes again when its lease is over, and is named each time. */
+const loadAlone = (p: EndPorts, id: GrantId): Promise<Grant | undefined | typeof UNREADABLE> =>
+  p.grants.loadToEnd(id).catch(() => UNREADABLE)
+
+interface Due {
+  readonly grant: Grant
+  /** Not before its deadline, whatever our own clock says. */
+  readonly at: Instant
+}
+
+/**
+ * Redis's clock gave this grant out as due; ours is an estimate of it and may be a little behind. So what is due within that little is due.
+ * The claim moved the deadline in the set only: the record has the old one, unless somebody changed it since, and then it is not due.
+ */
+function dueAt(grant: Grant, now: Instant): Due | undefined {
   const deadline = deadlineOf(grant)
-  return deadline !== undefined && (deadline <= now || inStatus(grant, 'ending', 'stuck'))
+  if (deadline === undefined) return undefined
+  if (inStatus(grant, 'ending', 'stuck')) return { grant, at: now }
+  return deadline <= after(now, CLOCK_ERROR) ? { grant, at: latest(now, deadline) } : undefined
 }
 
 /** What needs no backend is one pure step. Undefined for the rest. */
-export function overdueStep(grant: Grant, now: Instant): Step | undefined {
-  if (!isOverdue(grant, now)) return undefined
+function overdueStep(grant: Grant, now: Instant): Step | undefined {
   if (inStatus(grant, 'pending', 'approved') && OVERDUE[grant.head.status] === 'lapse') return lapse(grant, now)
   if (inStatus(grant, 'active') && grant.ask.credential.kind === 'jwt') return endLocally(grant, EXPIRED, now)
   return undefined
@@ -80,16 +104,15 @@ function lapse(grant: Grant, now: Instant): Step | undefined {
 }
 
 /** False where it could not be ended now; it is due again when its lease is over. */
-async function endOverdue(p: EndPorts, id: GrantId, now: Instant): Promise<boolean> {
+async function endOverdue(p: EndPorts, { grant, at: now }: Due): Promise<boolean> {
+  const { id } = grant
   try {
-    const grant = await p.grants.loadToEnd(id)
-    if (grant === undefined) return true
     if (inStatus(grant, 'ending', 'stuck')) return isDone(await retryEnd(p, id))
     if (inStatus(grant, 'issuing'))
       return isDone(await end(p, id, isClosed(grant.ask.intent.window, now) ? EXPIRED : UNFINISHED))
     if (!inStatus(grant, 'active')) return true
     if (isClosed(grant.ask.intent.window, now)) return isDone(await end(p, id, EXPIRED))
-    await closeUnfinished(p, id)
+    await closeUnfinished(p, id, now)
     return true
   } catch {
     return false

@@ -39,6 +39,10 @@ export type ClosingMint = Made & {
   readonly deadline: Instant
   readonly accessor: string | undefined
   readonly lease: Lease | undefined
+  /** Its secret may have left the broker: its use is spent, whatever becomes of it. */
+  readonly handedOut: boolean
+  /** Until then its maker may still be making it: what is not there yet may come, so nothing is confirmed before. */
+  readonly makerUntil: Instant | undefined
 }
 /** `released`: nothing was ever made outside, and the use is given back. */
 export type ClosedMint = Made & {
@@ -51,8 +55,17 @@ export type ClosedMint = Made & {
 export type Mint = ClaimedMint | OpenedMint | LiveMint | ClosingMint | ClosedMint
 
 export const isReleased = (mint: Mint): boolean => mint.status === 'closed' && mint.released
-/** Uses taken: every mint that was not given back. */
-export const usesTaken = (mints: readonly Mint[]): number => mints.filter((mint) => !isReleased(mint)).length
+/** Whether two mints answer the same try: a lost login and its replacement do, and are one use together. */
+const isSameTry = (a: Pick<Made, 'attempt' | 'key'>, b: Pick<Made, 'attempt' | 'key'>): boolean =>
+  a.attempt === b.attempt && a.key === b.key
+/** The mints of one try that were not given back, oldest first. */
+export const mintsOf = (mints: readonly Mint[], attempt: AttemptId, key: Thumbprint | undefined): readonly Mint[] =>
+  mints.filter((mint) => !isReleased(mint) && isSameTry(mint, { attempt, key })).toSorted((a, b) => a.n - b.n)
+/** Uses taken: every try of which something was not given back. */
+export const usesTaken = (mints: readonly Mint[]): number => {
+  const taken = mints.filter((mint) => !isReleased(mint))
+  return taken.filter((mint, at) => taken.findIndex((other) => isSameTry(other, mint)) === at).length
+}
 /** Neither live nor closed: somebody is working on it until its deadline, and if they fail somebody else must. */
 export const isUnfinished = (mint: Mint): mint is ClaimedMint | OpenedMint | ClosingMint =>
   mint.status === 'claimed' || mint.status === 'opened' || mint.status === 'closing'
@@ -68,6 +81,8 @@ export const closing = (mint: Exclude<Mint, ClosedMint>, deadline: Instant): Clo
   deadline,
   accessor: 'accessor' in mint ? mint.accessor : undefined,
   lease: 'lease' in mint ? mint.lease : undefined,
+  handedOut: mint.status === 'closing' ? mint.handedOut : mint.status === 'live',
+  makerUntil: mint.status === 'closing' ? mint.makerUntil : mint.status === 'opened' ? mint.deadline : undefined,
 })
 
 export const closed = (mint: Mint, closedAt: Instant, confirmation: Confirmation, released = false): ClosedMint => ({

@@ -117,7 +117,15 @@ const mint: z.ZodType<Mint> = z.discriminatedUnion('status', [
     record({ ...live, kind: z.literal('jwt'), jti: text }),
     record({ ...live, kind: z.literal('vault'), accessor: text, lease }),
   ]),
-  record({ ...made, status: z.literal('closing'), deadline: at, accessor: maybe(text), lease: maybe(lease) }),
+  record({
+    ...made,
+    status: z.literal('closing'),
+    deadline: at,
+    accessor: maybe(text),
+    lease: maybe(lease),
+    handedOut: z.boolean(),
+    makerUntil: maybe(at),
+  }),
   record({
     ...made,
     status: z.literal('closed'),

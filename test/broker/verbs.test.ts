@@ -281,6 +281,32 @@ describe('exchanging', () => {
     expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one')))).toBe('uses_exhausted')
   })
 
+  it('while a lost login is replaced nobody else can take its use', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    const vera = w.as('vera')
+    const logins = [secretOf(await w.broker.exchange(vera, grant.id, attempt('attempt-0')))]
+    for (let round = 0; round < 5; round += 1) {
+      const racers = ['attempt-0', ...Array.from({ length: 10 }, (_, n) => `other-${round}-${n}`)]
+      const answers = await Promise.allSettled(racers.map((id) => w.broker.exchange(vera, grant.id, attempt(id))))
+      for (const answer of answers) if (answer.status === 'fulfilled') logins.push(secretOf(answer.value))
+    }
+    // The first, and its one replacement.
+    expect(logins).toHaveLength(2)
+    expect(w.backend.leases()).toHaveLength(1)
+  })
+
+  it('a replacement that fails leaves no use for another attempt', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    await w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one'))
+    w.backend.fault('open', 'fail', { definite: true })
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one')))).not.toBe('ok')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-two')))).toBe('uses_exhausted')
+    expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id, attempt('attempt-one')))).toBe('ok')
+    expect(w.backend.leases()).toHaveLength(1)
+  })
+
   it('a definite refusal of the backend gives the claim back; an unknown outcome ends the grant', async () => {
     const w = await world()
     const refused = await w.approvedLogin()
@@ -513,6 +539,39 @@ describe('ending', () => {
     expect(w.backend.liveSecrets()).toEqual([])
   })
 
+  it('a record that cannot be read stops no other end, and is named', async () => {
+    const w = await world()
+    const [bad, good] = [await w.approvedLogin(), await w.approvedLogin()]
+    for (const grant of [bad, good]) await w.broker.exchange(w.as('vera'), grant.id)
+    w.advance(minutes(61))
+    const verbs = w.another({
+      grants: {
+        ...w.store,
+        loadToEnd: async (id) => {
+          if (id === bad.id) throw new BrokerError('store_unavailable', 'damaged')
+          return w.store.loadToEnd(id)
+        },
+      },
+    })
+    expect(await verbs.sweep('vault-main')).toMatchObject({ done: 1, failed: [bad.id] })
+    expect(await statusOf(w, good)).toBe('ended')
+  })
+
+  it('what the store gives out as due is ended, though our own clock is a little behind', async () => {
+    const w = await world()
+    const [token, database] = [await w.approvedToken(), await w.approvedLogin()]
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), token.id)
+    await w.broker.exchange(w.as('vera'), database.id)
+    w.advance(minutes(60))
+    const behind = w.another({ nowToEnd: () => after(w.now(), milliseconds(-300)) })
+    await behind.sweep('local')
+    await behind.sweep('vault-main')
+    for (const grant of [token, database]) {
+      const ended = await w.store.loadToEnd(grant.id)
+      expect(ended?.head).toMatchObject({ status: 'ended', facts: { outcome: 'expired' } })
+    }
+  })
+
   it('with the queue gone everything still ends, by the sweep alone', async () => {
     const w = await world()
     w.timetable.setLost(true)
@@ -536,6 +595,44 @@ describe('ending', () => {
     await Promise.all([w.broker.sweep('vault-main'), other.sweep('vault-main'), w.broker.sweep('vault-main')])
     expect(await Promise.all(grants.map((grant) => statusOf(w, grant)))).toEqual(grants.map(() => 'ended'))
     expect(w.backend.calls('close')).toBe(20)
+  })
+
+  it('a login that is being made is not confirmed gone while its maker is at work, and the maker leaves word of the lease', async () => {
+    for (const by of ['revoke', 'complete'] as const) {
+      const w = await world({ nativeExpiry: false })
+      const grant = await w.approvedLogin()
+      w.backend.fault('issue', 'hang')
+      const making = codeOf(w.broker.exchange(w.as('vera'), grant.id))
+      while (w.backend.hanging('issue') === 0) await Promise.resolve()
+      const other = w.another()
+      const shown =
+        by === 'revoke'
+          ? await other.revoke(w.as('sol'), grant.id, 'alarm')
+          : await other.complete(w.as('vera'), grant.id, {})
+      expect(shown.head.status).toBe('ending')
+      w.advance(seconds(5))
+      await other.sweep('vault-main')
+      expect(await statusOf(w, grant)).toBe('ending')
+      // Only now Vault makes the login, under a hold that was already ended.
+      w.backend.release('issue')
+      expect(await making).not.toBe('ok')
+      await w.settle(seconds(40))
+      expect(await statusOf(w, grant)).toBe('ended')
+      expect([w.backend.liveSecrets(), w.backend.leases(), w.backend.holds()]).toEqual([[], [], []])
+    }
+  })
+
+  it('a maker that died is waited for until its deadline, and no longer', async () => {
+    const w = await world()
+    const grant = await w.approvedLogin()
+    w.backend.fault('issue', 'hang')
+    void w.broker.exchange(w.as('vera'), grant.id).catch(() => undefined)
+    while (w.backend.hanging('issue') === 0) await Promise.resolve()
+    await w.another().revoke(w.as('sol'), grant.id, 'alarm')
+    await w.settle(seconds(20), w.another())
+    expect(await statusOf(w, grant)).toBe('ending')
+    await w.settle(seconds(30), w.another())
+    expect(await statusOf(w, grant)).toBe('ended')
   })
 
   it('a broker that wakes after its mint was closed hands nothing out and leaves nothing', async () => {

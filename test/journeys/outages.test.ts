@@ -9,11 +9,11 @@ import {
   type Actors,
   actors,
   type Eyes,
+  eventually,
   eyes,
   type Filed,
   NOTHING,
   sleepUntil,
-  until,
 } from '../support/journey-actors.ts'
 
 let stage: DevStage
@@ -33,7 +33,7 @@ afterEach(() => stage?.redis.thaw().catch(() => undefined))
 afterAll(() => stage?.stop())
 
 const ended = (grant: Filed, withinMs: number) =>
-  until(
+  eventually(
     'ended',
     () => play.statusOf(broker.url, grant),
     (status) => status === 'ended',
@@ -90,11 +90,11 @@ it('with Redis killed an exchange is answered 503 within a second and makes noth
   await stage.redis.restart()
   const back = performance.now()
   await ended(due, 10_000)
-  await until('the report', report.status, (status) => status === 'ended', 10_000)
+  await eventually('the report', report.status, (status) => status === 'ended', 10_000)
   console.log(`ends that fell due meanwhile: done ${Math.round(performance.now() - back)} ms after Redis was back`)
   expect(await see.left()).toEqual(NOTHING)
 
-  const good = await until(
+  const good = await eventually(
     'issuing again',
     () => play.exchange(broker.url, waiting),
     ({ said }) => said === 'ok',
@@ -115,7 +115,7 @@ it('with Redis frozen an exchange is answered 503 within a second and makes noth
   }
   expect(await see.left()).toEqual(NOTHING)
   await stage.redis.thaw()
-  await until(
+  await eventually(
     'issuing again',
     () => play.exchange(broker.url, waiting),
     ({ said }) => said === 'ok',
@@ -132,11 +132,11 @@ it('with Vault killed at window end the grant is ending and retried, the login e
   await services.vault.kill()
   await sleepUntil(grant.closesAt)
   const ending = () => play.show(broker.url, grant)
-  await until('ending', ending, ({ status }) => status === 'ending', 3_000)
+  await eventually('ending', ending, ({ status }) => status === 'ending', 3_000)
   // Vault cannot have ended it; the user is still there, and past its VALID UNTIL.
   expect(await see.logins()).toHaveLength(1)
   expect(await see.tryLogin(grant.login)).toBe('refused: 28P01')
-  const retried = await until('tried again', ending, ({ facts }) => facts.attempts >= 3, 15_000)
+  const retried = await eventually('tried again', ending, ({ facts }) => facts.attempts >= 3, 15_000)
   expect(retried.status).toBe('ending')
   expect(retried.facts.lastError).toBe('vault_unavailable')
 

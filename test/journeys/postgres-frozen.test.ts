@@ -4,7 +4,16 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { PostgresService } from '../../deploy/dev/postgres.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import type { VaultService } from '../../deploy/dev/vault.ts'
-import { type Actors, actors, type Eyes, eyes, NOTHING, redisDo, sleepUntil, until } from '../support/journey-actors.ts'
+import {
+  type Actors,
+  actors,
+  type Eyes,
+  eventually,
+  eyes,
+  NOTHING,
+  redisDo,
+  sleepUntil,
+} from '../support/journey-actors.ts'
 
 let stage: DevStage
 let broker: BrokerProcess
@@ -48,7 +57,7 @@ it('a grant completed while PostgreSQL is frozen is ending, never ended, althoug
     expect(await see.leases()).toHaveLength(1)
     // Without waiting for the answer: it may take as long as the broker waits for Vault.
     const completing = play.complete(broker.url, grant)
-    await until(
+    await eventually(
       'ending',
       () => play.statusOf(broker.url, grant),
       (status) => status === 'ending',
@@ -60,7 +69,7 @@ it('a grant completed while PostgreSQL is frozen is ending, never ended, althoug
   } finally {
     await services.postgres.thaw()
   }
-  await until(
+  await eventually(
     'ended',
     () => play.statusOf(broker.url, grant),
     (status) => status === 'ended',
@@ -80,7 +89,7 @@ it('a window that ends while PostgreSQL is frozen leaves the grant ending, and t
   await services.postgres.freeze()
   try {
     await sleepUntil(grant.closesAt)
-    await until(
+    await eventually(
       'ending',
       () => play.statusOf(broker.url, grant),
       (status) => status !== 'active',
@@ -90,7 +99,7 @@ it('a window that ends while PostgreSQL is frozen leaves the grant ending, and t
   } finally {
     await services.postgres.thaw()
   }
-  await until(
+  await eventually(
     'ended',
     () => play.statusOf(broker.url, grant),
     (status) => status === 'ended',

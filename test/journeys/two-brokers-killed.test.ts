@@ -6,12 +6,12 @@ import {
   type Actors,
   actors,
   type Eyes,
+  eventually,
   eyes,
   type Filed,
   NOTHING,
   redisDo,
   sleepUntil,
-  until,
 } from '../support/journey-actors.ts'
 
 const DONE = ['ended', 'lapsed']
@@ -49,7 +49,7 @@ it('a broker killed while it makes logins and the other killed while it ends the
   const grants = await approvedAll(first.url, 12, closesAt)
   const exchanging = exchangeAll(second.url, grants)
   // Somewhere in the middle: some are made, some are being made, some wait for a slot.
-  await until(
+  await eventually(
     'some are issued',
     async () => (await see.leases()).length,
     (many) => many >= 3,
@@ -77,7 +77,7 @@ it('a broker killed while it makes logins and the other killed while it ends the
   await sleepUntil(closesAt + 150)
   await first.kill()
   for (const grant of grants)
-    await until(
+    await eventually(
       'done',
       () => play.statusOf(third.url, grant),
       (status) => DONE.includes(status),

@@ -2,7 +2,7 @@
 // seen by a proxy between them and Vault.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
-import { type Actors, actors, type Eyes, eyes, type Filed, NOTHING, until } from '../support/journey-actors.ts'
+import { type Actors, actors, type Eyes, eventually, eyes, type Filed, NOTHING } from '../support/journey-actors.ts'
 import { tapBackends, type VaultTap, vaultTap } from '../support/journey-vault-tap.ts'
 
 const LOGINS = 20
@@ -30,7 +30,7 @@ afterAll(async () => {
 })
 
 const ended = (grant: Filed) =>
-  until(
+  eventually(
     'ended',
     () => play.statusOf(one.url, grant),
     (status) => status === 'ended',
@@ -72,7 +72,7 @@ it(`${LOGINS} logins that end at the same moment are ended by two brokers with e
   expect(grants).toHaveLength(LOGINS)
   expect(Date.now(), 'all were issued before the window closed').toBeLessThan(closesAt - 1_000)
   expect(await see.logins()).toHaveLength(LOGINS)
-  await until(
+  await eventually(
     'due',
     () => Date.now(),
     (now) => now > closesAt,

@@ -3,13 +3,21 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
-import { type Answered, client, type Json, type Who } from '../../deploy/dev/client.ts'
+import {
+  type Answered,
+  client,
+  introspect,
+  type Json,
+  type ProofKey,
+  proofKey,
+  type Who,
+} from '../../deploy/dev/client.ts'
 import type { PostgresService } from '../../deploy/dev/postgres.ts'
 import type { DevStage } from '../../deploy/dev/stage.ts'
 import type { VaultService } from '../../deploy/dev/vault.ts'
 
 /** Asks until `good` holds and gives that answer back; after the deadline fails with what was seen last. */
-export async function until<T>(
+export async function eventually<T>(
   what: string,
   ask: () => Promise<T> | T,
   good: (seen: T) => boolean,
@@ -226,6 +234,43 @@ export function eyes({ vault, postgres }: { readonly vault: VaultService; readon
   }
 }
 
+/** When Redis took the `ended` of each grant, by its own clock: the stream's ids say so. */
+export const endedAt = (url: string): Promise<ReadonlyMap<string, number>> =>
+  redisDo(url, async (redis) => {
+    const entries = (await redis.xrange('{writ:0}:events', '-', '+')) as readonly [string, readonly string[]][]
+    return new Map(
+      entries.flatMap(([id, fields]) => {
+        const at = fields.indexOf('event')
+        const { type, grant } = JSON.parse(fields[at + 1] ?? '{}')
+        return type === 'ended' ? [[grant as string, Number(id.split('-')[0])] as const] : []
+      }),
+    )
+  })
+
+export interface Lateness {
+  readonly min: number
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+export function lateness(milliseconds: readonly number[]): Lateness {
+  const sorted = milliseconds.toSorted((a, b) => a - b)
+  const at = (part: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
+  return { min: at(0), p50: at(0.5), p99: at(0.99), max: at(1) }
+}
+
+/** Does it so many times, at most `width` at once. */
+export async function eachOf<T>(many: number, width: number, work: (n: number) => Promise<T>): Promise<readonly T[]> {
+  const results: T[] = []
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let n = next++; n < many; n = next++) results[n] = await work(n)
+  }
+  await Promise.all(Array.from({ length: width }, worker))
+  return results
+}
+
 /** One command to Redis, on a connection of its own. */
 export async function redisDo<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { maxRetriesPerRequest: 1, retryStrategy: () => null, lazyConnect: true })
@@ -235,5 +280,46 @@ export async function redisDo<T>(url: string, work: (redis: Redis) => Promise<T>
     return await work(redis)
   } finally {
     redis.disconnect()
+  }
+}
+
+export interface Report {
+  readonly id: string
+  readonly path: string
+  readonly key: ProofKey
+}
+export interface Reports {
+  /** A report token of dana's, approved by the policy itself, for one use and a window that opens now. */
+  filed(url: string, window: number | { readonly closesAt: number }): Promise<Answered & { readonly report: Report }>
+  exchange(url: string, report: Report): Promise<Answered>
+  introspect(url: string, token: string): Promise<Answered>
+  complete(url: string, report: Report): Promise<Answered>
+}
+
+/** The credential that needs no backend: for whatever is about the broker and its store alone. */
+export function reports(stage: Pick<DevStage, 'url' | 'resourceServer'>, { who }: Pick<Actors, 'who'>): Reports {
+  // A proof names the public URL, whichever broker behind it is asked.
+  const as = async (url: string, key: ProofKey): Promise<Who> => ({
+    ...(await who('dana')),
+    key: { ...key, proof: (method, at, ...rest) => key.proof(method, at.replace(url, stage.url), ...rest) },
+  })
+  return {
+    filed: async (url, window) => {
+      const key = proofKey()
+      const times = (closesAt: number) => ({
+        opensAt: new Date().toISOString(),
+        closesAt: new Date(closesAt).toISOString(),
+      })
+      const answer = await client(url).post(await as(url, key), '/v1/grants', {
+        entitlement: 'sales-report',
+        actions: ['report.read'],
+        task: { id: 'report-1', summary: 'The sales of last week' },
+        window: typeof window === 'number' ? { duration: `${window}s` } : times(window.closesAt),
+      })
+      return { ...answer, report: { id: answer.body?.id, path: `/v1/grants/${answer.body?.id}`, key } }
+    },
+    exchange: async (url, { path, key }) => client(url).post(await as(url, key), `${path}/exchange`),
+    introspect: (url, token) => introspect(client(url), stage.url, stage.resourceServer('reports-api'), token),
+    complete: async (url, { path, key }) => client(url).post(await as(url, key), `${path}/complete`, { result: {} }),
   }
 }

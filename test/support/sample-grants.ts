@@ -141,7 +141,15 @@ export const sampleMints = (at: Instant): readonly Mint[] => [
     expiresAt: after(at, minutes(5)),
     fingerprint: 'f4',
   },
-  { ...made(5, at), status: 'closing', deadline: after(at, minutes(90)), accessor: undefined, lease: undefined },
+  {
+    ...made(5, at),
+    status: 'closing',
+    deadline: after(at, minutes(90)),
+    accessor: undefined,
+    lease: undefined,
+    handedOut: false,
+    makerUntil: undefined,
+  },
   {
     ...made(6, at),
     status: 'closed',
