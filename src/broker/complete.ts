@@ -6,7 +6,7 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
 import { wrongStatus } from './change.ts'
 import { type EndPorts, end } from './end.ts'
-import { shareAPerson } from './judge.ts'
+import { answersFor } from './judge.ts'
 import type { Ports, Rules } from './ports.ts'
 import { mayAct, mayView } from './view.ts'
 
@@ -31,6 +31,6 @@ export function isParty(rules: Rules, caller: Caller, grant: Grant): boolean {
   const { requester, executor } = grant.ask.intent
   return [requester, executor.principal].some((id) => {
     const party = rules.directory.principal(id)
-    return id === caller.principal.id || (party !== undefined && shareAPerson(party, caller.principal))
+    return id === caller.principal.id || (party !== undefined && answersFor(caller.principal, party))
   })
 }

@@ -340,6 +340,29 @@ function checkApprovals(
   )
 }
 
-/** Whether two principals have a natural person in common. */
-export const shareAPerson = (a: Principal, b: Principal): boolean =>
-  personsBehind(a).some((person) => personsBehind(b).includes(person))
+/** Whether this is a natural person who is, or answers for, that party. Machines of one sponsor do not answer for each other. */
+export const answersFor = (somebody: Principal, party: Principal): boolean =>
+  somebody.kind === 'person' && personsBehind(party).includes(somebody.person)
+
+/** The entitlement as the ask keeps it: for seeing and ending what lives on after its entitlement is gone. Never for allowing anything. */
+export const asFiled = ({ intent, ...ask }: Grant['ask']): Entitlement => ({
+  id: intent.entitlement,
+  title: intent.entitlement,
+  tenant: intent.tenant,
+  openTo: [ask.requesterTenant],
+  tier: ask.tier,
+  target: { id: intent.target, environment: intent.environment, audience: ask.audience },
+  actions: Object.fromEntries(intent.actions.map((action) => [action, 'write'])),
+  scopes: intent.scope,
+  credential: ask.credential,
+  approval: ask.rule,
+  limits: {
+    maxDuration: lengthOf(intent.window),
+    horizon: lengthOf(intent.window),
+    decideWithin: lengthOf(intent.window),
+    maxUses: intent.credential.uses,
+  },
+  ticketRequired: false,
+  planRequired: false,
+  bindClaims: {},
+})

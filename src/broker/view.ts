@@ -6,7 +6,7 @@ import type { Grant } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
 import { isEligible } from '../domain/quorum.ts'
-import { shareAPerson } from './judge.ts'
+import { answersFor, asFiled } from './judge.ts'
 import type { ListQuery, Ports, Rules, StoredEvent } from './ports.ts'
 
 export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
@@ -22,12 +22,18 @@ export function mayView(rules: Rules, viewer: Principal, grant: Grant): boolean 
   return decides || mayAct(rules, 'ReadGrant', viewer, grant)
 }
 
+/** A natural person behind the party; or an agent of a party that is a person, which may look but not act. */
 const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer: Principal): boolean => {
   const party = rules.directory.principal(id)
-  return party !== undefined && shareAPerson(party, viewer)
+  if (party === undefined) return false
+  if (answersFor(viewer, party)) return true
+  return party.kind === 'person' && viewer.kind !== 'person' && viewer.sponsors.includes(party.person)
 }
 
-/** A guard's answer on an existing grant; no entitlement any more, or no requester, is a no. */
+/**
+ * A guard's answer on an existing grant. Where its entitlement is gone today, the one it was filed under stands in: who may see and end a
+ * living grant must not depend on files that have changed since.
+ */
 export function mayAct(
   rules: Rules,
   action: 'ReadGrant' | 'Revoke' | 'Complete',
@@ -35,10 +41,11 @@ export function mayAct(
   grant: Grant,
 ): boolean {
   const { intent } = grant.ask
-  const entitlement = rules.policy.entitlement(intent.entitlement)
+  if (principal.tenant !== intent.tenant) return false
+  const entitlement = rules.policy.entitlement(intent.entitlement) ?? asFiled(grant.ask)
   const requester = rules.directory.principal(intent.requester)
-  if (entitlement === undefined || requester === undefined || principal.tenant !== intent.tenant) return false
-  return rules.policy.judge({ action, principal, entitlement, intent, requester }).allowed
+  const about = requester === undefined ? {} : { requester }
+  return rules.policy.judge({ action, principal, entitlement, intent, ...about }).allowed
 }
 
 export const view =

@@ -4,7 +4,7 @@ import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
 import { changeToEnd, eventOf, witness, wrongStatus } from './change.ts'
-import { shareAPerson } from './judge.ts'
+import { answersFor } from './judge.ts'
 import type { Ports } from './ports.ts'
 import { mayView } from './view.ts'
 
@@ -16,7 +16,7 @@ export const withdraw =
       if (!mayView(rules, caller.principal, grant)) throw notFound()
       const requester = rules.directory.principal(grant.ask.intent.requester)
       const own = caller.principal.id === grant.ask.intent.requester
-      if (!own && (requester === undefined || !shareAPerson(requester, caller.principal))) {
+      if (!own && (requester === undefined || !answersFor(caller.principal, requester))) {
         throw new BrokerError('not_permitted', 'Only the requester withdraws an asking.', {
           nextAction: 'Deny or revoke it instead, if it is yours to decide.',
         })

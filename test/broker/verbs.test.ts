@@ -5,6 +5,7 @@ import { BrokerError, type ErrorCode } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, days, hours, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
+import type { Caller } from '../../src/domain/principal.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { asking, attempt, KEY, login, policyWith, triage, type World, world } from '../support/world.ts'
 
@@ -229,7 +230,7 @@ describe('exchanging', () => {
     }
     expect(
       await codeOf(w.broker.exchange(w.as('webshop-build', { key: KEY, session: '77', facts: job.facts }), deploy.id)),
-    ).toBe('not_executor')
+    ).toBe('grant_not_found')
     expect(await codeOf(w.broker.exchange(job, deploy.id))).toBe('ok')
   })
 
@@ -480,7 +481,7 @@ describe('ending', () => {
     ['vera', 'ok'],
     ['olivia', 'ok'],
     ['sol', 'ok'],
-    ['vera-agent', 'ok'],
+    ['vera-agent', 'not_permitted'],
     ['paula', 'not_permitted'],
     ['audra', 'not_permitted'],
     ['triage-agent', 'grant_not_found'],
@@ -653,6 +654,48 @@ describe('ending', () => {
 })
 
 describe('seeing', () => {
+  it('machines of one sponsor are strangers to each other: they neither see nor end what is not theirs', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    const { directory } = w.book.current()
+    const triage = directory.principal(named.principal('triage-agent'))
+    const sibling = { ...triage, id: named.principal('sibling-agent') } as Caller['principal']
+    const caller = { ...w.as('triage-agent', { key: KEY }), principal: sibling }
+    for (const work of [
+      w.broker.view(caller, grant.id),
+      w.broker.complete(caller, grant.id, {}),
+      w.broker.withdraw(caller, grant.id, ''),
+      w.broker.revoke(caller, grant.id, ''),
+    ])
+      expect(await codeOf(work)).toBe('grant_not_found')
+    expect(await codeOf(w.broker.view(w.as('sam'), grant.id))).toBe('ok')
+  })
+
+  it('what lives on after its requester and its entitlement are gone is still seen and ended by the SOC', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
+    const sol = w.as('sol')
+    const { directory, policy } = w.book.current()
+    await w.publish({
+      directory: {
+        ...directory,
+        revision: directory.revision + 1,
+        digest: `${directory.digest.slice(0, -1)}A` as never,
+        principal: (id) => (id === 'triage-agent' ? undefined : directory.principal(id)),
+      },
+      policy: {
+        ...policy,
+        revision: policy.revision + 1,
+        digest: `${policy.digest.slice(0, -1)}A` as never,
+        entitlement: (id) => (id === 'ticket-triage' ? undefined : policy.entitlement(id)),
+      },
+    })
+    expect((await w.broker.view(sol, grant.id)).head.status).toBe('active')
+    expect((await w.broker.list(sol, { limit: 5, cursor: undefined })).grants).toHaveLength(1)
+    expect((await w.broker.revoke(sol, grant.id, 'gone')).head.status).toBe('ended')
+  })
+
   it('absent and forbidden are the same answer, for every verb', async () => {
     const w = await world()
     const grant = await w.approvedToken()
