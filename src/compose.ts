@@ -4,7 +4,8 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
-import type { CredentialSource, Ports } from './broker/ports.ts'
+import type { Archive, CredentialSource, Ports } from './broker/ports.ts'
+import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
@@ -17,6 +18,7 @@ import { authenticator, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
 import { parseStrictJson } from './identity/strict-json.ts'
+import { openArchive } from './log/archive.ts'
 import { openWitness, type Witness } from './log/witness.ts'
 import { introspectEndpoint } from './oauth/introspect.ts'
 import { metadataEndpoints } from './oauth/metadata.ts'
@@ -69,6 +71,7 @@ export interface Adapters {
   readonly ring: KeyRing
   readonly connections: RedisConnections
   readonly witness: Witness
+  readonly archive: Archive
   readonly vault: VaultCredentialSource | undefined
   readonly configuration: Configuration
   readonly backends: Backends | undefined
@@ -123,6 +126,8 @@ export async function openAdapters(
         ),
     })
     toClose.push(() => witness.close())
+    const archive = await openArchive(settings.dataDir)
+    toClose.push(() => archive.close())
     const library: Library = renderLibrary()
     const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
     const book = rulebook(configuration.rules)
@@ -172,6 +177,7 @@ export async function openAdapters(
       ring,
       connections,
       witness,
+      archive,
       vault,
       configuration,
       backends,
@@ -209,6 +215,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweepLane, settings.sweepEveryMs)),
     watchRules(adapters, every),
+    retireAlone(adapters, ports),
     every(
       60_000,
       () =>
@@ -358,12 +365,13 @@ function sweeper(verbs: Broker, figures: Metrics, log: Log): (lane: Lane) => Pro
     const started = performance.now()
     try {
       const swept = await verbs.sweep(lane)
-      if (swept.done + swept.failed > 0) {
+      if (swept.done + swept.failed.length > 0) {
         figures.count('sweeps_total', { lane, result: 'done' })
         figures.count('swept_grants_total', { lane, result: 'done' }, swept.done)
-        figures.count('swept_grants_total', { lane, result: 'failed' }, swept.failed)
+        figures.count('swept_grants_total', { lane, result: 'failed' }, swept.failed.length)
         figures.observe('sweep_seconds', { lane }, (performance.now() - started) / 1_000)
       }
+      for (const grant of swept.failed.slice(0, 10)) log('warn', 'not ended now; it is tried again', { lane, grant })
       return swept
     } catch (thrown) {
       figures.count('sweeps_total', { lane, result: 'failed' })
@@ -392,6 +400,35 @@ function sweepAlone(
         running = false
       })
   })
+}
+
+/** About once a minute, each broker at its own moment: what several do at once is only archived more than once. */
+function retireAlone({ settings, archive, log }: Adapters, ports: Ports): () => void {
+  const retireBatch = retire({ ...ports, archive, retention: settings.retention })
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  const goOn = async (): Promise<void> => {
+    let forgotten = 0
+    try {
+      for (let more = true; more && !stopped; ) {
+        const done = await retireBatch()
+        forgotten += done.forgotten
+        more = done.more
+      }
+    } catch (thrown) {
+      if (!stopped) log('warn', 'ended grants stay for now: they could not leave for the archive', thrownRecord(thrown))
+    }
+    if (forgotten > 0) log('info', 'ended grants have left for the archive', { count: forgotten })
+    if (!stopped) wait()
+  }
+  const wait = (): void => {
+    timer = setTimeout(() => void goOn(), 60_000 * (0.75 + Math.random() / 2))
+  }
+  wait()
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
 }
 
 const NO_BACKEND: CredentialSource = (() => {

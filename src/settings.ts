@@ -1,6 +1,7 @@
 // WRIT_… variables into frozen Settings. Every problem is reported at once; a secret comes from a file named by WRIT_…_FILE, never from a default.
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { type Duration, days, formatDuration, minutes, parseDuration } from './domain/instant.ts'
 import { type Secret, secret } from './domain/secret.ts'
 
 export interface Settings {
@@ -11,7 +12,7 @@ export interface Settings {
   /** The issuer of every token and the base of every DPoP `htu`; no path, no trailing slash. */
   readonly publicUrl: string
   readonly redisUrl: Secret<string>
-  /** The witness and nothing else; one folder per broker. */
+  /** The witness and the archive, nothing else; one folder per broker. */
   readonly dataDir: string
   /** entitlements.yaml, guards.cedar, people.yaml, clients.yaml, issuers.yaml, backends.yaml. */
   readonly configDir: string
@@ -23,6 +24,8 @@ export interface Settings {
   /** False leaves the backends out: entitlements of kind `vault` cannot be exchanged. */
   readonly vault: boolean
   readonly sweepEveryMs: number
+  /** How long what is over stays in Redis before it leaves for the archive. */
+  readonly retention: Duration
 }
 
 export interface SettingProblem {
@@ -47,7 +50,7 @@ export const SETTINGS = {
   WRIT_PUBLIC_URL: 'the URL that clients use; issuer of every token (required)',
   WRIT_REDIS_URL: 'redis:// or rediss:// URL without a password',
   WRIT_REDIS_URL_FILE: 'a file that holds the URL, for one with a password; one of the two is required',
-  WRIT_DATA_DIR: 'folder for the witness file, one per broker (required)',
+  WRIT_DATA_DIR: 'folder for the witness and the archive, one per broker (required)',
   WRIT_CONFIG_DIR: 'folder of the configuration files (default ./config)',
   WRIT_ISSUERS_FILE: 'another place for issuers.yaml',
   WRIT_CLIENTS_FILE: 'another place for clients.yaml',
@@ -55,6 +58,8 @@ export const SETTINGS = {
   WRIT_KEYS_DIR: 'folder of the signing keys, shared by all brokers (required)',
   WRIT_VAULT: 'on or off (default on): off leaves the backends out',
   WRIT_SWEEP_EVERY_MS: 'interval of the sweep, 100 to 1000 (default 500)',
+  WRIT_RETENTION:
+    'how long an ended grant stays before it leaves for the archive, at least 1d (default 30d); in dev at least 1m',
 } as const
 
 /** Reads and checks everything. Throws SettingsError with every problem. Unknown WRIT_ names are problems too: a typo must not be a default. */
@@ -100,6 +105,7 @@ export function readSettings(env: Environment): Settings {
     keysDir: resolve(text('WRIT_KEYS_DIR')),
     vault: oneOf('WRIT_VAULT', ['on', 'off'], 'on') === 'on',
     sweepEveryMs: whole('WRIT_SWEEP_EVERY_MS', env.WRIT_SWEEP_EVERY_MS ?? '500', 100, 1_000, problem),
+    retention: span('WRIT_RETENTION', env.WRIT_RETENTION ?? '30d', mode === 'dev' ? minutes(1) : days(1), problem),
   }
   if (problems.length > 0) throw new SettingsError(problems)
   return Object.freeze(settings)
@@ -140,6 +146,13 @@ function readText(name: string, file: string, problem: Problem): string | undefi
     problem(name, `cannot be read: ${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'}`)
     return undefined
   }
+}
+
+function span(name: string, text: string, least: Duration, problem: Problem): Duration {
+  const value = parseDuration(text)
+  if (value !== undefined && value >= least) return value
+  problem(name, `must be a duration like 30d, at least ${formatDuration(least)}`)
+  return least
 }
 
 function whole(name: string, text: string, least: number, most: number, problem: Problem): number {

@@ -1,98 +1,164 @@
 // Services in containers, where a Docker of this machine answers. Whether it does, and whether an image is there, is asked of its API
-// directly and bounded to seconds; the container itself is made by testcontainers, whose reaper removes it even if we are killed.
+// directly and bounded to seconds; the container itself is made by testcontainers, and removed by its guard even if we are killed.
 // Containers use the host's network, so that a service listens on 127.0.0.1 and nowhere else, and Vault finds PostgreSQL there.
-import { request } from 'node:http'
+import { createRequire } from 'node:module'
+import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
+import { guarded } from './container-guard.ts'
 import type { Report } from './debian.ts'
+import { ask } from './docker-api.ts'
 import type { Controls } from './running.ts'
 
-const PING_MS = 2_000
-const PULL_MS = 30_000
-const START_MS = 60_000
+const ASK_MS = 3_000
+const PULL_MS = 300_000
+/** A registry that cannot be reached is given up after this much silence; a slow one is not. */
+const PULL_SILENT_MS = 10_000
+const TELL_MS = 60_000
 const READY_MS = 30_000
+const GRACE_MS = 5_000
 
-/** Docker's socket. Undefined for a remote Docker, whose host is another machine, and off Linux, where the host is a virtual one. */
-const socketPath = (): string | undefined => {
-  const address = process.env.DOCKER_HOST ?? 'unix:///var/run/docker.sock'
-  return process.platform === 'linux' && address.startsWith('unix://') ? address.slice('unix://'.length) : undefined
+interface Info {
+  readonly Name?: string
+  readonly SecurityOptions?: readonly string[] | null
 }
 
-/** The status of Docker's answer once its body is complete; undefined when it does not answer in time. */
-const ask = (method: 'GET' | 'POST', path: string, withinMs: number): Promise<number | undefined> =>
-  new Promise((answer) => {
-    const socket = socketPath()
-    if (socket === undefined) return answer(undefined)
-    const call = request({ socketPath: socket, method, path, signal: AbortSignal.timeout(withinMs) }, (reply) => {
-      reply.once('error', () => answer(undefined))
-      reply.once('end', () => answer(reply.statusCode))
-      reply.resume()
-    })
-    call.once('error', () => answer(undefined))
-    call.end()
-  })
+/** Its host's network is ours only on the same host: not from inside a container, not a virtual machine's, not a rootless one's own. */
+const sharesOurNetwork = ({ Name, SecurityOptions }: Info): boolean =>
+  Name === hostname() && !SecurityOptions?.some((option) => option.startsWith('name=rootless'))
 
-let answering: Promise<boolean> | undefined
-const answers = (): Promise<boolean> => {
-  answering ??= ask('GET', '/_ping', PING_MS).then((status) => status === 200)
-  return answering
+const findDocker = async (): Promise<'none' | 'apart' | 'here'> => {
+  const info = await ask('GET', '/info', ASK_MS)
+  if (info?.status !== 200) return 'none'
+  return sharesOurNetwork(JSON.parse(info.body) as Info) ? 'here' : 'apart'
+}
+
+let found: ReturnType<typeof findDocker> | undefined
+const docker = () => {
+  found ??= findDocker()
+  return found
+}
+
+/** One line for the set-up when no container can be had at all. */
+export const reportDocker = async (report: Report): Promise<void> => {
+  const instead = 'services come from binaries on PATH or the cache folder.'
+  const where = await docker()
+  if (where === 'none') report(`Docker does not answer; ${instead}`)
+  if (where === 'apart') report(`Docker answers but does not share this machine's network; ${instead}`)
 }
 
 const offered = new Map<string, Promise<boolean>>()
 
-const findImage = async (image: string, report: Report): Promise<boolean> => {
-  if (!(await answers())) return false
-  const isThere = async () => (await ask('GET', `/images/${image}/json`, PING_MS)) === 200
-  if (await isThere()) return true
-  const [name = '', tag = 'latest'] = image.split(':')
-  report(`Docker: pulling ${image} (at most ${PULL_MS / 1000} s)…`)
-  await ask('POST', `/images/create?fromImage=${encodeURIComponent(name)}&tag=${tag}`, PULL_MS)
-  if (await isThere()) return true
-  report(`Docker answers but ${image} is not there and could not be pulled; going on without a container.`)
-  return false
+const isThere = async (image: string): Promise<boolean> =>
+  (await docker()) === 'here' && (await ask('GET', `/images/${image}/json`, ASK_MS))?.status === 200
+
+const lookFor = async (image: string, report: Report): Promise<boolean> => {
+  const is = await isThere(image)
+  if (!is && (await docker()) === 'here') report(`Docker answers but has no ${image}; going on without a container.`)
+  return is
 }
 
-/** Whether a container of this image can be started here. Asked once per process and image; says so when Docker answers in vain. */
+/** Whether a container of this image can be started here. Downloads nothing. Asked once per process; says so when Docker answers in vain. */
 export const hasImage = (image: string, report: Report): Promise<boolean> => {
-  const known = offered.get(image) ?? findImage(image, report)
+  const known = offered.get(image) ?? lookFor(image, report)
   offered.set(image, known)
   return known
 }
 
-/** One line for the set-up when there is no Docker at all. */
-export const reportDocker = async (report: Report): Promise<void> => {
-  if (!(await answers())) report('Docker does not answer; services come from binaries on PATH or the cache folder.')
+const pull = async (image: string, report: Report): Promise<boolean> => {
+  if (await isThere(image)) return true
+  if ((await docker()) !== 'here') return false
+  const [name = '', tag = 'latest'] = image.split(':')
+  report(`Docker: pulling ${image}…`)
+  await ask('POST', `/images/create?fromImage=${encodeURIComponent(name)}&tag=${tag}`, PULL_MS, PULL_SILENT_MS)
+  if (await isThere(image)) return true
+  report(`Docker answers but has no ${image} and cannot pull it; going on without a container.`)
+  return false
+}
+
+/** For the set-up: as `hasImage`, but pulls it if need be. */
+export const bringImage = (image: string, report: Report): Promise<boolean> => {
+  const brought = pull(image, report)
+  offered.set(image, brought)
+  return brought
 }
 
 export interface ContainerPlan {
   readonly image: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** A folder of ours that the container sees at `target`; files made there belong to our user, or can be read by it. */
+  readonly folder?: { readonly source: string; readonly target: string }
   readonly isUp: () => Promise<boolean>
 }
 
-/** Starts a container in the host's network and waits until it answers. Rejects within about a minute and a half when it does not. */
-export const startContainer = async (plan: ContainerPlan): Promise<Controls> => {
-  const { GenericContainer } = await import('testcontainers')
-  const container = await new GenericContainer(plan.image)
+type Testcontainers = typeof import('testcontainers')
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+let loaded: Testcontainers | undefined
+/**
+ * Loaded on first use and in one go, so that the signal handlers that come with it can be told apart and taken off: they leave the exit to
+ * any other handler, as ours do, and a process with both would ignore the signal.
+ */
+const testcontainers = (): Testcontainers => {
+  if (loaded) return loaded
+  const before = SIGNALS.map((signal) => [signal, process.listeners(signal)] as const)
+  loaded = createRequire(import.meta.url)('testcontainers') as Testcontainers
+  for (const [signal, own] of before)
+    for (const one of process.listeners(signal)) if (!own.includes(one)) process.off(signal, one)
+  return loaded
+}
+
+const create = async (plan: ContainerPlan) => {
+  const label = await guarded()
+  // Always true in the host's network. Without it testcontainers looks for a gateway wherever a file says that this is a container.
+  process.env.TESTCONTAINERS_HOST_OVERRIDE ??= '127.0.0.1'
+  const { GenericContainer } = testcontainers()
+  const container = new GenericContainer(plan.image)
     .withNetworkMode('host')
+    .withLabels(label)
+    .withAutoCleanup(false)
     .withEnvironment({ ...plan.env })
     .withCommand([...plan.command])
-    .withStartupTimeout(START_MS)
-    .start()
-  const tell = async (verb: string) => {
-    const status = await ask('POST', `/containers/${container.getId()}/${verb}`, START_MS)
-    // 304: it is already as asked; 409 and 500: it is not in the state that the verb ends, say unpause of what runs.
-    const isDone = status !== undefined && (status < 400 || (verb === 'unpause' && status !== 404))
+  if (plan.folder) {
+    container.withBindMounts([{ ...plan.folder, mode: 'z' }])
+    const [user, group] = [process.getuid?.(), process.getgid?.()]
+    // Root's images step down to a user of their own.
+    if (user !== undefined && user !== 0) container.withUser(`${user}:${group}`)
+  }
+  return container.start()
+}
+
+const lastWords = async (id: string): Promise<string> => {
+  const logs = await ask('GET', `/containers/${id}/logs?stdout=1&stderr=1&tail=3`, ASK_MS)
+  // Every piece has a header of eight bytes, none of which can be shown.
+  const lines = (logs?.body ?? '').split('\n').map((line) => line.replace(/[^\x20-\x7e]/g, '').trim())
+  return lines.filter((line) => line !== '').join(' / ')
+}
+
+/** Starts a container in the host's network and waits until it answers. Rejects when it exits or does not answer within half a minute. */
+export const startContainer = async (plan: ContainerPlan): Promise<Controls> => {
+  const container = await create(plan)
+  const id = container.getId()
+  const tell = async (verb: string, unless: readonly number[]) => {
+    const status = (await ask('POST', `/containers/${id}/${verb}`, TELL_MS))?.status
+    const isDone = status !== undefined && (status < 400 || unless.includes(status))
     if (!isDone) throw new Error(`Docker: ${verb} answered ${status}`)
   }
-  const untilUp = async () => {
-    for (const end = performance.now() + READY_MS; performance.now() < end; await pause(50))
-      if (await plan.isUp()) return
-    throw new Error(`the container of ${plan.image} did not answer`)
+  const isRunning = async () => {
+    const state = await ask('GET', `/containers/${id}/json`, ASK_MS)
+    return state === undefined || (state.status === 200 && /"Running":true/.test(state.body))
   }
+  const untilUp = async () => {
+    for (const end = performance.now() + READY_MS; performance.now() < end; await pause(50)) {
+      if (await plan.isUp()) return
+      if (!(await isRunning())) break
+    }
+    throw new Error(`the container of ${plan.image} did not get ready; its last words: ${await lastWords(id)}`)
+  }
+  let stopped: Promise<unknown> | undefined
   const stop = async () => {
-    await tell('unpause')
-    await container.stop()
+    stopped ??= container.stop({ timeout: GRACE_MS })
+    await stopped
   }
   await untilUp().catch(async (error) => {
     await stop()
@@ -100,15 +166,13 @@ export const startContainer = async (plan: ContainerPlan): Promise<Controls> => 
   })
   return {
     stop,
-    kill: async () => {
-      await tell('unpause')
-      await tell('kill')
-    },
-    freeze: () => tell('pause'),
-    thaw: () => tell('unpause'),
+    // A frozen one takes its signal before it is thawed: it does nothing in between. 409: it does not run, or is as asked already.
+    kill: () => tell('kill', [409]),
+    freeze: () => tell('pause', [409]),
+    // Older versions answer 500 for one that is not frozen.
+    thaw: () => tell('unpause', [409, 500]),
     restart: async () => {
-      await tell('unpause')
-      await tell('restart')
+      await tell(`restart?t=${GRACE_MS / 1_000}`, [])
       await untilUp()
     },
   }

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { bringDebianTree, debianTree, firstOffered, hasDebianTree, librariesOf, type Report } from './debian.ts'
-import { hasImage, startContainer } from './docker.ts'
+import { bringImage, hasImage, startContainer } from './docker.ts'
 import { candidates, versionOf } from './path.ts'
 import {
   type Controls,
@@ -91,7 +91,7 @@ const inCache = (): Binaries | undefined => (hasDebianTree(TREE) ? inTree(debian
 /** Makes sure that `startPostgres` will find a server. Downloads only what is found nowhere else. */
 export const setUpPostgres = async (report: Report): Promise<void> => {
   if (process.env.WRIT_TEST_POSTGRES_URL) return report('PostgreSQL: the address in WRIT_TEST_POSTGRES_URL.')
-  if (await hasImage(IMAGE, report)) return report(`PostgreSQL: a container of ${IMAGE}.`)
+  if (await bringImage(IMAGE, report)) return report(`PostgreSQL: a container of ${IMAGE}.`)
   const found = await onPath()
   if (found) return report(`PostgreSQL: ${join(found.bin, 'postgres')}.`)
   await bringPostgres(report)
@@ -168,7 +168,10 @@ const fromContainer = async (port: number, password: string, extra: readonly str
   const controls = await startContainer({
     image: IMAGE,
     command: ['postgres', '-p', String(port), ...SETTINGS, ...extra],
-    env: { POSTGRES_PASSWORD: password, POSTGRES_INITDB_ARGS: '--auth-host=scram-sha-256 --no-sync' },
+    env: {
+      POSTGRES_PASSWORD: password,
+      POSTGRES_INITDB_ARGS: '--auth-host=scram-sha-256 --encoding=UTF8 --locale=C --no-sync',
+    },
     isUp: () => answers(url),
   })
   const at = { host: '127.0.0.1', port, user: 'postgres', password, source: 'container', pid: undefined } as const

@@ -3,9 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { bringDebianTree, debianTree, hasDebianTree, librariesOf, type Report } from './debian.ts'
-import { hasImage, startContainer } from './docker.ts'
+import { bringImage, hasImage, startContainer } from './docker.ts'
 import { candidates, versionOf } from './path.ts'
 import {
   type Controls,
@@ -20,6 +20,7 @@ import {
 
 const IMAGE = 'redis:7'
 const TREE = 'redis'
+const PASSWORD_FILE = 'password.conf'
 
 export interface RedisService extends Controls {
   readonly url: string
@@ -29,7 +30,7 @@ export interface RedisService extends Controls {
   readonly source: Source
   /** Undefined where it is no process of ours. */
   readonly pid: number | undefined
-  /** Its data folder; undefined where it is no process of ours. */
+  /** Its data folder; undefined where it is not ours. */
   readonly dir: string | undefined
 }
 
@@ -74,7 +75,7 @@ const inCache = (): Binary | undefined => {
 /** Makes sure that `startRedis` will find a server. Downloads only what is found nowhere else. */
 export const setUpRedis = async (report: Report): Promise<void> => {
   if (process.env.WRIT_TEST_REDIS_URL) return report('Redis: the address in WRIT_TEST_REDIS_URL.')
-  if (await hasImage(IMAGE, report)) return report(`Redis: a container of ${IMAGE}.`)
+  if (await bringImage(IMAGE, report)) return report(`Redis: a container of ${IMAGE}.`)
   const found = await onPath()
   if (found) return report(`Redis: ${found.command}.`)
   if (!hasDebianTree(TREE)) await bringDebianTree(TREE, ['redis-server', 'redis-tools'], /^$/, report)
@@ -121,36 +122,51 @@ const fromEnvironment = (address: string): RedisService => {
   return { ...service({ ...at, source: 'environment' }, notOurs('Redis'), about), url: address, pid: undefined }
 }
 
-const fromContainer = async (port: number, password: string, extra: readonly string[]): Promise<RedisService> => {
-  const listening = ['--bind', '127.0.0.1', '--port', String(port), '--enable-debug-command', 'local']
-  const controls = await startContainer({
-    image: IMAGE,
-    command: ['redis-server', ...listening, ...settingsFor(extra), '--requirepass', password, '--masterauth', password],
-    isUp: () => answersPing('127.0.0.1', port, password),
-  })
-  const at = { host: '127.0.0.1', port, password, source: 'container' } as const
-  return service(at, controls, { pid: () => undefined, dir: undefined })
+interface Home {
+  readonly dir: string
+  remove(): void
 }
 
-const fromBinary = async (binary: Binary, options: RedisOptions, port: number, password: string) => {
+const homeFor = async (options: RedisOptions, password: string): Promise<Home> => {
   const folder = options.dataDir === undefined ? await temporaryFolder('redis') : undefined
   const dir = options.dataDir ?? folder?.path ?? ''
   if (!existsSync(dir)) mkdirSync(dir, { recursive: true, mode: 0o700 })
   // In a file, because command lines can be read by everybody on the machine.
-  const secrets = join(dir, 'password.conf')
-  writeFileSync(secrets, `requirepass ${password}\nmasterauth ${password}\n`, { mode: 0o600 })
-  const args = [
-    secrets,
-    ...['--bind', '127.0.0.1', '--port', String(port), '--dir', dir, '--enable-debug-command', 'local'],
-    ...settingsFor(options.settings ?? []),
-  ]
+  writeFileSync(join(dir, PASSWORD_FILE), `requirepass ${password}\nmasterauth ${password}\n`, { mode: 0o600 })
+  return { dir, remove: () => folder?.remove() }
+}
+
+const argumentsFor = (dir: string, port: number, extra: readonly string[]): readonly string[] => [
+  join(dir, PASSWORD_FILE),
+  ...['--bind', '127.0.0.1', '--port', String(port), '--dir', dir, '--enable-debug-command', 'local'],
+  ...settingsFor(extra),
+]
+
+const fromContainer = async ({ dir, remove }: Home, options: RedisOptions, port: number, password: string) => {
+  const controls = await startContainer({
+    image: IMAGE,
+    command: ['redis-server', ...argumentsFor('/data', port, options.settings ?? [])],
+    folder: { source: resolve(dir), target: '/data' },
+    isUp: () => answersPing('127.0.0.1', port, password),
+  })
+  const stop = async () => {
+    await controls.stop()
+    remove()
+  }
+  const at = { host: '127.0.0.1', port, password, source: 'container' } as const
+  return service(at, { ...controls, stop }, { pid: () => undefined, dir })
+}
+
+const fromBinary = async (binary: Binary, home: Home, options: RedisOptions, port: number, password: string) => {
+  const { dir } = home
+  const args = argumentsFor(dir, port, options.settings ?? [])
   const signals = { stopSignal: 'SIGTERM', orphanSignal: 'SIGKILL' } as const
   const start = async () => {
     const running = await launch(join(dir, 'redis.log'), { ...binary, args, cwd: dir, ...signals })
     await untilReady('Redis', running, () => answersPing('127.0.0.1', port, password))
     return running
   }
-  const { controls, running } = await controlled(start, () => folder?.remove())
+  const { controls, running } = await controlled(start, home.remove)
   const about = { pid: () => running().pid, dir }
   return service({ host: '127.0.0.1', port, password, source: binary.source }, controls, about)
 }
@@ -162,14 +178,20 @@ export const startRedis = async (options: RedisOptions = {}): Promise<RedisServi
   if (address && !options.own && !options.settings && options.dataDir === undefined) return fromEnvironment(address)
   const port = options.port ?? (await freePort())
   const password = randomBytes(18).toString('hex')
-  if (options.dataDir === undefined && (await hasImage(IMAGE, report))) {
-    try {
-      return await fromContainer(port, password, options.settings ?? [])
-    } catch (error) {
-      report(`Redis: no container (${error instanceof Error ? error.message : 'unknown'}); going on with a binary.`)
+  const home = await homeFor(options, password)
+  try {
+    if (await hasImage(IMAGE, report)) {
+      try {
+        return await fromContainer(home, options, port, password)
+      } catch (error) {
+        report(`Redis: no container (${error instanceof Error ? error.message : 'unknown'}); going on with a binary.`)
+      }
     }
+    const binary = (await onPath()) ?? inCache()
+    if (!binary) throw new Error('No Redis found. Bring one: node deploy/dev/node.mjs deploy/dev/services.ts')
+    return await fromBinary(binary, home, options, port, password)
+  } catch (error) {
+    home.remove()
+    throw error
   }
-  const binary = (await onPath()) ?? inCache()
-  if (!binary) throw new Error('No Redis found. Bring one: node deploy/dev/node.mjs deploy/dev/services.ts')
-  return fromBinary(binary, options, port, password)
 }

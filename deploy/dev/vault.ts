@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { cacheDir, exclusively } from './cache.mjs'
 import type { Report } from './debian.ts'
-import { hasImage, startContainer } from './docker.ts'
+import { bringImage, hasImage, startContainer } from './docker.ts'
 import { boundToParent } from './parent.mjs'
 import { candidates, versionOf } from './path.ts'
 import {
@@ -40,8 +40,6 @@ export interface VaultService extends Controls {
   readonly pid: number | undefined
 }
 export interface VaultOptions {
-  /** Kept when it stops; without it, a temporary folder that goes. */
-  readonly dataDir?: string
   readonly port?: number
   /** Not the shared one named in the environment: a test that freezes or kills it needs its own. */
   readonly own?: boolean
@@ -79,7 +77,7 @@ const inCache = (): Binary | undefined => {
 /** Makes sure that `startVault` will find a server. Builds only what is found nowhere else. */
 export const setUpVault = async (report: Report): Promise<void> => {
   if (process.env.WRIT_TEST_VAULT_ADDR) return report('Vault: the address in WRIT_TEST_VAULT_ADDR.')
-  if (await hasImage(IMAGE, report)) return report(`Vault: a container of ${IMAGE}.`)
+  if (await bringImage(IMAGE, report)) return report(`Vault: a container of ${IMAGE}.`)
   const found = await onPath()
   if (found) return report(`Vault: ${found.command}.`)
   if (!inCache()) {
@@ -213,23 +211,25 @@ const fromContainer = async (port: number): Promise<VaultService> => {
     env: { VAULT_LOCAL_CONFIG: serverSettings('/vault/file', port), SKIP_SETCAP: 'true' },
     isUp: () => isUp(addr, LISTENS),
   })
-  await unseal(addr, secrets.path)
+  const stop = async () => {
+    await controls.stop()
+    secrets.remove()
+  }
+  await unseal(addr, secrets.path).catch(async (error) => {
+    await stop()
+    throw error
+  })
   const rootToken = readFileSync(join(secrets.path, 'root-token'), 'utf8')
   const restart = async () => {
     await controls.restart()
     await unseal(addr, secrets.path)
   }
-  const stop = async () => {
-    await controls.stop()
-    secrets.remove()
-  }
   return { ...controls, restart, stop, addr, rootToken, source: 'container', pid: undefined }
 }
 
-const fromBinary = async (binary: Binary, dataDir: string | undefined, port: number): Promise<VaultService> => {
-  const folder = dataDir === undefined ? await temporaryFolder('vault') : undefined
-  const dir = dataDir ?? folder?.path ?? ''
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+const fromBinary = async (binary: Binary, port: number): Promise<VaultService> => {
+  const folder = await temporaryFolder('vault')
+  const dir = folder.path
   const addr = `http://127.0.0.1:${port}`
   const settings = join(dir, 'vault.json')
   if (!binary.unsealsItself) writeFileSync(settings, serverSettings(dir, port), { mode: 0o600 })
@@ -243,7 +243,7 @@ const fromBinary = async (binary: Binary, dataDir: string | undefined, port: num
     if (!binary.unsealsItself) await unseal(addr, dir)
     return running
   }
-  const { controls, running } = await controlled(start, () => folder?.remove())
+  const { controls, running } = await controlled(start, () => folder.remove())
   const service: VaultService = {
     ...controls,
     ...{ addr, rootToken: readFileSync(join(dir, 'root-token'), 'utf8'), source: binary.source },
@@ -258,12 +258,12 @@ const fromBinary = async (binary: Binary, dataDir: string | undefined, port: num
 export const startVault = async (options: VaultOptions = {}): Promise<VaultService> => {
   const report = options.report ?? (() => {})
   const { WRIT_TEST_VAULT_ADDR: addr, WRIT_TEST_VAULT_TOKEN: token } = process.env
-  if (addr && !options.own && options.dataDir === undefined) {
+  if (addr && !options.own) {
     if (!token) throw new Error('WRIT_TEST_VAULT_ADDR needs WRIT_TEST_VAULT_TOKEN beside it')
     return { ...notOurs('Vault'), addr, rootToken: token, source: 'environment', pid: undefined }
   }
   const port = options.port ?? (await freePort())
-  if (options.dataDir === undefined && (await hasImage(IMAGE, report))) {
+  if (await hasImage(IMAGE, report)) {
     try {
       return await fromContainer(port)
     } catch (error) {
@@ -272,5 +272,5 @@ export const startVault = async (options: VaultOptions = {}): Promise<VaultServi
   }
   const binary = (await onPath()) ?? inCache()
   if (!binary) throw new Error(`No Vault found. Build one (minutes, once): ${BUILD_LINE}`)
-  return fromBinary(binary, options.dataDir, port)
+  return fromBinary(binary, port)
 }

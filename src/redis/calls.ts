@@ -66,6 +66,8 @@ const REPLIES = {
   ]),
   grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
   grant_list: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
+  grant_retired: z.union([z.tuple([...head('ok'), z.array(text)]), z.tuple([...head('behind')]), ...failed]),
+  grant_forget: z.union([z.tuple([...head('ok'), count]), z.tuple([...head('behind')]), ...failed]),
   control_read: z.union([z.tuple([...head('ok'), text]), ...failed]),
   control_publish: z.union([
     z.tuple([...head('ok'), text]),
@@ -155,11 +157,25 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...base(shard), shardKeys(shard).filed],
         [...at(seen), page.limit, page.after?.filedAt ?? '', page.after?.id ?? ''],
       ),
+    retired: (shard: Shard, seen: Position, { keepMs, limit }: { keepMs: number; limit: number }) =>
+      call('grant_retired', [...base(shard), shardKeys(shard).retire], [...at(seen), keepMs, limit]),
+    forget: (shard: Shard, seen: Position, keepMs: number, grants: readonly ForgetRecord[]) =>
+      call(
+        'grant_forget',
+        [...base(shard), ...indexes(shard), ...grants.flatMap(({ keys }) => [keys.ask, keys.decisions, keys.head])],
+        [...at(seen), keepMs, ...grants.flatMap(({ id, version }) => [id, version])],
+      ),
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
     accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
   }
+}
+
+export interface ForgetRecord {
+  readonly keys: GrantKeys
+  readonly id: string
+  readonly version: number
 }
 
 export interface GuardRecord {

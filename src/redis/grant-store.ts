@@ -2,7 +2,7 @@
 // Invariant: what allows is refused whenever this broker has seen more than Redis shows (a rolled-back Redis) or there is no control
 // record; what ends goes on.
 import type { Redis } from 'ioredis'
-import type { Control, ControlStore, EndResult, GrantStore, Guard, Loaded, Receipt } from '../broker/ports.ts'
+import type { Control, ControlStore, EndResult, GrantStore, Guard, Loaded, Receipt, Retired } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
@@ -161,6 +161,29 @@ export function grantStore({
     return grant && { grant, control }
   }
 
+  /** Everything that is stored of one grant; undefined where it has gone. What is over changes no more, so two reads are as good as one. */
+  async function whole(shard: Shard, id: GrantId): Promise<Retired | undefined> {
+    const keys = grantKeys(id)
+    // The events first: if the grant is still there afterwards, none of them had been forgotten.
+    const events = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, keys)))[4]
+    const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys])))[5]
+    const [version, head, ask, decisions] = row ?? []
+    if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
+    return { id, version, ask, decisions, head, events: events.map(([of, seq, text]) => ({ version: of, seq, text })) }
+  }
+
+  async function retired(shard: Shard, keepMs: number, limit: number): Promise<readonly Retired[]> {
+    memory.refuseIfBehind(shard)
+    const reply = await issued(shard, (seen) => issuing.retired(shard, seen, { keepMs, limit }))
+    if (reply[0] === 'behind') throw recoveringError(BEHIND)
+    const ids = expect('ok', reply)[4].filter(isGrantId)
+    const read = await Promise.allSettled(ids.map((id) => whole(shard, id)))
+    // One that is damaged must not keep the others from leaving.
+    const failed = read.filter((one) => one.status === 'rejected')
+    if (failed.length === ids.length && failed[0] !== undefined) throw failed[0].reason
+    return read.flatMap((one) => (one.status === 'fulfilled' ? (one.value ?? []) : []))
+  }
+
   async function read(shard: Shard) {
     const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
     const control = memory.noteControl(shard, reply[4])
@@ -206,6 +229,26 @@ export function grantStore({
         loadMany(shard, ids),
       )
       return { grants, next: found.length > limit && last ? `${last[1]}-${last[0]}` : undefined }
+    },
+
+    retired: async (keep, limit) => {
+      const found: Retired[] = []
+      for (const shard of shards) found.push(...(await retired(shard, keep, limit - found.length)))
+      return found
+    },
+
+    forget: async (grants, keep) => {
+      let forgotten = 0
+      for (const [shard, all] of byShard(grants, ({ id }) => shardOf(id))) {
+        memory.refuseIfBehind(shard)
+        for (const some of batches(all)) {
+          const records = some.map(({ id, version }) => ({ keys: grantKeys(id), id, version }))
+          const reply = await issued(shard, (seen) => issuing.forget(shard, seen, keep, records))
+          if (reply[0] === 'behind') throw recoveringError(BEHIND)
+          forgotten += expect('ok', reply)[4]
+        }
+      }
+      return forgotten
     },
 
     read: async (shard) => {

@@ -4,7 +4,10 @@ import type { GrantId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
-  /** Hash: `n`, the sequence of the newest commit, `event`, its id in the stream, and `judged`, the control record as one text. */
+  /**
+   * Hash: `n`, the sequence of the newest commit, `event`, its id in the stream, `gone`, the latest id of an event that was forgotten,
+   * and `judged`, the control record as one text.
+   */
   readonly control: string
   /** Stream: one entry per commit (grant, version, seq, event). */
   readonly events: string

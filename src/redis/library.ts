@@ -13,6 +13,8 @@ export const FUNCTIONS = [
   'grant_load',
   'grant_events',
   'grant_list',
+  'grant_retired',
+  'grant_forget',
   'control_read',
   'control_publish',
   'shard_accept',

@@ -1,18 +1,26 @@
 // The grant store on a real Redis: the contract of the port, and what only a real server, a real network and real crashes show.
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Control } from '../../src/broker/ports.ts'
+import { retire } from '../../src/broker/retire.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { isBrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import type { Shard } from '../../src/domain/ids.ts'
-import { instant, minutes, seconds } from '../../src/domain/instant.ts'
-import { LIFECYCLE } from '../../src/domain/lifecycle.ts'
+import { days, instant, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
+import { ALLOWING, LIFECYCLE } from '../../src/domain/lifecycle.ts'
+import { openArchive } from '../../src/log/archive.ts'
+import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import { assertSafeRedis, inspectRedis, type RedisConnections } from '../../src/redis/connect.ts'
-import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { dueKey, grantKeys, shardKeys } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
+import { shippedDirectory } from '../support/directory.ts'
+import { offsetLibrary } from '../support/offset-library.ts'
 import {
   connected,
   eventually,
@@ -22,8 +30,17 @@ import {
   storeOn,
   underTest,
 } from '../support/redis-shards.ts'
-import { digest, nextGrantId, sampleBirth, sampleDecision, sampleMints, sampleStep } from '../support/sample-grants.ts'
+import {
+  digest,
+  nextGrantId,
+  sampleBirth,
+  sampleDecision,
+  sampleMints,
+  sampleStep,
+  sha256,
+} from '../support/sample-grants.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
+import { policyWith } from '../support/world.ts'
 
 let service: RedisService
 let connections: RedisConnections
@@ -73,11 +90,15 @@ describe('the functions', () => {
     expect(code).not.toContain('--[[')
   })
 
-  it('hold exactly the edges of the lifecycle table', () => {
+  it('hold exactly the edges of the lifecycle table, and which of them allow', () => {
     const { code } = renderLibrary()
-    const edges = [...code.matchAll(/\['(\w+>\w+)'\] = true/g)].map((match) => match[1])
+    const edgesIn = (name: string) =>
+      [...(code.match(new RegExp(`^local ${name} = .*$`, 'm'))?.[0] ?? '').matchAll(/\['(\w+>\w+)'\] = true/g)].map(
+        (match) => match[1],
+      )
     const table = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
-    expect(edges.sort()).toEqual(['none>pending', ...table].sort())
+    expect(edgesIn('EDGES').sort()).toEqual(['none>pending', ...table].sort())
+    expect(edgesIn('ALLOWING')).toEqual(ALLOWING)
   })
 
   it('of two releases run side by side, and are loaded again when they are gone', async () => {
@@ -110,22 +131,27 @@ describe('the functions', () => {
 })
 
 describe('a key of the wrong type', () => {
-  it('is refused before anything is written, whichever it is', async () => {
+  // What a birth needs, and what an end with a last vote needs.
+  it.each([
+    ['allowing', ['control', 'events', 'filed', 'ask', 'decisions', 'head', 'due']],
+    ['ending', ['control', 'events', 'retire', 'decisions', 'head', 'due']],
+  ] as const)('is refused before anything is written, whichever it is, when %s', async (kind, names) => {
     const { issue } = connections
-    for (const name of ['control', 'events', 'filed', 'retire', 'ask', 'decisions', 'head', 'due'] as const) {
+    for (const name of names) {
       const ready = await published()
-      // A birth needs each of them but one: only an end is noted in `retire`.
-      const filed = sampleBirth(nextGrantId(ready.shard), await nowOf(connections))
-      if (name === 'retire') await ready.store.commit(filed)
-      const step = name === 'retire' ? sampleStep(filed.grant, 'withdrawn', filed.grant.ask.filedAt) : filed
-      const keys = { ...shardKeys(ready.shard), ...grantKeys(step.grant.id), due: dueKey(ready.shard, LOCAL_LANE) }
+      const at = await nowOf(connections)
+      const birth = sampleBirth(nextGrantId(ready.shard), at)
+      const guard = { judgedUnder: ready.control }
+      if (kind === 'ending') await ready.store.commit(birth, guard)
+      const end = sampleStep(birth.grant, 'denied', at, { decisions: [sampleDecision('olivia', at)] })
+      const keys = { ...shardKeys(ready.shard), ...grantKeys(birth.grant.id), due: dueKey(ready.shard, LOCAL_LANE) }
       await issue.del(keys[name])
       if (name === 'ask') await issue.lpush(keys[name], 'x')
       else await issue.set(keys[name], 'x')
       const before = await contents(ready.shard)
-      const refused = name === 'ask' || name === 'decisions' ? 'store_conflict' : 'store_unavailable'
-      expect([name, await codeOf(ready.store.commit(step, { judgedUnder: ready.control }))]).toEqual([name, refused])
-      expect([name, await codeOf(ready.store.commit(step))]).toEqual([name, refused])
+      const taken = kind === 'allowing' && (name === 'ask' || name === 'decisions')
+      const answer = await codeOf(kind === 'ending' ? ready.store.commit(end) : ready.store.commit(birth, guard))
+      expect([name, answer]).toEqual([name, taken ? 'store_conflict' : 'store_unavailable'])
       expect([name, await contents(ready.shard)]).toEqual([name, before])
     }
   })
@@ -180,7 +206,7 @@ describe('what lies in Redis', () => {
     const ready = await published()
     const grant = await grantIn(ready)
     const mints = sampleMints(grant.ask.filedAt)
-    await ready.store.commit(sampleStep(grant, 'approved', grant.ask.filedAt, { head: { mints } }))
+    await ready.store.commit(sampleStep(grant, 'pending', grant.ask.filedAt, { head: { mints } }))
     expect(await issue.object('ENCODING', grantKeys(grant.id).head)).toBe('listpack')
     await issue.config('SET', 'hash-max-listpack-value', former)
   })
@@ -219,7 +245,7 @@ describe('what lies in Redis', () => {
     const step = sampleStep(grant, 'approved', grant.ask.filedAt)
     expect(await codeOf(ready.store.commit(step, { judgedUnder: ready.control }))).toBe('recovering')
     expect(await codeOf(ready.store.publish(ready.shard, RULES, true))).toBe('recovering')
-    expect(await codeOf(ready.store.commit(step))).toBe('resolved')
+    expect(await codeOf(ready.store.commit(sampleStep(grant, 'withdrawn', grant.ask.filedAt)))).toBe('resolved')
   })
 
   it('notes every ended grant by the time of its end, for whoever archives it', async () => {
@@ -230,6 +256,124 @@ describe('what lies in Redis', () => {
     expect(id).toBe(grant.id)
     expect(Number(endedAt)).toBeGreaterThanOrEqual(grant.ask.filedAt)
     expect(await connections.issue.zscore(dueKey(ready.shard, LOCAL_LANE), grant.id)).toBeNull()
+  })
+})
+
+describe('what has been forgotten', () => {
+  it('leaves no key, index or event of its own', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const birth = sampleBirth(nextGrantId(under.shard), await under.now())
+    await under.store.commit(birth, { judgedUnder: control })
+    const decisions = [sampleDecision('olivia', birth.grant.ask.filedAt)]
+    await under.store.commit(sampleStep(birth.grant, 'denied', birth.grant.ask.filedAt, { decisions }))
+    await under.advance(minutes(30))
+    expect(await under.store.forget(await under.store.retired(minutes(30), 10), minutes(30))).toBe(1)
+    const { issue } = connections
+    const left = (await issue.keys(`{writ:${under.shard}}:*`)).sort()
+    expect(left).toEqual([
+      shardKeys(under.shard).control,
+      shardKeys(under.shard).events,
+      `{writ:${under.shard}}:test-offset`,
+    ])
+    expect(await issue.xlen(shardKeys(under.shard).events)).toBe(0)
+  })
+
+  it('was over: an open grant in the index of those that are over stays as it is', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const birth = sampleBirth(nextGrantId(under.shard), await under.now())
+    await under.store.commit(birth, { judgedUnder: control })
+    await connections.issue.zadd(shardKeys(under.shard).retire, 1, birth.grant.id)
+    expect(await under.store.forget([birth.grant], minutes(30))).toBe(0)
+    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual(birth.grant)
+  })
+
+  it('is on disk, also when several brokers forget at once', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const births = Array.from({ length: 150 }, async () => sampleBirth(nextGrantId(under.shard), await under.now()))
+    const ids: string[] = []
+    for (const birth of await Promise.all(births)) {
+      await under.store.commit(birth, { judgedUnder: control })
+      await under.store.commit(sampleStep(birth.grant, 'withdrawn', birth.grant.ask.filedAt))
+      ids.push(birth.grant.id)
+    }
+    await under.advance(days(30))
+    const folders = [1, 2, 3].map(() => mkdtempSync(join(tmpdir(), 'writ-retire-')))
+    const now = await under.now()
+    const policy = policyWith()
+    const directory = await shippedDirectory()
+    const brokers = await Promise.all(
+      folders.map(async (folder) => {
+        const archive = await openArchive(folder)
+        const rulesToEnd = () => ({ policy, directory })
+        const run = retire({ grants: under.another(), now: () => now, rulesToEnd, archive, retention: days(30) })
+        let forgotten = 0
+        for (let more = true; more; ) {
+          const done = await run()
+          forgotten += done.forgotten
+          more = done.more
+        }
+        await archive.close()
+        return forgotten
+      }),
+    )
+    expect(brokers.reduce((sum, forgotten) => sum + forgotten)).toBe(150)
+    const lines = folders.flatMap((folder) =>
+      readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1)),
+    )
+    const archived = new Map(lines.map((line) => [(JSON.parse(line) as { id: string }).id, line]))
+    expect([...archived.keys()].sort()).toEqual(ids.sort())
+    // Twice, perhaps; but never once whole and once in part.
+    expect(lines.filter((line) => archived.get(JSON.parse(line).id) !== line)).toEqual([])
+    expect(await under.store.retired(days(30), 10)).toEqual([])
+  })
+
+  it('is not read in part by a broker that was reading it when another forgot it', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const birth = sampleBirth(nextGrantId(under.shard), await under.now())
+    await under.store.commit(birth, { judgedUnder: control })
+    const over = sampleStep(birth.grant, 'withdrawn', birth.grant.ask.filedAt).grant
+    await under.store.commit(sampleStep(birth.grant, 'withdrawn', birth.grant.ask.filedAt))
+    await under.advance(minutes(30))
+    const library = offsetLibrary(String(under.shard))
+    const calls = grantCalls({ redis: connections.issue, library, deadlineMs: 900 })
+    const forgottenAfter = async <T>(reply: Promise<T>): Promise<T> => {
+      const read = await reply
+      await under.store.forget([over], minutes(30))
+      return read
+    }
+    const overtaken: Calls = {
+      ...calls,
+      load: (...asked) => forgottenAfter(calls.load(...asked)),
+      events: (...asked) => forgottenAfter(calls.events(...asked)),
+    }
+    const settings = { sha256, shards: [under.shard], lowWater: () => 0, connects: () => 1 }
+    const reader = grantStore({ issuing: overtaken, ending: calls, ...settings })
+    expect(await reader.retired(minutes(30), 10)).toEqual([])
+    expect(await under.store.loadToEnd(over.id)).toBeUndefined()
+  })
+
+  it('is not waited for by others when one grant is damaged', async () => {
+    const under = await underTest(connections)
+    const control = await under.store.publish(under.shard, RULES, true)
+    const grants: Grant[] = []
+    for (let n = 0; n < 3; n++) {
+      const birth = sampleBirth(nextGrantId(under.shard), await under.now())
+      await under.store.commit(birth, { judgedUnder: control })
+      await under.store.commit(sampleStep(birth.grant, 'withdrawn', birth.grant.ask.filedAt))
+      grants.push(birth.grant)
+    }
+    await under.advance(minutes(30))
+    const damaged = grants[1] as Grant
+    await connections.issue.del(grantKeys(damaged.id).ask)
+    await connections.issue.lpush(grantKeys(damaged.id).ask, 'x')
+    const found = await under.store.retired(minutes(30), 10)
+    expect(found.map(({ id }) => id)).toEqual([grants[0]?.id, grants[2]?.id])
+    expect(await under.store.forget(found, minutes(30))).toBe(2)
+    expect(await codeOf(under.store.retired(minutes(30), 10))).toBe('store_unavailable')
   })
 })
 
@@ -255,6 +399,10 @@ describe('a full Redis', () => {
       const [result] = await ready.store.commitEach([sampleStep(ending.grant, 'ended', grant.ask.filedAt)])
       expect(result?.receipt).toBeDefined()
       expect((await ready.store.loadToEnd(grant.id))?.head.status).toBe('ended')
+      // What is over makes room.
+      await pause(5)
+      const over = await ready.store.retired(milliseconds(1), 10)
+      expect(await ready.store.forget(over, milliseconds(1))).toBe(1)
     } finally {
       through.close()
       await own.stop()
@@ -271,19 +419,21 @@ describe('a lost answer', () => {
       const store = storeOn(through, ready.shard)
       for (let round = 0; round < 10; round++) {
         const birth = sampleBirth(nextGrantId(ready.shard), await nowOf(connections))
+        const guard = { judgedUnder: ready.control }
+        if (round % 2) await ready.store.commit(birth, guard)
+        const end = sampleStep(birth.grant, 'withdrawn', birth.grant.ask.filedAt)
+        const send = (by: ShardStore) => (round % 2 ? by.commit(end) : by.commit(birth, guard))
         await eventually(() => through.ready(2_000).then(() => store.loadToEnd(birth.grant.id)))
         proxy.cutAfterRequest()
-        const { ms, value } = await timed(
-          codeOf(round % 2 ? store.commit(birth) : store.commit(birth, { judgedUnder: ready.control })),
-        )
+        const { ms, value } = await timed(codeOf(send(store)))
         expect(value).toBe('store_unavailable')
         expect(ms).toBeLessThan(1_000)
         // The request had reached the server: it is there, once, and a repetition is refused rather than made again.
         await eventually(() => through.ready(2_000))
         await pause(20)
         const events = await ready.store.events(birth.grant.id)
-        expect(events.map((event) => event.version)).toEqual([1])
-        expect(await codeOf(ready.store.commit(birth, { judgedUnder: ready.control }))).toBe('store_conflict')
+        expect(events.map((event) => event.version)).toEqual(round % 2 ? [1, 2] : [1])
+        expect(await codeOf(send(ready.store))).toBe('store_conflict')
       }
     } finally {
       through.close()
@@ -454,7 +604,7 @@ describe('an error of the store', () => {
     const birth = sampleBirth(grant.id, grant.ask.filedAt)
     for (const work of [
       () => ready.store.load(grant.id),
-      () => ready.store.commit(birth),
+      () => ready.store.commit(birth, { judgedUnder: ready.control }),
       () => broken.load(grant.id),
     ]) {
       const thrown = await work().catch((error: unknown) => error)

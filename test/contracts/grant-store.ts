@@ -1,7 +1,7 @@
 // What every store of grants must do, as guarantees. The memory store of the tests and the Redis store run the same suite, so a verb
 // that was tested on one behaves on the other.
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Control } from '../../src/broker/ports.ts'
+import type { Control, Receipt } from '../../src/broker/ports.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { type ErrorCode, isBrokerError } from '../../src/domain/errors.ts'
 import { deadlineOf, type Grant, type Step } from '../../src/domain/grant.ts'
@@ -14,7 +14,7 @@ import {
   minutes,
   seconds,
 } from '../../src/domain/instant.ts'
-import { isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
 import {
   digest,
@@ -38,6 +38,8 @@ export interface StoreUnderTest {
   advance(span: Duration): Promise<void>
   /** Another broker on the same data, which knows of this sequence from elsewhere. */
   another(lowWater?: number): ShardStore
+  /** Takes the control record away and leaves all the rest. */
+  loseControl(): Promise<void>
   /** Remembers the data as they are; the returned function puts them back, as a restored snapshot would. */
   snapshot(): Promise<() => Promise<void>>
 }
@@ -157,7 +159,36 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       const step = sampleStep(await stored('pending'), 'approved', now)
       await store.commit(step, guard())
       expect(await codeOf(store.commit(step, guard()))).toBe('store_conflict')
-      expect(await codeOf(store.commit(step))).toBe('store_conflict')
+      const end = sampleStep(await loaded(step.grant.id), 'withdrawn', now)
+      await store.commit(end)
+      expect(await codeOf(store.commit(end))).toBe('store_conflict')
+    })
+
+    it('is refused without a guard when its edge allows something, whatever the version', async () => {
+      for (const edge of ALLOWING) {
+        const [from, to] = edge.split('>') as [Status | 'none', Status]
+        const step = from === 'none' ? sampleBirth(nextGrantId(shard), now) : sampleStep(await stored(from), to, now)
+        const before = await store.loadToEnd(step.grant.id)
+        const seq = (await store.read(shard))?.seq
+        for (const more of from === 'none' ? [0] : [0, 1, 7]) {
+          const tried = { ...step, grant: { ...step.grant, version: step.grant.version + more } as Grant }
+          expect([edge, more, await codeOf(store.commit(tried))]).toEqual([edge, more, 'wrong_status'])
+          expect((await store.commitEach([tried]))[0]?.receipt).toBeUndefined()
+        }
+        expect(await store.loadToEnd(step.grant.id)).toStrictEqual(before)
+        expect((await store.read(shard))?.seq).toBe(seq)
+        expect([edge, await codeOf(store.commit(step, guard()))]).toEqual([edge, 'resolved'])
+      }
+    })
+
+    it('needs no guard on any other edge', async () => {
+      for (const from of STATUSES) {
+        for (const to of LIFECYCLE[from]) {
+          if ((ALLOWING as readonly string[]).includes(`${from}>${to}`)) continue
+          const step = sampleStep(await stored(from), to, now)
+          expect([from, to, await codeOf(store.commit(step))]).toEqual([from, to, 'resolved'])
+        }
+      }
     })
 
     it('refuses a step that names another status than the stored one', async () => {
@@ -320,6 +351,151 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
   })
 
+  describe('what is over', () => {
+    const KEEP = minutes(30)
+    const OVER = STATUSES.filter(isTerminal)
+    const all = () => store.retired(KEEP, 100)
+    /** One grant of each final status, old enough to leave. */
+    const old = async (): Promise<readonly Grant[]> => {
+      const grants: Grant[] = []
+      for (const status of OVER) grants.push(await stored(status))
+      await under.advance(KEEP)
+      return grants
+    }
+    const idsOf = (grants: readonly { readonly id: GrantId }[]) => grants.map(({ id }) => id).sort()
+
+    it('is found when it has been so for as long as said, oldest first, and not before', async () => {
+      const first = await stored('ended')
+      await stored('active')
+      await under.advance(minutes(29))
+      expect(await all()).toEqual([])
+      const second = await stored('denied')
+      await under.advance(minutes(1))
+      expect((await all()).map(({ id }) => id)).toEqual([first.id])
+      await under.advance(minutes(29))
+      expect((await all()).map(({ id }) => id)).toEqual([first.id, second.id])
+      expect((await store.retired(KEEP, 1)).map(({ id }) => id)).toEqual([first.id])
+      expect(await store.retired(KEEP, 0)).toEqual([])
+    })
+
+    it('is given whole, in the very texts that were sealed', async () => {
+      const decisions = [sampleDecision('olivia', now), sampleDecision('paula', now)]
+      const birth = sampleBirth(nextGrantId(shard), now, VAULT)
+      const steps = [birth, sampleStep(birth.grant, 'denied', now, { decisions, head: { mints: sampleMints(now) } })]
+      const receipts: Receipt[] = []
+      for (const step of steps) receipts.push(await store.commit(step, guard()))
+      await under.advance(KEEP)
+      const [found] = await all()
+      const { grant } = steps[1] as Step
+      expect({ ...found, events: [] }).toEqual({
+        id: grant.id,
+        version: 2,
+        ask: JSON.stringify(grant.ask),
+        decisions: decisions.map((decision) => JSON.stringify(decision)),
+        head: JSON.stringify(grant.head),
+        events: [],
+      })
+      expect(found?.events.map(({ version, seq, text }) => ({ version, seq, eventHash: sha256(text) }))).toEqual(
+        receipts.map(({ seq, eventHash }, n) => ({ version: n + 1, seq, eventHash })),
+      )
+    })
+
+    it('is forgotten with its events, and nothing else is', async () => {
+      const open = await stored('active')
+      const grants = await old()
+      const young = await stored('ended')
+      const kept = [await store.events(open.id), await store.events(young.id)]
+      expect(idsOf(await all())).toEqual(idsOf(grants))
+      expect(await store.forget(await all(), KEEP)).toBe(grants.length)
+      for (const { id } of grants) {
+        expect(await store.load(id)).toBeUndefined()
+        expect(await store.loadToEnd(id)).toBeUndefined()
+        expect(await store.events(id)).toEqual([])
+      }
+      expect(idsOf((await store.list({ limit: 100, cursor: undefined })).grants)).toEqual(idsOf([open, young]))
+      expect([await loaded(open.id), await loaded(young.id)]).toStrictEqual([open, young])
+      expect([await store.events(open.id), await store.events(young.id)]).toEqual(kept)
+      expect(await all()).toEqual([])
+    })
+
+    it('is forgotten once, whoever asks and how many at once', async () => {
+      const grants = await old()
+      const asked = await Promise.all([1, 2, 3].map(() => under.another().forget(grants, KEEP)))
+      expect(asked.reduce((sum, one) => sum + one)).toBe(grants.length)
+      expect(await store.forget(grants, KEEP)).toBe(0)
+      expect(await store.forget([], KEEP)).toBe(0)
+    })
+
+    it('may be more than a hundred at once', async () => {
+      const births = Array.from({ length: 120 }, () => sampleBirth(nextGrantId(shard), now))
+      for (const birth of births) await store.commit(birth, guard())
+      await store.commitEach(births.map(({ grant }) => sampleStep(grant, 'lapsed', now)))
+      await under.advance(KEEP)
+      const found = await store.retired(KEEP, 200)
+      expect(found).toHaveLength(120)
+      expect(await store.forget(found, KEEP)).toBe(120)
+    })
+
+    it('is not forgotten while it is young or open, or as another version than the stored one', async () => {
+      const open = await stored('active')
+      const [one] = await old()
+      const young = await stored('ended')
+      expect(await store.forget([open, young], KEEP)).toBe(0)
+      for (const more of [-1, 1])
+        expect(await store.forget([{ ...(one as Grant), version: (one as Grant).version + more }], KEEP)).toBe(0)
+      expect(await store.forget([{ id: nextGrantId(shard), version: 1 }], KEEP)).toBe(0)
+      for (const grant of [open, young, one as Grant]) {
+        expect(await loaded(grant.id)).toStrictEqual(grant)
+        expect(await store.events(grant.id)).toHaveLength(grant.version)
+      }
+    })
+
+    it('stays where it was while the store is behind', async () => {
+      const [one] = await old()
+      const back = await under.snapshot()
+      await stored('active')
+      await back()
+      expect(await codeOf(store.retired(KEEP, 100))).toBe('recovering')
+      expect(await codeOf(store.forget([one as Grant], KEEP))).toBe('recovering')
+      expect(await store.loadToEnd((one as Grant).id)).toStrictEqual(one)
+    })
+
+    it('is not taken for a rollback when it has been forgotten, also by a broker that knew of nothing newer', async () => {
+      const grants = await old()
+      const idle = under.another()
+      await idle.loadToEnd((grants[0] as Grant).id)
+      const newer = await stored('active')
+      await store.forget(await all(), KEEP)
+      expect(await codeOf(idle.claimDue(LOCAL_LANE, 1, seconds(1)))).toBe('resolved')
+      expect((await idle.load(newer.id))?.grant).toStrictEqual(newer)
+      expect([idle.recovering(shard), store.recovering(shard)]).toEqual([undefined, undefined])
+    })
+
+    it('leaves a rollback as noticeable as it was, when everything has been forgotten', async () => {
+      await old()
+      await store.forget(await all(), KEEP)
+      expect((await store.list({ limit: 10, cursor: undefined })).grants).toEqual([])
+      expect(await codeOf(store.load(nextGrantId(shard)))).toBe('resolved')
+      const back = await under.snapshot()
+      await stored('active')
+      await back()
+      const other = under.another()
+      for (let n = 0; n < 10; n++) await other.commit(sampleBirth(nextGrantId(shard), now), guard())
+      expect(await codeOf(store.load(nextGrantId(shard)))).toBe('recovering')
+      expect(store.recovering(shard)).toMatch(/behind/)
+    })
+
+    it('leaves again after a restore that brought it back', async () => {
+      const grants = await old()
+      const back = await under.snapshot()
+      const before = await all()
+      await store.forget(before, KEEP)
+      await back()
+      expect(await all()).toEqual(before)
+      expect(await store.forget(grants, KEEP)).toBe(grants.length)
+    })
+  })
+
   describe('a list', () => {
     it('shows every grant once, newest first, page by page, also those filed in the same millisecond', async () => {
       const ids: GrantId[] = []
@@ -394,20 +570,14 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
 
     it('goes on ending, and ending makes no record', async () => {
-      const other = await make()
-      const lost = await other.snapshot()
-      const judgedUnder = await other.store.publish(other.shard, RULES, true)
-      const id = nextGrantId(other.shard)
-      await other.store.commit(sampleBirth(id, now), { judgedUnder })
-      // Everything is lost, and somebody puts an end on record in what is left.
-      await lost()
-      const ending = other.another()
-      const birth = sampleBirth(nextGrantId(other.shard), now)
-      await ending.commit(birth)
-      expect((await ending.loadToEnd(birth.grant.id))?.version).toBe(1)
-      expect(await ending.read(other.shard)).toBeUndefined()
-      expect(await codeOf(ending.publish(other.shard, RULES, true))).toBe('recovering')
-      expect(await codeOf(ending.load(birth.grant.id))).toBe('recovering')
+      const grant = await stored('active')
+      await under.loseControl()
+      const ending = under.another()
+      await ending.commit(sampleStep(grant, 'ending', now))
+      expect((await ending.loadToEnd(grant.id))?.head.status).toBe('ending')
+      expect(await ending.read(shard)).toBeUndefined()
+      expect(await codeOf(ending.publish(shard, RULES, true))).toBe('recovering')
+      expect(await codeOf(ending.load(grant.id))).toBe('recovering')
     })
   })
 
@@ -488,10 +658,12 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
 
     it('is not suspected because answers overtake each other', async () => {
+      const grants: Grant[] = []
+      for (let n = 0; n < 40; n++) grants.push(await stored('active'))
       const work = Array.from({ length: 40 }, async (_, n) => {
         const id = nextGrantId(shard)
         if (n % 4 === 0) return store.commit(sampleBirth(id, now), guard())
-        if (n % 4 === 1) return store.commit(sampleBirth(id, now))
+        if (n % 4 === 1) return store.commit(sampleStep(grants[n] as Grant, 'active', now))
         if (n % 4 === 2) return store.claimDue(LOCAL_LANE, 5, seconds(1))
         return store.load(id)
       })

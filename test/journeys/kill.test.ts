@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, client, type Json, type Who } from '../../deploy/dev/client.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { type BackendView, backendView, NOTHING } from '../support/backend-view.ts'
+import { closeStage } from '../support/leak-scan.ts'
 import { until } from '../support/until.ts'
 
 const PROGRAM = fileURLToPath(new URL('../support/dying-broker.ts', import.meta.url))
@@ -34,7 +35,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await view?.close()
-  await stage?.stop()
+  await closeStage(stage)
 })
 
 async function approvedLogin(): Promise<string> {

@@ -15,6 +15,7 @@ import {
   NOTHING,
   sleepUntil,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 let stage: DevStage
 let broker: BrokerProcess
@@ -30,7 +31,7 @@ beforeAll(async () => {
   see = eyes(services)
 }, 120_000)
 afterEach(() => stage?.redis.thaw().catch(() => undefined))
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 const ended = (grant: Filed, withinMs: number) =>
   eventually(

@@ -14,6 +14,7 @@ import {
   redisDo,
   sleepUntil,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 let stage: DevStage
 let broker: BrokerProcess
@@ -30,7 +31,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => {
   await services?.postgres.thaw().catch(() => undefined)
-  await stage?.stop()
+  await closeStage(stage)
 })
 
 /** Statuses as seen from outside for this long, each once, in order. */

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, client, type ProofKey, proofKey, type Who } from '../../deploy/dev/client.ts'
 import { type DevStage, openStage } from '../../deploy/dev/stage.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const ROUNDS = 1_000
 const CONNECTIONS = 50
@@ -18,7 +19,7 @@ beforeAll(async () => {
   key = proofKey()
 }, 120_000)
 
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 async function round(dana: Who, n: number): Promise<readonly string[]> {
   const to = (at: number): Client => brokers[at % brokers.length] ?? client(stage.url)

@@ -16,6 +16,7 @@ import {
   redisDo,
   reports,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const CONTROL = '{writ:0}:control'
 
@@ -32,7 +33,7 @@ beforeAll(async () => {
   play = actors(stage)
   report = reports(stage, play)
 }, 120_000)
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 const recover = async (url: string, login: string): Promise<Answered> =>
   client(url).post(await play.who(login), '/v1/operations/recover', { reason: 'looked at the store' })

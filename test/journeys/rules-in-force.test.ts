@@ -9,6 +9,7 @@ import { client } from '../../deploy/dev/client.ts'
 import { freePort } from '../../deploy/dev/running.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { type Actors, actors, eventually, type Reports, reports } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -27,7 +28,7 @@ beforeAll(async () => {
   play = actors(stage)
   report = reports(stage, play)
 }, 120_000)
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 function configCopy(name: string): string {
   const folder = join(stage.dir, `config-${name}`)

@@ -20,6 +20,7 @@ import {
   type Filed,
   NOTHING,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LEAVES_WITHIN_MS = 15_000
@@ -42,7 +43,7 @@ afterEach(async () => {
   leaving?.child.kill('SIGKILL')
   await services?.vault.thaw()
 })
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 interface Leaving {
   readonly child: ChildProcess

@@ -13,6 +13,7 @@ import {
   redisDo,
   sleepUntil,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const DONE = ['ended', 'lapsed']
 
@@ -25,7 +26,7 @@ beforeAll(async () => {
   see = eyes(await stage.bringVault())
   play = actors(stage)
 }, 120_000)
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 /** So many grants, asked for and approved, of one window. */
 const approvedAll = (url: string, many: number, closesAt: number): Promise<readonly Filed[]> =>

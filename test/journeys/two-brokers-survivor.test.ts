@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { PostgresService } from '../../deploy/dev/postgres.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { type Actors, actors, type Eyes, eventually, eyes, NOTHING } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 let stage: DevStage
 let postgres: PostgresService
@@ -21,7 +22,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => {
   await postgres?.thaw()
-  await stage?.stop()
+  await closeStage(stage)
 })
 
 it('the broker that lives ends at its window what the killed one had issued, and finishes a completion that it had begun', async () => {

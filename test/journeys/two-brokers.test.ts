@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { type Actors, actors, type Eyes, eventually, eyes, type Filed, NOTHING } from '../support/journey-actors.ts'
 import { tapBackends, type VaultTap, vaultTap } from '../support/journey-vault-tap.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const LOGINS = 20
 const ONCE = { open: 1, keep: 1, role: 1, login: 1, revoke: 1, drop: 1, unrole: 1 }
@@ -25,7 +26,7 @@ beforeAll(async () => {
   see = eyes(services)
 }, 120_000)
 afterAll(async () => {
-  await stage?.stop()
+  await closeStage(stage)
   await tap?.close()
 })
 

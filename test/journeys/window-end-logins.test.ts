@@ -15,6 +15,7 @@ import {
   NOTHING,
   sleepUntil,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const LOGINS = 50
 const SESSIONS = 10
@@ -32,7 +33,7 @@ beforeAll(async () => {
   broker = await stage.startBroker()
   play = actors(stage)
 }, 120_000)
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 it(`${LOGINS} database users that end in the same second are gone, sessions and all, within ten seconds of it`, async () => {
   const closesAt = Math.ceil((Date.now() + AHEAD_MS) / 1_000) * 1_000

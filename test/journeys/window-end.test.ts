@@ -13,6 +13,7 @@ import {
   reports,
   sleepUntil,
 } from '../support/journey-actors.ts'
+import { closeStage } from '../support/leak-scan.ts'
 
 const TOKENS = 1_000
 const AT_ONCE = 24
@@ -29,7 +30,7 @@ beforeAll(async () => {
   broker = await stage.startBroker()
   report = reports(stage, actors(stage))
 }, 120_000)
-afterAll(() => stage?.stop())
+afterAll(() => closeStage(stage))
 
 const good = (answer: Answered): Answered => {
   if (answer.said !== 'ok') throw new Error(`${answer.status} ${answer.said} ${answer.body?.detail}`)

@@ -22,6 +22,8 @@ export interface BackendView {
   close(): Promise<void>
 }
 
+const LOOKUP = 'auth/token/lookup-accessor'
+
 export const NOTHING = { leases: [], holds: [], roles: [], logins: [], sessions: 0 }
 
 export function backendView(
@@ -36,8 +38,11 @@ export function backendView(
       headers: { 'x-vault-token': vault.rootToken, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
-    if (answer.status === 404) return undefined
-    return answer.ok ? ((await answer.json()) as { data?: Record<string, never> }).data : undefined
+    // An accessor may go between its listing and this look at it. Any other failure is not "nothing there".
+    const gone = answer.status === 404 || (path === LOOKUP && [400, 403].includes(answer.status))
+    if (gone) return undefined
+    if (!answer.ok) throw new Error(`Vault answered ${answer.status} to ${method} ${path}`)
+    return ((await answer.json()) as { data?: Record<string, never> }).data
   }
   const keys = async (path: string): Promise<readonly string[]> =>
     ((await ask('LIST', path)) as { keys?: string[] } | undefined)?.keys ?? []
@@ -56,7 +61,7 @@ export function backendView(
     const found = await Promise.all(
       accessors.map(async (accessor) => ({
         accessor,
-        data: await ask('POST', 'auth/token/lookup-accessor', { accessor }),
+        data: await ask('POST', LOOKUP, { accessor }),
       })),
     )
     return found

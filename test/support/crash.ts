@@ -1,19 +1,17 @@
 // A process that dies at its n-th effect: before it happens, or just after, its reply lost. From then on none of its ports answers.
-import type { Ports } from '../../src/broker/ports.ts'
-
 export class Crash extends Error {}
 
 /** The ports through which something outside changes or is asked. */
-const EFFECTS = ['grants', 'credentials', 'tokens', 'timetable', 'seal'] as const
+const EFFECTS = ['grants', 'credentials', 'tokens', 'timetable', 'seal', 'archive']
 
-export interface DyingPorts {
-  readonly ports: Ports
+export interface DyingPorts<P> {
+  readonly ports: P
   /** How many effects there were, and whether the process has died. */
   effects(): number
   hasDied(): boolean
 }
 
-export function dyingPorts(ports: Ports, n: number, when: 'before' | 'after'): DyingPorts {
+export function dyingPorts<P extends object>(ports: P, n: number, when: 'before' | 'after'): DyingPorts<P> {
   let count = 0
   let died = false
   const wrap = <T extends object>(port: T): T =>
@@ -39,6 +37,6 @@ export function dyingPorts(ports: Ports, n: number, when: 'before' | 'after'): D
         }
       },
     })
-  const wrapped = Object.fromEntries(EFFECTS.map((name) => [name, wrap(ports[name])]))
-  return { ports: { ...ports, ...wrapped }, effects: () => count, hasDied: () => died }
+  const wrapped = Object.entries(ports).map(([name, port]) => [name, EFFECTS.includes(name) ? wrap(port) : port])
+  return { ports: Object.fromEntries(wrapped) as P, effects: () => count, hasDied: () => died }
 }

@@ -2,7 +2,7 @@
 // The replies are type-checked against the real ones, and the same contract suite runs on both.
 import type { Shard } from '../../src/domain/ids.ts'
 import type { Instant } from '../../src/domain/instant.ts'
-import { BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
 import type { Calls, GuardRecord, Position, Reply, StepRecord } from '../../src/redis/calls.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { sha256 } from './sample-grants.ts'
@@ -23,6 +23,8 @@ interface ShardData {
   rows: Map<string, Row>
   due: Map<string, Map<string, number>>
   filed: Map<string, number>
+  retire: Map<string, number>
+  gone: string
 }
 
 export interface MemoryStore {
@@ -31,6 +33,8 @@ export interface MemoryStore {
   another(lowWater?: (shard: Shard) => number): ShardStore
   /** Remembers the data as they are; the returned function puts them back. */
   snapshot(): () => void
+  /** Takes the control record away and leaves all the rest. */
+  loseControl(shard: Shard): void
 }
 
 export interface MemoryStoreSettings {
@@ -53,6 +57,8 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       rows: new Map(),
       due: new Map(),
       filed: new Map(),
+      retire: new Map(),
+      gone: '',
     }
     data.set(shard, fresh)
     return fresh
@@ -63,6 +69,9 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
   return {
     store: another(),
     another,
+    loseControl: (shard) => {
+      of(shard).judged = ''
+    },
     snapshot: () => {
       const kept = structuredClone(data)
       return () => {
@@ -75,8 +84,15 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
 }
 
 function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEntry: () => string): Calls {
+  const isAfter = (id: string, other: string): boolean => {
+    const [ms = 0, n = 0] = id.split('-').map(Number)
+    const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
+    return ms > otherMs || (ms === otherMs && n > otherN)
+  }
+  const isMissing = (shard: ShardData, event: string): boolean =>
+    event !== '' && event !== shard.event && isAfter(event, shard.gone) && !shard.events.has(event)
   const isBehind = (shard: ShardData, seen: Position): 0 | 1 =>
-    shard.seq < seen.seq || (seen.event !== '' && !shard.events.has(seen.event)) ? 1 : 0
+    shard.seq < seen.seq || isMissing(shard, seen.event) ? 1 : 0
   const top = <Tag extends string>(tag: Tag, shard: ShardData, behind: 0 | 1): [Tag, 0 | 1, number, string] => [
     tag,
     behind,
@@ -94,7 +110,9 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     | ['conflict', number, string]
     | ['illegal', string, string]
     | ['malformed', string]
-  function refusal(shard: ShardData, step: StepRecord): Refusal | undefined {
+  function refusal(shard: ShardData, step: StepRecord, guarded: boolean): Refusal | undefined {
+    const allows = (ALLOWING as readonly string[]).includes(`${step.from}>${step.to}`)
+    if (allows && !guarded) return ['illegal', step.from, step.to]
     const row = shard.rows.get(step.keys.head)
     if (step.version === 1 && row) return ['exists']
     if (step.version > 1 && !row) return ['missing']
@@ -131,8 +149,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     const row = shard.rows.get(step.keys.head)
     if (!row) shard.filed.set(step.id, step.filedAt)
     const due = dueIn(shard, step.lane)
-    if (step.deadline === undefined) due.delete(step.id)
-    else due.set(step.id, step.deadline)
+    if (step.deadline === undefined) {
+      due.delete(step.id)
+      shard.retire.set(step.id, now())
+    } else due.set(step.id, step.deadline)
     shard.rows.set(step.keys.head, {
       version: step.version,
       status: step.to,
@@ -159,7 +179,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const shard = of(at)
       const guarded = guardRefusal(shard, seen, guard)
       if (guarded) return top(guarded, shard, isBehind(shard, seen))
-      const refused = refusal(shard, step)
+      const refused = refusal(shard, step, true)
       if (refused) return refuse(shard, refused, 0)
       if (guard.notAfter !== undefined && now() >= guard.notAfter) return [...top('late', shard, 0), now()]
       write(shard, step)
@@ -168,7 +188,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     endCommit: async (at, seen, step) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
-      const refused = refusal(shard, step)
+      const refused = refusal(shard, step, false)
       if (refused) return refuse(shard, refused, behind)
       write(shard, step)
       return top('ok', shard, behind)
@@ -177,7 +197,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const shard = of(at)
       const behind = isBehind(shard, seen)
       const rows = steps.map((step): ['ok', number] | Refusal => {
-        const refused = refusal(shard, step)
+        const refused = refusal(shard, step, false)
         if (refused) return refused
         write(shard, step)
         return ['ok', shard.seq]
@@ -218,6 +238,36 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
         .filter(([id, filedAt]) => !after || filedAt < after.filedAt || (filedAt === after.filedAt && id < after.id))
         .slice(0, limit)
       return [...top('ok', shard, isBehind(shard, seen)), rows]
+    },
+    retired: async (at, seen, { keepMs, limit }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      const ids = [...shard.retire]
+        .filter(([, over]) => over <= now() - keepMs)
+        .sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1))
+        .slice(0, limit)
+        .map(([id]) => id)
+      return [...top('ok', shard, 0), ids]
+    },
+    forget: async (at, seen, keepMs, grants) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      let forgotten = 0
+      for (const { keys, id, version } of grants) {
+        const row = shard.rows.get(keys.head)
+        const over = shard.retire.get(id)
+        if (row?.version !== version || !isTerminal(row.status as Status)) continue
+        if (over === undefined || over > now() - keepMs) continue
+        for (const entry of row.events) {
+          if (isAfter(entry, shard.gone)) shard.gone = entry
+          shard.events.delete(entry)
+        }
+        shard.rows.delete(keys.head)
+        shard.filed.delete(id)
+        shard.retire.delete(id)
+        forgotten += 1
+      }
+      return [...top('ok', shard, 0), forgotten]
     },
     readControl: async (at, seen) => [...top('ok', of(at), isBehind(of(at), seen)), of(at).judged],
     publish: async (at, seen, record, mayCreate) => {

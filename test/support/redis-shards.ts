@@ -7,6 +7,7 @@ import { after, type Duration, instant } from '../../src/domain/instant.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { connectRedis, type RedisConnections } from '../../src/redis/connect.ts'
 import { redisGrantStore, type ShardStore } from '../../src/redis/grant-store.ts'
+import { shardKeys } from '../../src/redis/keys.ts'
 import { type Library, renderLibrary } from '../../src/redis/library.ts'
 import type { StoreUnderTest } from '../contracts/grant-store.ts'
 import { advanceOffset, offsetLibrary, offsetOf } from './offset-library.ts'
@@ -61,6 +62,9 @@ export async function underTest(connections: RedisConnections): Promise<StoreUnd
       )
     },
     advance: (span) => advanceOffset(issue, String(of), span),
+    loseControl: async () => {
+      await issue.hdel(shardKeys(of).control, 'judged')
+    },
     snapshot: async () => {
       const kept = await Promise.all(
         (await keysOf(issue, of)).map(async (key) => [key, await issue.dumpBuffer(key)] as const),

@@ -7,8 +7,9 @@
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
 -- that need a guard), OPEN (what is not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
--- KEYS   every function begins with  1 control (hash: n, event, judged)  2 events (stream)
---        n and event are the sequence of the shard's newest commit and its id in the stream. `judged` is the control record, five
+-- KEYS   every function begins with  1 control (hash: n, event, gone, judged)  2 events (stream)
+--        n and event are the sequence of the shard's newest commit and its id in the stream. `gone` is the latest id of an event that
+--        was forgotten with its grant: a missing event up to there proves nothing. `judged` is the control record, five
 --        values joined by `|` (policy revision, policy digest, people revision, people digest, freeze epoch); without it there is none.
 -- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
 --        Times and spans are integer milliseconds. An empty text means absent.
@@ -24,9 +25,18 @@ local ALLOWING = { --[[ALLOWING]] }
 local OPEN = { --[[OPEN]] }
 
 local JUDGED = '^(%d+)|([^|]+)|(%d+)|([^|]+)|(%d+)$'
-local STREAM_ID = '^%d+%-%d+$'
+local STREAM_ID = '^(%d+)%-(%d+)$'
 
 local function is_count(number) return number ~= nil and number >= 0 and number <= 9007199254740991 and number % 1 == 0 end
+
+-- Whether one stream id comes after another; after '' does every one.
+local function is_after(id, other)
+  local ms, n = string.match(id, STREAM_ID)
+  local other_ms, other_n = string.match(other, STREAM_ID)
+  if not other_ms then return true end
+  ms, n, other_ms, other_n = tonumber(ms), tonumber(n), tonumber(other_ms), tonumber(other_n)
+  return ms > other_ms or (ms == other_ms and n > other_n)
+end
 
 -- How far the shard's one order of commits has come, and whether the caller has seen further: then Redis was rolled back. A lower
 -- sequence shows it; so does a missing event, also when other brokers have counted up again since. Callers name an event after each
@@ -36,14 +46,16 @@ local function open_shard(keys, args)
   if not is_count(seen_seq) or (seen_event ~= '' and not string.match(seen_event, STREAM_ID)) then
     return nil, { 'malformed', 0, 0, '', 'seen' }
   end
-  local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged')
+  local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged', 'gone')
   local shard = {
-    key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '', behind = 0,
+    key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '',
+    gone = at[4] or '', behind = 0,
   }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
   if shard.seq < seen_seq then
     shard.behind = 1
-  elseif seen_event ~= '' and seen_event ~= shard.event and #redis.call('XRANGE', keys[2], seen_event, seen_event) == 0 then
+  elseif seen_event ~= '' and seen_event ~= shard.event and is_after(seen_event, shard.gone)
+    and #redis.call('XRANGE', keys[2], seen_event, seen_event) == 0 then
     shard.behind = 1
   end
   return shard
@@ -232,6 +244,72 @@ local function list_grants(keys, args)
   return reply('ok', shard, rows)
 end
 
+-- grant_retired: what became terminal at least `keep` ago by this clock, oldest first.
+-- KEYS  3 retire        ARGV  3 keepMs  4 limit        Reply 'ok' { id, … }; 'behind'
+local function retired_grants(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local keep, limit = tonumber(args[3]), tonumber(args[4])
+  if not is_count(keep) or not is_count(limit) then return reply('malformed', shard, 'keep or limit') end
+  if shard.behind == 1 then return reply('behind', shard) end
+  if limit == 0 then return reply('ok', shard, {}) end
+  return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '-inf', now_ms() - keep, 'LIMIT', 0, limit))
+end
+
+-- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, and at this version. Reads only, and reads every key
+-- that `forget` writes.
+local function forgettable(shard, filed, retire, grant, before)
+  local head = redis.call('HMGET', grant.head_key, 'version', 'status', 'ev')
+  local over_at = tonumber(redis.call('ZSCORE', retire, grant.id) or '')
+  if tonumber(head[1] or '') ~= grant.version or not head[2] or OPEN[head[2]] then return nil end
+  if not over_at or over_at > before then return nil end
+  local entries = {}
+  for entry in string.gmatch(head[3] or '', '[^,]+') do
+    if not string.match(entry, STREAM_ID) then return nil end
+    entries[#entries + 1] = entry
+  end
+  redis.call('ZCARD', filed)
+  redis.call('XLEN', shard.events)
+  return entries
+end
+
+local function forget(shard, filed, retire, grant, entries)
+  for _, entry in ipairs(entries) do
+    if is_after(entry, shard.gone) then shard.gone = entry end
+  end
+  redis.call('HSET', shard.key, 'gone', shard.gone)
+  for _, entry in ipairs(entries) do redis.call('XDEL', shard.events, entry) end
+  redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key)
+  redis.call('ZREM', filed, grant.id)
+  redis.call('ZREM', retire, grant.id)
+end
+
+-- grant_forget: 1 to 100 grants of one shard, each removed with its events if it has been terminal for `keep`; the others stay.
+-- KEYS  3 filed  4 retire  5… ask, decisions, head of each        ARGV  3 keepMs  4… id, version of each
+-- Reply 'ok' count; 'behind'
+local function forget_grants(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local keep, count = tonumber(args[3]), (#keys - 4) / 3
+  if not is_count(keep) or not is_count(count) or count > 100 or #args ~= 3 + 2 * count then
+    return reply('malformed', shard, 'arguments')
+  end
+  if shard.behind == 1 then return reply('behind', shard) end
+  local before, forgotten = now_ms() - keep, 0
+  for n = 0, count - 1 do
+    local grant = {
+      ask_key = keys[5 + 3 * n], decisions_key = keys[6 + 3 * n], head_key = keys[7 + 3 * n],
+      id = args[4 + 2 * n], version = tonumber(args[5 + 2 * n]),
+    }
+    local entries = grant.version and forgettable(shard, keys[3], keys[4], grant, before)
+    if entries then
+      forget(shard, keys[3], keys[4], grant, entries)
+      forgotten = forgotten + 1
+    end
+  end
+  return reply('ok', shard, forgotten)
+end
+
 -- control_read        Reply 'ok' judged
 local function read_control(keys, args)
   local shard, fault = open_shard(keys, args)
@@ -298,6 +376,8 @@ register('claim_due', claim_due, 'allow-oom')
 register('grant_load', load_grants, 'no-writes')
 register('grant_events', events_of, 'no-writes')
 register('grant_list', list_grants, 'no-writes')
+register('grant_retired', retired_grants, 'no-writes')
+register('grant_forget', forget_grants, 'allow-oom')
 register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')

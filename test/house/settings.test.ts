@@ -1,0 +1,35 @@
+// Settings that would weaken a guarantee stop the start.
+import { describe, expect, it } from 'vitest'
+import { days, minutes } from '../../src/domain/instant.ts'
+import { readSettings, SettingsError } from '../../src/settings.ts'
+
+const complete = {
+  WRIT_PUBLIC_URL: 'https://broker.example',
+  WRIT_REDIS_URL: 'redis://redis.example:6379',
+  WRIT_DATA_DIR: 'data',
+  WRIT_KEYS_DIR: 'keys',
+}
+const refusedNames = (env: Readonly<Record<string, string>>): readonly string[] => {
+  try {
+    readSettings({ ...complete, ...env })
+    return []
+  } catch (thrown) {
+    if (thrown instanceof SettingsError) return thrown.problems.map(({ name }) => name)
+    throw thrown
+  }
+}
+
+describe('the retention', () => {
+  it('is thirty days unless something else is said', () => {
+    expect(readSettings(complete).retention).toBe(days(30))
+    expect(readSettings({ ...complete, WRIT_RETENTION: '1d' }).retention).toBe(days(1))
+    expect(readSettings({ ...complete, WRIT_MODE: 'dev', WRIT_RETENTION: '1m' }).retention).toBe(minutes(1))
+  })
+
+  it('is at least a day, in dev a minute, and a duration', () => {
+    for (const text of ['0s', '23h', '1m', '', 'for ever', '-30d'])
+      expect([text, refusedNames({ WRIT_RETENTION: text })]).toEqual([text, ['WRIT_RETENTION']])
+    for (const text of ['59s', '', '30'])
+      expect([text, refusedNames({ WRIT_MODE: 'dev', WRIT_RETENTION: text })]).toEqual([text, ['WRIT_RETENTION']])
+  })
+})
