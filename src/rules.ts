@@ -2,7 +2,7 @@
 // Invariant: rules are taken whole or not at all; a file that cannot be used leaves the rules that are in force.
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import type { ControlStore, Rules } from './broker/ports.ts'
+import type { ControlStore, Rules, Seal } from './broker/ports.ts'
 import { isUnder, type PublishedRules, publishedOf, type Rulebook } from './broker/rulebook.ts'
 import { isBrokerError } from './domain/errors.ts'
 import type { Shard } from './domain/ids.ts'
@@ -228,7 +228,7 @@ export function publisher(p: {
   }
   readonly shards: readonly Shard[]
   readonly book: Rulebook
-  readonly witness: { highest(shard: Shard): number }
+  readonly witness: Seal & { highest(shard: Shard): number }
   readonly log: Log
 }): () => Promise<string | undefined> {
   const { store, book, witness, log } = p
@@ -239,6 +239,9 @@ export function publisher(p: {
     for (const shard of p.shards) {
       try {
         const known = await store.read(shard)
+        // A broker that commits nothing remembers all the same how far the others had come.
+        if (known !== undefined && known.seq > witness.highest(shard))
+          await witness.seal({ shard, seq: known.seq, eventHash: '-' })
         if (known === undefined || !isUnder(book.current(), known.control))
           await store.publish(shard, rules, witness.highest(shard) === 0)
       } catch (thrown) {

@@ -225,9 +225,13 @@ export function grantStore({
       const found = pages.flat().sort(newestFirst)
       const page = found.slice(0, limit)
       const last = page.at(-1)
-      const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), async (shard, ids) =>
-        loadMany(shard, ids),
-      )
+      // One record that cannot be read must not hide all the others; the sweep names it.
+      const readableOnly = async (shard: Shard, ids: readonly GrantId[]) =>
+        loadMany(shard, ids).catch(async () => {
+          const each = await Promise.all(ids.map((id) => loadMany(shard, [id]).catch(() => ({ grants: [] }))))
+          return { grants: each.flatMap(({ grants }) => grants) }
+        })
+      const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), readableOnly)
       return { grants, next: found.length > limit && last ? `${last[1]}-${last[0]}` : undefined }
     },
 

@@ -5,7 +5,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
+import { connect } from 'node:net'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -35,6 +36,16 @@ const isSoon = async (holds: () => boolean | Promise<boolean>): Promise<boolean>
   for (let n = 0; n < 200; n++, await pause(25)) if (await holds()) return true
   return false
 }
+
+const listens = (port: number): Promise<boolean> =>
+  new Promise((answer) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('error', () => answer(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      answer(true)
+    })
+  })
 
 const within = <T>(ms: number, work: Promise<T>): Promise<T | 'nothing'> =>
   Promise.race([work, pause(ms).then((): 'nothing' => 'nothing')])
@@ -96,38 +107,39 @@ describe('Redis', () => {
 
   it('leaves neither process nor folder behind when it is stopped', async () => {
     const other = await startRedis({ own: true })
-    const { pid, dir } = other
+    const { port, dir } = other
     await other.stop()
-    expect(pid !== undefined && isRunning(pid)).toBe(false)
-    expect(dir !== undefined && existsSync(dir)).toBe(false)
+    expect(await listens(port)).toBe(false)
+    expect(existsSync(dir ?? '')).toBe(false)
   })
 
   it('dies with the process that started it, even when that one is killed', async () => {
     const script = `
       const { startRedis } = await import(${JSON.stringify(join(DEV, 'redis.ts'))})
       const redis = await startRedis({ own: true })
-      console.log(JSON.stringify({ pid: redis.pid, dir: redis.dir }))
+      console.log(JSON.stringify({ port: redis.port, dir: redis.dir }))
       setInterval(() => {}, 1000)`
     const owner = await child(script)
-    const { pid, dir } = JSON.parse(owner.line) as { pid?: number; dir?: string }
+    const { port, dir } = JSON.parse(owner.line) as { port: number; dir: string }
+    expect(await listens(port)).toBe(true)
     owner.kill('SIGKILL')
     await owner.ended
-    expect(pid === undefined || (await isSoon(() => !isRunning(pid)))).toBe(true)
-    if (dir !== undefined) rmSync(dir, { recursive: true })
+    expect(await isSoon(async () => !(await listens(port)))).toBe(true)
+    rmSync(dir, { recursive: true, maxRetries: 5 })
   })
 
   it('takes its folder with it when its process is asked to end', async () => {
     const script = `
       const { startRedis } = await import(${JSON.stringify(join(DEV, 'redis.ts'))})
       const redis = await startRedis({ own: true })
-      console.log(JSON.stringify({ pid: redis.pid, dir: redis.dir }))
+      console.log(JSON.stringify({ port: redis.port, dir: redis.dir }))
       setInterval(() => {}, 1000)`
     const owner = await child(script)
-    const { pid, dir } = JSON.parse(owner.line) as { pid?: number; dir?: string }
+    const { port, dir } = JSON.parse(owner.line) as { port: number; dir: string }
     owner.kill('SIGTERM')
     expect((await owner.ended)[0]).toBe(143)
-    expect(pid !== undefined && isRunning(pid)).toBe(false)
-    expect(dir !== undefined && existsSync(dir)).toBe(false)
+    expect(await isSoon(async () => !(await listens(port)))).toBe(true)
+    expect(existsSync(dir)).toBe(false)
   })
 })
 
@@ -182,6 +194,7 @@ describe('PostgreSQL', () => {
     await other.freeze()
     await other.stop()
     expect(await isSoon(() => !pids.some(isRunning))).toBe(true)
+    expect(await listens(other.port)).toBe(false)
   })
 })
 
@@ -231,26 +244,106 @@ describe('the set-up', () => {
     for (const name of ['Redis', 'PostgreSQL', 'Vault'])
       expect(lines.some((line) => line.startsWith(`${name}: `))).toBe(true)
   })
+})
 
-  it('says so in a line and goes on when Docker answers but has no image and cannot pull it', async () => {
+describe('a Docker that is of no use', () => {
+  interface Heard {
+    readonly asked: readonly string[]
+    readonly lines: readonly string[]
+    readonly has: boolean
+    readonly ms: number
+  }
+  const HERE = { Name: hostname(), SecurityOptions: ['name=seccomp,profile=default'] }
+
+  /** What a process makes of a Docker that answers so; undefined answers nothing. */
+  const meet = async (answer: (path: string) => [number, unknown] | undefined, ask: string): Promise<Heard> => {
     const folder = mkdtempSync(join(tmpdir(), 'writ-docker-'))
     const socket = join(folder, 'docker.sock')
+    const asked: string[] = []
     const docker = createServer((request, reply) => {
-      reply.statusCode = request.url === '/_ping' ? 200 : request.method === 'POST' ? 500 : 404
-      reply.end()
+      asked.push(`${request.method} ${request.url}`)
+      const [status, body] = answer(request.url ?? '') ?? []
+      if (status !== undefined) reply.writeHead(status).end(JSON.stringify(body))
     })
     docker.listen(socket)
     await once(docker, 'listening')
     const script = `
-      const { hasImage } = await import(${JSON.stringify(join(DEV, 'docker.ts'))})
+      const docker = await import(${JSON.stringify(join(DEV, 'docker.ts'))})
       const lines = []
-      const has = await hasImage('redis:7', (line) => lines.push(line))
-      console.log(JSON.stringify({ has, last: lines.at(-1) }))`
+      const report = (line) => lines.push(line)
+      const started = performance.now()
+      await docker.reportDocker(report)
+      const has = await docker.${ask}('redis:7', report)
+      console.log(JSON.stringify({ has: has || (await docker.hasImage('redis:7', report)), lines, ms: performance.now() - started }))`
     const asker = await child(script, { DOCKER_HOST: `unix://${socket}` })
     await asker.ended
+    docker.closeAllConnections()
     docker.close()
     rmSync(folder, { recursive: true })
-    expect(JSON.parse(asker.line)).toMatchObject({ has: false, last: expect.stringContaining('going on without') })
+    return { asked, ...(JSON.parse(asker.line) as Omit<Heard, 'asked'>) }
+  }
+  const withoutImage = (path: string): [number, unknown] => (path === '/info' ? [200, HERE] : [404, {}])
+
+  it('is passed over by the set-up, in a line, when it has no image and cannot pull it', async () => {
+    const { has, lines, asked } = await meet(withoutImage, 'bringImage')
+    expect(has).toBe(false)
+    expect(asked.filter((line) => line.startsWith('POST /images/create'))).toHaveLength(1)
+    expect(lines).toEqual([expect.stringContaining('pulling'), expect.stringContaining('going on without')])
+  })
+
+  it('is never asked to download by the start of a service', async () => {
+    const { has, lines, asked } = await meet(withoutImage, 'hasImage')
+    expect(has).toBe(false)
+    expect(asked.filter((line) => !line.startsWith('GET '))).toEqual([])
+    expect(lines).toEqual([expect.stringContaining('going on without')])
+  })
+
+  it('is passed over in seconds when it accepts and never answers', async () => {
+    const { has, lines, ms } = await meet(() => undefined, 'bringImage')
+    expect(has).toBe(false)
+    expect(lines).toEqual([expect.stringContaining('does not answer')])
+    expect(ms).toBeLessThan(5_000)
+  })
+
+  it.each([
+    ['on another host', { ...HERE, Name: `not-${hostname()}` }],
+    ['rootless, in a network of its own', { ...HERE, SecurityOptions: ['name=seccomp', 'name=rootless'] }],
+  ])('is passed over with all its images when it is %s', async (_, info) => {
+    const { has, lines } = await meet((path) => [200, path === '/info' ? info : {}], 'bringImage')
+    expect(has).toBe(false)
+    expect(lines).toEqual([expect.stringContaining('does not share')])
+  })
+})
+
+describe('a process with containers', () => {
+  it('has them removed with their volumes when it is killed, and no others', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'writ-docker-'))
+    const socket = join(folder, 'docker.sock')
+    const removed: string[] = []
+    const filters: string[] = []
+    const docker = createServer((request, reply) => {
+      const url = new URL(request.url ?? '', 'http://docker')
+      if (request.method === 'DELETE') removed.push(`${url.pathname}${url.search}`)
+      else filters.push(url.searchParams.get('filters') ?? '')
+      reply.end(JSON.stringify(removed.length === 0 ? [{ Id: 'one' }, { Id: 'two' }] : []))
+    })
+    docker.listen(socket)
+    await once(docker, 'listening')
+    const script = `
+      const { guarded } = await import(${JSON.stringify(join(DEV, 'container-guard.ts'))})
+      console.log(JSON.stringify(Object.entries(await guarded())))
+      setInterval(() => {}, 1000)`
+    const owner = await child(script, { DOCKER_HOST: `unix://${socket}` })
+    await pause(300)
+    expect(filters).toEqual([])
+    owner.kill('SIGKILL')
+    await owner.ended
+    expect(await isSoon(() => removed.length === 2)).toBe(true)
+    expect(removed.toSorted()).toEqual(['/containers/one?force=1&v=1', '/containers/two?force=1&v=1'])
+    const [[label, value]] = JSON.parse(owner.line) as [[string, string]]
+    expect(JSON.parse(filters[0] ?? '')).toEqual({ label: [`${label}=${value}`] })
+    docker.close()
+    rmSync(folder, { recursive: true })
   })
 })
 
