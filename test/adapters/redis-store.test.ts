@@ -178,6 +178,15 @@ describe('a key of the wrong type', () => {
 })
 
 describe('what lies in Redis', () => {
+  it('lists every other grant when one cannot be read, and says so of that one', async () => {
+    const ready = await published()
+    const [good, bad] = [await grantIn(ready), await grantIn(ready)]
+    await connections.issue.hset(grantKeys(bad.id).head, 'head', '{"v":99}')
+    const { grants } = await ready.store.list({ limit: 10, cursor: undefined })
+    expect(grants.map(({ id }) => id)).toEqual([good.id])
+    expect(await codeOf(ready.store.loadToEnd(bad.id))).toBe('store_unavailable')
+  })
+
   it('reads no event above the stored version', async () => {
     const ready = await published()
     const grant = await grantIn(ready)
