@@ -151,7 +151,11 @@ export function grantStore({
     return { grants, control, behind: reply[1] === 1 }
   }
 
+  /** A grant of a shard that nobody looks after does not exist. */
+  const isOurs = (id: GrantId): boolean => shards.includes(shardOf(id))
+
   async function load(id: GrantId): Promise<Loaded | undefined> {
+    if (!isOurs(id)) return undefined
     const shard = shardOf(id)
     memory.refuseIfBehind(shard)
     const { grants, control, behind } = await loadMany(shard, [id])
@@ -194,7 +198,7 @@ export function grantStore({
     load,
     commit,
     commitEach,
-    loadToEnd: async (id) => (await loadMany(shardOf(id), [id], true)).grants[0],
+    loadToEnd: async (id) => (isOurs(id) ? (await loadMany(shardOf(id), [id], true)).grants[0] : undefined),
 
     claimDue: async (lane, limit, lease) => {
       const claimed: GrantId[] = []
@@ -380,7 +384,7 @@ const newestFirst = (a: readonly [string, number], b: readonly [string, number])
   b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
 
 function parseCursor(cursor: string): { readonly filedAt: Instant; readonly id: GrantId } {
-  const [, filedAt, id] = /^(\d{1,16})-(.+)$/.exec(cursor) ?? []
+  const [, filedAt, id] = /^(\d{1,15})-(.+)$/.exec(cursor) ?? []
   if (filedAt === undefined || id === undefined || !isGrantId(id))
     throw new BrokerError('invalid_request', 'This cursor is not one that a former page returned.')
   return { filedAt: Number(filedAt) as Instant, id }

@@ -517,6 +517,14 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
 
     it('refuses a cursor that no page returned', async () => {
       expect(await codeOf(store.list({ limit: 2, cursor: 'x' }))).toBe('invalid_request')
+      const far = `9999999999999999-${nextGrantId(shard)}`
+      expect(await codeOf(store.list({ limit: 2, cursor: far }))).toBe('invalid_request')
+    })
+
+    it('knows nothing of a grant whose shard nobody looks after', async () => {
+      const elsewhere = nextGrantId(7_777 as Shard)
+      expect(await store.load(elsewhere)).toBeUndefined()
+      expect(await store.loadToEnd(elsewhere)).toBeUndefined()
     })
   })
 
@@ -557,8 +565,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
 
   describe('a store without a control record', () => {
     it('allows nothing, says why, and is not given a record by anybody who may not make one', async () => {
-      const empty = (await make()).store
-      const fresh = (await make()).shard
+      const { store: empty, shard: fresh } = await make()
       expect(await codeOf(empty.load(nextGrantId(fresh)))).toBe('recovering')
       expect(await codeOf(empty.control(fresh))).toBe('recovering')
       expect(await codeOf(empty.commit(sampleBirth(nextGrantId(fresh), now), guard()))).toBe('recovering')
