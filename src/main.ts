@@ -15,11 +15,14 @@ function fail(thrown: unknown): void {
 
 const running = await startBroker(await openAdapters(readSettings(process.env)))
 
+const STOP_WITHIN_MS = 30_000
 let stopping = false
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
     if (stopping) return
     stopping = true
+    // Whatever hangs: whoever supervises us would kill us later anyway.
+    setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()
     void running.stop().then(() => process.exit(0), fail)
   })
 }

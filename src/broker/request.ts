@@ -3,9 +3,9 @@
 import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
-import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus } from '../domain/grant.ts'
-import type { Digest, EntitlementId, PrincipalId, Thumbprint } from '../domain/ids.ts'
-import { after, earliest, type Instant } from '../domain/instant.ts'
+import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
+import type { Digest, EntitlementId, GrantId, PrincipalId, Thumbprint } from '../domain/ids.ts'
+import { after, earliest, type Instant, minutes } from '../domain/instant.ts'
 import {
   asSet,
   type ChangeClass,
@@ -18,7 +18,7 @@ import {
 import type { Caller, Principal } from '../domain/principal.ts'
 import { quorum } from '../domain/quorum.ts'
 import type { Window } from '../domain/window.ts'
-import { again, eventOf, witness } from './change.ts'
+import { again, change, eventOf, witness } from './change.ts'
 import { checkLimits, checkWindow, known, mayAutoApprove, offeredEntitlement, permit, possibleVoters } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
 
@@ -49,22 +49,25 @@ export type RequestPorts = Pick<
 
 export const request =
   (p: RequestPorts) =>
-  async (caller: Caller, asking: Asking): Promise<Grant> =>
-    again(async () => {
-      const control = await p.control()
-      const now = p.now()
-      const judged = judgeAsking(p.rules(control), caller, asking, now)
-      const ask = askOf(p, judged, asking, control, now)
-      const step = born(
-        ask,
-        eventOf(ask, 'filed', now, caller.principal.id, { entitlement: ask.intent.entitlement }, control),
-      )
-      const receipt = await p.grants.commit(step, { notAfter: ask.intent.window.closesAt, judgedUnder: control })
-      await Promise.all([p.timetable.at(laneOf(ask.credential), deadlineOf(step.grant) ?? now), witness(p, receipt)])
-      return inStatus(step.grant, 'pending') && ask.rule.mode === 'auto'
-        ? approveByPolicy(p, step.grant, control)
-        : step.grant
-    })
+  async (caller: Caller, asking: Asking): Promise<Grant> => {
+    const filed = await again(async () => file(p, caller, asking))
+    return filed.ask.rule.mode === 'auto' ? approveByPolicy(p, filed.id) : filed
+  }
+
+async function file(p: RequestPorts, caller: Caller, asking: Asking): Promise<Grant> {
+  const control = await p.control()
+  const now = p.now()
+  const judged = judgeAsking(p.rules(control), caller, asking, now)
+  const ask = askOf(p, judged, asking, control, now)
+  const details = { entitlement: ask.intent.entitlement }
+  const step = born(ask, eventOf(ask, 'filed', now, caller.principal.id, details, control))
+  const receipt = await p.grants.commit(step, { notAfter: ask.intent.window.closesAt, judgedUnder: control })
+  await Promise.all([p.timetable.at(laneOf(ask.credential), deadlineOf(step.grant) ?? now), witness(p, receipt)])
+  return step.grant
+}
+
+/** Nobody is asked, so nobody is waited for: an automatic approval that did not come through is over soon. */
+const AUTO_WITHIN = minutes(1)
 
 interface JudgedAsking {
   readonly intent: Intent
@@ -89,10 +92,7 @@ function judgeAsking(rules: Rules, caller: Caller, asking: Asking, now: Instant)
   }
   const { approval } = entitlement
   if (approval.mode === 'auto') {
-    throw new BrokerError('policy_refused', 'The policy approves this entitlement by itself, but not this asking.', {
-      nextAction: 'Ask for the actions that are approved automatically, or for an entitlement that has an owner.',
-      facts: { limit: 'approval' },
-    })
+    throw needsAPerson()
   }
   const possible = quorum(approval, possibleVoters(rules, entitlement, intent, { requester, executor }))
   if (!possible.met) {
@@ -171,13 +171,34 @@ function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, control: C
     credential: entitlement.credential,
     audience: entitlement.target.audience,
     filedAt: now,
-    decideBy: earliest(after(now, entitlement.limits.decideWithin), intent.window.closesAt),
+    decideBy: earliest(after(now, judged.auto ? AUTO_WITHIN : entitlement.limits.decideWithin), intent.window.closesAt),
     policy: { revision: control.policyRevision, digest: control.policyDigest },
     reasons: judged.reasons,
   }
 }
 
-async function approveByPolicy(p: RequestPorts, grant: GrantIn<'pending'>, control: Control): Promise<Grant> {
+/** A commit of its own, judged anew: whatever becomes of it, the asking is filed once. Not approved, it lapses within a minute. */
+async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {
+  const { grant, receipt } = await change(p, id, ({ grant, control }) => {
+    if (!inStatus(grant, 'pending')) return { done: grant }
+    const { intent } = grant.ask
+    const rules = p.rules(control)
+    const requester = known(rules.directory, intent.requester, 'requester')
+    if (!mayAutoApprove(rules, offeredEntitlement(rules, intent.entitlement, requester), intent, requester))
+      throw needsAPerson()
+    return {
+      step: approvedStep(p, grant, control),
+      guard: { notAfter: intent.window.closesAt, judgedUnder: control },
+    }
+  })
+  await Promise.all([
+    p.timetable.at(laneOf(grant.ask.credential), grant.ask.intent.window.closesAt),
+    witness(p, receipt),
+  ])
+  return grant
+}
+
+function approvedStep(p: RequestPorts, grant: GrantIn<'pending'>, control: Control): Step {
   const at = p.now()
   const unsigned = {
     v: 1 as const,
@@ -190,16 +211,16 @@ async function approveByPolicy(p: RequestPorts, grant: GrantIn<'pending'>, contr
     policyDigest: control.policyDigest,
     peopleDigest: control.peopleDigest,
   }
-  const step = advance(grant, {
+  return advance(grant, {
     to: 'approved',
     facts: { approvedAt: at },
     decisions: [{ ...unsigned, signature: p.signatures.sign(grant.id, unsigned) }],
     event: eventOf(grant.ask, 'approved', at, 'policy', {}, control),
   })
-  const receipt = await p.grants.commit(step, { notAfter: grant.ask.intent.window.closesAt, judgedUnder: control })
-  await Promise.all([
-    p.timetable.at(laneOf(grant.ask.credential), grant.ask.intent.window.closesAt),
-    witness(p, receipt),
-  ])
-  return step.grant
 }
+
+const needsAPerson = (): BrokerError =>
+  new BrokerError('policy_refused', 'The policy approves this entitlement by itself, but not this asking.', {
+    nextAction: 'Ask for the actions that are approved automatically, or for an entitlement that has an owner.',
+    facts: { limit: 'approval' },
+  })

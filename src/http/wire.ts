@@ -9,10 +9,14 @@ import { STATUSES } from '../domain/lifecycle.ts'
 import { TIERS } from '../domain/tier.ts'
 
 // Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
-// isolates; what takes no room; tag characters. Joiners stay: several scripts cannot be written without them.
-const UNSEEN = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060-\u2064\ufeff\u{e0000}-\u{e007f}]/u
+// isolates; and whatever Unicode says need not be drawn: fillers, tags, soft hyphens, selectors. Joiners stay, because several scripts
+// cannot be written without them, and so do the two selectors that make a character text or emoji.
+const UNSEEN =
+  /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b]|(?!\u200c|\u200d|\ufe0e|\ufe0f)\p{Default_Ignorable_Code_Point}/u
 
 const showsItself = (text: string): boolean => text.isWellFormed() && !UNSEEN.test(text)
+/** Something that a person sees: not only spaces and joiners. */
+const showsSomething = (text: string): boolean => /[\p{L}\p{N}\p{P}\p{S}]/u.test(text)
 const UNSEEN_MESSAGE = 'holds a control, bidirectional or invisible character, or half a surrogate pair'
 
 /** One line that a person reads. */
@@ -79,7 +83,10 @@ export const askBody = z.strictObject({
         .union([z.literal(''), word(100)])
         .default('')
         .meta({ description: 'The task in the caller’s own system.' }),
-      summary: line(500).min(1).meta({ description: 'What is done, in one line.' }),
+      summary: line(500)
+        .min(1)
+        .refine(showsSomething, 'says nothing')
+        .meta({ description: 'What is done, in one line.' }),
       expectedOutcome: lines(2_000).default('').meta({ description: 'What is true afterwards.' }),
       rollback: lines(2_000).default('').meta({ description: 'How it is undone.' }),
     })

@@ -99,9 +99,10 @@ export function openProducer(server: QueueServer, prefix: string): Producer {
       made = undefined
     },
     close: async () => {
-      const queue = await made?.catch(() => undefined)
-      await queue?.close()
+      // With Redis away neither the making nor the closing of a queue need ever end.
       client.disconnect()
+      const closing = made?.then((queue) => queue.close()).catch(() => undefined)
+      await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
     },
   }
 }

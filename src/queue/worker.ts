@@ -175,8 +175,8 @@ function makeWorker(options: WorkerOptions, prefix: string, work: (job: Job) => 
     close: async (withinMs) => {
       await atMost(withinMs, worker.close())
       // The connection on which it waits for jobs is BullMQ's own.
-      await worker.disconnect().catch(() => undefined)
       client.disconnect()
+      await atMost(1_000, worker.disconnect())
     },
     abandon: async () => {
       await worker.close(true)

@@ -93,6 +93,47 @@ describe('asking', () => {
   })
 })
 
+describe('an automatic approval', () => {
+  const report = (w: World) =>
+    asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] })
+
+  it('is judged anew when the rules move between filing and approving, and files once', async () => {
+    const w = await world()
+    let moved = false
+    const verbs = w.another({
+      grants: {
+        ...w.store,
+        commit: async (step, guard) => {
+          if (step.grant.head.status === 'approved' && !moved) {
+            moved = true
+            await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['maxUses: 1 }', 'maxUses: 2 }']) })
+          }
+          return w.store.commit(step, guard)
+        },
+      },
+    })
+    expect((await verbs.request(w.as('dana', { key: KEY }), report(w))).head.status).toBe('approved')
+    expect((await w.store.list({ limit: 10, cursor: undefined })).grants).toHaveLength(1)
+  })
+
+  it('that is interrupted leaves nothing that anybody must wait for: it lapses within a minute', async () => {
+    const w = await world()
+    const verbs = w.another({
+      grants: {
+        ...w.store,
+        commit: async (step, guard) => {
+          if (step.grant.head.status === 'approved') throw new BrokerError('store_unavailable', 'away')
+          return w.store.commit(step, guard)
+        },
+      },
+    })
+    expect(await codeOf(verbs.request(w.as('dana', { key: KEY }), report(w)))).toBe('store_unavailable')
+    await w.settle(seconds(65))
+    const { grants } = await w.store.list({ limit: 10, cursor: undefined })
+    expect(grants.map((grant) => grant.head.status)).toEqual(['lapsed'])
+  })
+})
+
 describe('deciding', () => {
   it.each([
     ['the requester', 'vera', 'own_request'],
