@@ -130,8 +130,9 @@ const create = async (plan: ContainerPlan) => {
 
 const lastWords = async (id: string): Promise<string> => {
   const logs = await ask('GET', `/containers/${id}/logs?stdout=1&stderr=1&tail=3`, ASK_MS)
-  // Every piece has a header of eight bytes, none of which can be shown.
-  const lines = (logs?.body ?? '').split('\n').map((line) => line.replace(/[^\x20-\x7e]/g, '').trim())
+  // Every piece has a header of eight bytes: the stream, three zeros, four of length.
+  const text = (logs?.body ?? '').replace(/(^|\n)[^\n]\p{Cc}{5}[\s\S]{2}/gu, '$1')
+  const lines = text.split('\n').map((line) => line.trim())
   return lines.filter((line) => line !== '').join(' / ')
 }
 
