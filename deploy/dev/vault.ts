@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, rename, rm } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -92,6 +93,9 @@ const goEnvironment = () => ({
   GOPATH: join(cacheDir(), 'go'),
   GOMODCACHE: join(cacheDir(), 'go', 'pkg', 'mod'),
   GOCACHE: join(cacheDir(), 'go-build'),
+  // Go counts its own uses in the user's configuration folder. Its settings are read from there, and nothing is written.
+  GOENV: process.env.GOENV ?? join(process.env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'go', 'env'),
+  XDG_CONFIG_HOME: join(cacheDir(), 'config'),
   // The file beside the sources alone decides; two at a time, so that the machine stays usable.
   GOFLAGS: '-p=2 -buildvcs=false -mod=readonly',
 })
