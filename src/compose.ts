@@ -30,7 +30,13 @@ import { type Metrics, metrics } from './observe/metrics.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { startWorker } from './queue/worker.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
-import { assertSafeRedis, connectRedis, type RedisConnections, redisAddress } from './redis/connect.ts'
+import {
+  assertSafeRedis,
+  connectRedis,
+  type RedisConnections,
+  redisAddress,
+  safeAtEachConnect,
+} from './redis/connect.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisUseOnce } from './redis/use-once.ts'
@@ -104,8 +110,12 @@ export async function openAdapters(
     })
     toClose.push(() => connections.close())
     await connections.ready(10_000)
-    for (const warning of await assertSafeRedis(connections.issue, { dev: settings.mode === 'dev' }))
+    const safety = { dev: settings.mode === 'dev' }
+    for (const warning of await assertSafeRedis(connections.issue, safety))
       log('warn', 'redis settings', { reason: warning })
+    const assertSafe = safeAtEachConnect(connections.issue, safety, (refusal) =>
+      log('error', 'nothing is issued', thrownRecord(refusal)),
+    )
     const clock = redisClock({
       time: timeOf(connections.end),
       monotonicNow: () => performance.now(),
@@ -149,7 +159,10 @@ export async function openAdapters(
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       timetable: queue,
       seal: measuredSeal(witness, figures, () => performance.now()),
-      rules: (control) => book.under(control),
+      rules: (control) => {
+        assertSafe()
+        return book.under(control)
+      },
       rulesToEnd: () => book.current(),
       control: () => store.control(HOME),
       now: clock.now,

@@ -176,6 +176,34 @@ export async function assertSafeRedis(redis: Redis, { dev }: { readonly dev: boo
   return [...problems, ...warnings]
 }
 
+/**
+ * Inspects again at each reconnect, because whatever answers then may be another server, or the same one set up anew. What is returned
+ * throws while the present one is not safe; call it before anything is allowed. Ending goes on. `onUnsafe` is told each time.
+ */
+export function safeAtEachConnect(
+  redis: Redis,
+  safety: { readonly dev: boolean },
+  onUnsafe: (refusal: BrokerError) => void,
+): () => void {
+  let unsafe: BrokerError | undefined
+  redis.on('ready', () => {
+    assertSafeRedis(redis, safety).then(
+      () => {
+        unsafe = undefined
+      },
+      (thrown: unknown) => {
+        // One that went away again is found out by every call.
+        if (!isBrokerError(thrown) || thrown.facts.problems === undefined) return
+        unsafe = thrown
+        onUnsafe(thrown)
+      },
+    )
+  })
+  return () => {
+    if (unsafe !== undefined) throw unsafe
+  }
+}
+
 const INSPECTED = [
   'appendonly',
   'appendfsync',

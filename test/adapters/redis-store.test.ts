@@ -7,14 +7,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Control } from '../../src/broker/ports.ts'
 import { retire } from '../../src/broker/retire.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
-import { isBrokerError } from '../../src/domain/errors.ts'
+import { BrokerError, isBrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import type { Shard } from '../../src/domain/ids.ts'
 import { days, instant, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
 import { ALLOWING, LIFECYCLE } from '../../src/domain/lifecycle.ts'
 import { openArchive } from '../../src/log/archive.ts'
 import { type Calls, grantCalls } from '../../src/redis/calls.ts'
-import { assertSafeRedis, inspectRedis, type RedisConnections } from '../../src/redis/connect.ts'
+import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect } from '../../src/redis/connect.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { dueKey, grantKeys, shardKeys } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
@@ -175,6 +175,30 @@ describe('a key of the wrong type', () => {
     )
     return Object.fromEntries(dumps)
   }
+})
+
+describe('a server that answers after a reconnect', () => {
+  it('is inspected like the first: set up unsafely it allows nothing, set up well again it does', async () => {
+    const told: BrokerError[] = []
+    const own = await connected(service)
+    try {
+      const assertSafe = safeAtEachConnect(own.issue, { dev: false }, (refusal) => told.push(refusal))
+      const anew = async (policy: string) => {
+        await connections.issue.config('SET', 'maxmemory-policy', policy)
+        own.issue.disconnect(true)
+      }
+      expect(assertSafe).not.toThrow()
+      await anew('allkeys-lru')
+      await expect.poll(() => told.length, { timeout: 5_000 }).toBe(1)
+      expect(assertSafe).toThrow(BrokerError)
+      expect(told[0]?.facts).toEqual({ problems: ['maxmemory-policy must be noeviction'] })
+      await anew('noeviction')
+      await expect.poll(() => assertSafe(), { timeout: 5_000 }).toBeUndefined()
+    } finally {
+      await connections.issue.config('SET', 'maxmemory-policy', 'noeviction')
+      own.close()
+    }
+  })
 })
 
 describe('what lies in Redis', () => {
