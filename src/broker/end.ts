@@ -235,7 +235,7 @@ const backoff = (attempts: number, jitter: number): Duration => {
   return milliseconds(Math.round(full * (0.5 + jitter / 2)))
 }
 
-/** Unfinished mints of a grant that lives on: their maker is gone, so they are closed by themselves and their use is given back. */
+/** Mints of a grant that lives on, unfinished and past their deadline at `now`: their maker is gone, so they are closed by themselves and their use is given back. */
 export async function closeUnfinished(p: EndPorts, id: GrantId, now: Instant): Promise<Grant> {
   const { grant } = await changeToEnd(p, id, (grant) => {
     const late = (mint: Mint): boolean => isUnfinished(mint) && mint.deadline <= now

@@ -5,7 +5,7 @@ import type { GrantEvent } from './events.ts'
 import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
 import { earliest, type Instant } from './instant.ts'
 import type { Intent, Texts } from './intent.ts'
-import type { Next, Status } from './lifecycle.ts'
+import { mintMayGo, type Next, type Status } from './lifecycle.ts'
 import { type Confirmation, isUnfinished, type Mint } from './mint.ts'
 import type { Tier } from './tier.ts'
 
@@ -124,8 +124,13 @@ interface Change<To extends Status> {
   readonly result?: Readonly<Record<string, string>> | undefined
 }
 
-/** The next state of a grant, over an edge that LIFECYCLE has. */
+/** The next state of a grant, over an edge that LIFECYCLE has. Throws, as a bug, where a mint takes one that MINT_LIFECYCLE has not. */
 export function advance<From extends Status, To extends Next<From>>(grant: GrantOf<From>, change: Change<To>): Step {
+  for (const mint of change.mints ?? []) {
+    const from = grant.head.mints.find(({ n }) => n === mint.n)?.status ?? 'none'
+    if (from !== mint.status && !mintMayGo(from, mint.status))
+      throw new Error(`a mint cannot go from ${from} to ${mint.status}`)
+  }
   const next = {
     id: grant.id,
     ask: grant.ask,

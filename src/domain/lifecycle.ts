@@ -51,12 +51,15 @@ export const OVERDUE = {
   ended: 'nothing',
 } as const satisfies Record<Status, 'lapse' | 'end' | 'nothing'>
 
-export const MINT_LIFECYCLE = {
-  claimed: ['opened', 'live', 'closing', 'closed'],
+const MINT_LIFECYCLE = {
+  none: ['claimed', 'live'],
+  claimed: ['opened', 'closing', 'closed'],
   opened: ['live', 'closing'],
   live: ['closing', 'closed'],
   closing: ['closed'],
   closed: [],
 } as const satisfies Record<string, readonly string[]>
 
-export type MintStatus = keyof typeof MINT_LIFECYCLE
+type MintStatus = keyof typeof MINT_LIFECYCLE
+export const mintMayGo = (from: MintStatus, to: MintStatus): boolean =>
+  (MINT_LIFECYCLE[from] as readonly MintStatus[]).includes(to)

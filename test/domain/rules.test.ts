@@ -7,7 +7,7 @@ import type { PeopleRule } from '../../src/domain/entitlement.ts'
 import { named } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import { type Intent, intentDigest, semantic, textsDigest } from '../../src/domain/intent.ts'
-import { isTerminal, LIFECYCLE, OVERDUE, STATUSES } from '../../src/domain/lifecycle.ts'
+import { isTerminal, LIFECYCLE, mintMayGo, OVERDUE, STATUSES } from '../../src/domain/lifecycle.ts'
 import type { Agent, Person, Principal, Workload } from '../../src/domain/principal.ts'
 import { isEligible, quorum, type Voter } from '../../src/domain/quorum.ts'
 
@@ -149,6 +149,23 @@ describe('lifecycle', () => {
     const reaches = (from: keyof typeof LIFECYCLE, seen = new Set<string>()): boolean =>
       isTerminal(from) || LIFECYCLE[from].some((to) => !seen.has(to) && reaches(to, new Set(seen).add(to)))
     for (const status of STATUSES) expect(reaches(status), status).toBe(true)
+  })
+
+  it('lets a mint be born claimed or live, never come back, and end closed', () => {
+    const statuses = ['none', 'claimed', 'opened', 'live', 'closing', 'closed'] as const
+    const edges = statuses.flatMap((from) => statuses.filter((to) => mintMayGo(from, to)).map((to) => `${from}>${to}`))
+    expect(edges).toEqual([
+      'none>claimed',
+      'none>live',
+      'claimed>opened',
+      'claimed>closing',
+      'claimed>closed',
+      'opened>live',
+      'opened>closing',
+      'live>closing',
+      'live>closed',
+      'closing>closed',
+    ])
   })
 
   it('has an answer to a passed deadline for every status that is not final', () => {
