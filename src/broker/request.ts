@@ -159,7 +159,7 @@ function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal,
 function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, control: Control, now: Instant): Ask {
   const { intent, entitlement, requester } = judged
   return {
-    v: 1,
+    v: 2,
     id: p.newGrantId(),
     intent,
     texts: asking.texts,
@@ -174,6 +174,9 @@ function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, control: C
     decideBy: earliest(after(now, judged.auto ? AUTO_WITHIN : entitlement.limits.decideWithin), intent.window.closesAt),
     policy: { revision: control.policyRevision, digest: control.policyDigest },
     reasons: judged.reasons,
+    asked: '',
+    replaces: undefined,
+    linked: [],
   }
 }
 

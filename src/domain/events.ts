@@ -4,6 +4,8 @@ import type { Instant } from './instant.ts'
 
 export const EVENT_TYPES = [
   'filed',
+  'question_asked',
+  'question_answered',
   'approval_added',
   'approved',
   'denied',

@@ -11,7 +11,7 @@ import type { Tier } from './tier.ts'
 
 /** Written once at filing, never again. */
 export interface Ask {
-  readonly v: 1
+  readonly v: 2
   readonly id: GrantId
   readonly intent: Intent
   readonly texts: Texts
@@ -29,6 +29,12 @@ export interface Ask {
   readonly policy: { readonly revision: number; readonly digest: Digest }
   /** What the policy said at filing, for the people who read it: why it was allowed, what is still needed. */
   readonly reasons: readonly string[]
+  /** SHA-256 of what was asked, word for word in parsed form: a repeated asking is told from another one by it. */
+  readonly asked: string
+  /** The grant that this one was asked for instead of: withdrawn before this was filed. */
+  readonly replaces: GrantId | undefined
+  /** The other grants of the same asking. */
+  readonly linked: readonly GrantId[]
 }
 
 export type Verdict = 'approve' | 'deny'

@@ -31,6 +31,8 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     rule: showRule(ask.rule),
     reasons: [...ask.reasons],
     decisions: grant.decisions.map(({ by, verdict, reason, at }) => ({ by, verdict, reason, at: formatInstant(at) })),
+    ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
+    linked: [...ask.linked],
     mints: head.mints.map(showMint),
     facts: showFacts(head),
     ...(head.result === undefined ? {} : { result: { ...head.result } }),

@@ -3,9 +3,9 @@
 import { z } from 'zod'
 import { ACTION_CLASSES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
-import { isAttemptId, isDigest, isName, isThumbprint } from '../domain/ids.ts'
+import { isAttemptId, isDigest, isGrantId, isName, isThumbprint } from '../domain/ids.ts'
 import { parseDuration, parseInstant } from '../domain/instant.ts'
-import { STATUSES } from '../domain/lifecycle.ts'
+import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { TIERS } from '../domain/tier.ts'
 
 // Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
@@ -60,7 +60,10 @@ export const windowAsked = z.union([
   z.strictObject({ duration: span.meta({ description: 'A window that opens now and is this long.' }) }),
 ])
 
-export const askBody = z.strictObject({
+const grantRef = z.string().refine(isGrantId, 'is not the id of a grant')
+
+/** What is asked of one entitlement; one asking may name several. */
+const part = {
   entitlement: name.meta({ description: 'What is asked for; see GET /v1/entitlements.' }),
   actions: z.array(word(64)).min(1).max(20).meta({ description: 'Actions of the entitlement.' }),
   scope: z
@@ -77,6 +80,14 @@ export const askBody = z.strictObject({
     .union([z.literal(''), word(200)])
     .default('')
     .meta({ description: 'Where data goes to, if anywhere.' }),
+  credential: z
+    .strictObject({ uses: z.int().min(1).max(1_000).default(1) })
+    .prefault({})
+    .meta({ description: 'How many credentials may be made inside the window.' }),
+}
+
+export const askBody = z.strictObject({
+  ...part,
   task: z
     .strictObject({
       id: z
@@ -121,10 +132,6 @@ export const askBody = z.strictObject({
     .optional()
     .meta({ description: 'The change ticket.' }),
   window: windowAsked.meta({ description: 'Half-open: opensAt <= t < closesAt.' }),
-  credential: z
-    .strictObject({ uses: z.int().min(1).max(1_000).default(1) })
-    .prefault({})
-    .meta({ description: 'How many credentials may be made inside the window.' }),
   executor: z
     .strictObject({
       principal: name.optional(),
@@ -133,6 +140,14 @@ export const askBody = z.strictObject({
     .refine(({ principal, key }) => principal !== undefined || key !== undefined, 'names a principal, a key, or both')
     .optional()
     .meta({ description: 'Who alone may exchange; the caller where it is left out.' }),
+  replaces: grantRef
+    .optional()
+    .meta({ description: 'A grant of yours that nobody has exchanged yet: it is withdrawn when this one is filed.' }),
+  more: z
+    .array(z.strictObject(part))
+    .max(9)
+    .default([])
+    .meta({ description: 'Further entitlements for the same task: each is filed as a linked grant of its own.' }),
 })
 export type AskBody = z.infer<typeof askBody>
 
@@ -158,19 +173,58 @@ export const completeBody = z.strictObject({
     .meta({ description: 'What came of the task.' }),
 })
 
+export const questionBody = z.strictObject({
+  text: lines(1_000).min(1).refine(showsSomething, 'says nothing').meta({ description: 'The question, or its answer.' }),
+})
+
+const whereBody = z
+  .strictObject({
+    task: word(100).optional().meta({ description: 'The task as the asking named it.' }),
+    session: word(200).optional().meta({ description: 'The run or session that asked.' }),
+    ticket: z.strictObject({ system: word(64), id: word(100) }).optional(),
+  })
+  .refine((where) => Object.values(where).some((value) => value !== undefined), 'names a task, a session or a ticket')
+  .meta({ description: 'Every grant of yours to end for which all of this holds.' })
+export const completionsBody = z.strictObject({ where: whereBody, result: completeBody.shape.result })
+export const revocationsBody = z.strictObject({ where: whereBody, reason: reason.default('') })
+
 const count = (most: number) =>
   z
     .string()
     .regex(/^\d{1,4}$/, 'is a number')
     .transform(Number)
     .pipe(z.int().min(1).max(most))
+const cursor = z.string().regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
+const yes = z.literal('true').transform(() => true as const)
 export const noQuery = z.strictObject({})
+export const askQuery = z.strictObject({
+  dryRun: yes.optional().meta({ description: 'Say what would become of this asking; file nothing.' }),
+})
+const isStatus = (text: string): text is Status => (STATUSES as readonly string[]).includes(text)
 export const listQuery = z.strictObject({
   limit: count(100).default(20),
-  cursor: z
+  cursor: cursor.optional().meta({ description: 'The `next` of the page before.' }),
+  status: z
     .string()
-    .regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
-    .optional(),
+    .max(200)
+    .transform((text) => text.split(','))
+    .refine((all): all is Status[] => all.every(isStatus), 'is one or several statuses, joined by commas')
+    .optional()
+    .meta({ description: 'One or several statuses, joined by commas.' }),
+  mine: yes.optional().meta({ description: 'Those you asked for, execute, or answer for.' }),
+  waiting: yes.optional().meta({ description: 'Those that wait for your decision.' }),
+  tenant: name.optional().meta({ description: 'Whose target it is.' }),
+  entitlement: name.optional(),
+  target: word(200).optional(),
+  ticket: word(165).optional().meta({ description: 'system:id, such as servicenow:CHG0031337.' }),
+  task: word(100).optional(),
+  session: word(200).optional().meta({ description: 'The run or session that asked.' }),
+  filedFrom: time.optional().meta({ description: 'Filed at this time or later, RFC 3339.' }),
+  filedTo: time.optional().meta({ description: 'Filed before this time, RFC 3339.' }),
+})
+export const eventsQuery = z.strictObject({
+  after: cursor.optional().meta({ description: 'The id of the last event seen; only later ones follow.' }),
+  limit: count(100).default(50),
 })
 export const waitQuery = z
   .strictObject({
@@ -275,6 +329,8 @@ export const grantAnswer = z.strictObject({
   rule: ruleAnswer,
   reasons: z.array(text),
   decisions: z.array(z.strictObject({ by: text, verdict: z.enum(['approve', 'deny']), reason: text, at: text })),
+  replaces: text.optional(),
+  linked: z.array(text).meta({ description: 'The other grants of the same asking.' }),
   mints: z.array(mintAnswer),
   facts: factsAnswer.meta({ description: 'What is true in this status.' }),
   result: z.record(text, text).optional(),
@@ -299,18 +355,70 @@ export const exchangeAnswer = z.strictObject({
     z.strictObject({ kind: z.literal('vault'), secret: z.record(text, text), leaseId: text, expiresAt: text }),
   ]),
 })
-export const eventsAnswer = z.strictObject({
-  events: z.array(
+const event = {
+  version: z.int(),
+  type: z.enum(EVENT_TYPES),
+  at: text,
+  by: text,
+  digest: text,
+  policyDigest: text,
+  details: z.record(text, z.union([text, z.number(), z.boolean(), z.array(text)])),
+}
+/** As JSON; as `text/event-stream` each of them is one message, its id the version. */
+export const eventsAnswer = z.strictObject({ events: z.array(z.strictObject(event)) })
+/** The same of every grant that the caller may see. `id` says where to go on: as `after`, or as Last-Event-ID. */
+export const feedAnswer = z.strictObject({
+  events: z.array(z.strictObject({ id: text, grant: text, ...event })),
+  next: text.meta({ description: 'Go on after this one.' }),
+})
+
+/** What would become of an asking, before it is filed. One that would be refused is answered with its refusal. */
+export const dryRunAnswer = z.strictObject({
+  grants: z.array(
     z.strictObject({
-      version: z.int(),
-      type: z.enum(EVENT_TYPES),
-      at: text,
-      by: text,
       digest: text,
-      policyDigest: text,
-      details: z.record(text, z.union([text, z.number(), z.boolean(), z.array(text)])),
+      intent: grantAnswer.shape.intent,
+      tier: z.enum(TIERS),
+      reasons: z.array(text).meta({ description: 'Why this tier, and what is needed.' }),
+      approval: z.enum(['auto', 'people']),
+      rule: ruleAnswer,
+      couldDecide: z.int().meta({ description: 'How many persons could approve this; nobody is named.' }),
+      decideBy: text,
+      audience: text,
+      credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
+      revocability: z.enum(['at_once', 'expiry']),
+      residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+      policy: z.strictObject({ revision: z.int(), digest: text }),
     }),
   ),
+})
+export type DryRunAnswer = z.infer<typeof dryRunAnswer>
+
+const said = { by: text, text, at: text }
+export const questionsAnswer = z.strictObject({
+  questions: z.array(z.strictObject({ n: z.int(), ...said, answer: z.strictObject(said).optional() })),
+})
+
+/** What became of each grant that an end by task, session or ticket found. */
+export const endsAnswer = z.strictObject({
+  grants: z.array(
+    z.strictObject({
+      id: text,
+      status: z.enum(STATUSES as [string, ...string[]]),
+      refused: text.optional().meta({ description: 'Why this one was left as it is: the code of a refusal.' }),
+    }),
+  ),
+  confirmed: z.boolean().meta({ description: 'Whether nothing of them is left anywhere.' }),
+})
+
+export const whoamiAnswer = z.strictObject({
+  principal: text,
+  kind: z.enum(['person', 'workload', 'agent']),
+  tenant: text,
+  groups: z.array(text),
+  sponsors: z.array(text),
+  session: text,
+  key: text.optional().meta({ description: 'RFC 7638 thumbprint of the key shown in this request.' }),
 })
 export const entitlementsAnswer = z.strictObject({
   entitlements: z.array(

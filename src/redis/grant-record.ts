@@ -75,8 +75,7 @@ const rule: z.ZodType<Ask['rule']> = z.discriminatedUnion('mode', [
   }),
 ])
 
-const ask1: z.ZodType<Ask> = record({
-  v: z.literal(1),
+const asked1 = {
   id: name<GrantId>(),
   intent,
   texts: record({ summary: text, expectedOutcome: text, rollback: text, ticketUrl: text, planUri: text }),
@@ -91,7 +90,17 @@ const ask1: z.ZodType<Ask> = record({
   decideBy: at,
   policy: record({ revision: count, digest: name<Ask['digest']>() }),
   reasons: z.array(text),
+}
+const ask1 = record({ v: z.literal(1), ...asked1 })
+const ask2: z.ZodType<Ask> = record({
+  v: z.literal(2),
+  ...asked1,
+  asked: text,
+  replaces: maybe(name<GrantId>()),
+  linked: z.array(name<GrantId>()),
 })
+/** What the first version could not say: nothing was asked under a key, replaced or linked then. */
+const from1 = (stored: z.infer<typeof ask1>): Ask => ({ ...stored, v: 2, asked: '', replaces: undefined, linked: [] })
 
 const decision1: z.ZodType<Decision> = record({
   v: z.literal(1),
@@ -171,7 +180,10 @@ const event1: z.ZodType<GrantEvent> = record({
 
 /** Every version that may lie in Redis, and how it becomes what the domain has today. A new version adds a row; none is taken away. */
 const READERS = {
-  ask: new Map<unknown, (stored: unknown) => Ask>([[1, (stored) => ask1.parse(stored)]]),
+  ask: new Map<unknown, (stored: unknown) => Ask>([
+    [1, (stored) => from1(ask1.parse(stored))],
+    [2, (stored) => ask2.parse(stored)],
+  ]),
   decision: new Map<unknown, (stored: unknown) => Decision>([[1, (stored) => decision1.parse(stored)]]),
   head: new Map<unknown, (stored: unknown) => Head>([[1, (stored) => head1.parse(stored)]]),
   event: new Map<unknown, (stored: unknown) => GrantEvent>([[1, (stored) => event1.parse(stored)]]),

@@ -43,7 +43,7 @@ export const VAULT: CredentialRule = {
 
 export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialRule = JWT): Ask {
   return {
-    v: 1,
+    v: 2,
     id,
     intent: {
       tenant: named.tenant('northwind'),

@@ -35,7 +35,7 @@ export function deployIntent(opensAt: Instant = NOON): Intent {
 
 export function deployGrant(intent: Intent = deployIntent()): Grant {
   const ask: Ask = {
-    v: 1,
+    v: 2,
     id: GRANT,
     intent,
     texts: {
@@ -56,6 +56,9 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     decideBy: after(NOON, hours(1)),
     policy: { revision: 1, digest: digestOf('y') },
     reasons: [],
+    asked: '',
+    replaces: undefined,
+    linked: [],
   }
   return {
     id: GRANT,
