@@ -47,12 +47,19 @@ describe('a stored grant', () => {
     const texts = printed(whole())
     const read = (changed: Partial<StoredTexts>) => () => readGrant(born.grant.id, { ...texts, ...changed })
     expect(read({})).not.toThrow()
-    for (const version of [0, 2, '1', undefined]) {
+    for (const version of [0, 3, '1', undefined]) {
       expect(read({ ask: edited(texts.ask, 'v', version) })).toThrow(/version/)
       expect(read({ head: edited(texts.head, 'v', version) })).toThrow(/version/)
       expect(read({ decisions: texts.decisions.map((text) => edited(text, 'v', version)) })).toThrow(/version/)
       expect(() => readEvent(edited(printEvent(born.event), 'v', version))).toThrow(/version/)
     }
+  })
+
+  it('is read in the first version of its ask, which knew nothing of repeated, replaced and linked askings', () => {
+    const grant = whole()
+    const { asked: _, replaces: __, linked: ___, ...first } = grant.ask
+    const read = readGrant(grant.id, { ...printed(grant), ask: JSON.stringify({ ...first, v: 1 }) })
+    expect(read.ask).toStrictEqual({ ...first, v: 2, asked: '', replaces: undefined, linked: [] })
   })
 
   it('is refused with a member that this broker does not know, or without one that it needs', () => {

@@ -88,6 +88,9 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     decideBy: after(filedAt, minutes(30)),
     policy: { revision: 1, digest: digest('policy') },
     reasons: ['permit: vendor-may-ask'],
+    asked: '',
+    replaces: undefined,
+    linked: [],
   }
 }
 
