@@ -27,6 +27,7 @@ export const broker = (p: Ports) => ({
 
 export type Broker = ReturnType<typeof broker>
 
+export type { Action } from '../policy/policy.ts'
 export type { Introspected } from './introspect.ts'
 export type { Credential, Exchanged } from './issue.ts'
 export type { Asking } from './request.ts'

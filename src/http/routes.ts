@@ -1,6 +1,7 @@
 // The table of `/v1`: one row per route, with the schemas of what it takes and gives. Every row goes through the same steps in the
 // same order: who calls, which grant, which query, which body, the verb. Invariant: no verb is called before all of them hold.
 import type { z } from 'zod'
+import type { Action } from '../broker/broker.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
@@ -25,13 +26,16 @@ interface Row<B, Q> {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly name: string
+  /** By which guard everybody is judged whose grant it is not; `own` where there is nothing for others. The verb asks it. */
+  readonly action: Action | 'own'
   readonly query?: z.ZodType<Q>
   readonly body?: z.ZodType<B>
   readonly answers: z.ZodType
   run(p: V1Ports, call: grants.Call<B, Q>): Promise<Answer>
 }
 /** A row with its types forgotten, as tables hold it. */
-export interface Route extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'query' | 'body' | 'answers'> {
+export interface Route
+  extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'action' | 'query' | 'body' | 'answers'> {
   endpoint(p: V1Ports): Endpoint
 }
 
@@ -42,6 +46,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants',
     name: 'request',
+    action: 'Request',
     body: wire.askBody,
     answers: wire.grantAnswer,
     run: grants.file,
@@ -50,6 +55,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants',
     name: 'list',
+    action: 'ReadGrant',
     query: wire.listQuery,
     answers: wire.listAnswer,
     run: grants.list,
@@ -58,6 +64,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants/:id',
     name: 'view',
+    action: 'ReadGrant',
     query: wire.waitQuery,
     answers: wire.waitAnswer,
     run: grants.show,
@@ -66,6 +73,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/decisions',
     name: 'decide',
+    action: 'Approve',
     body: wire.decisionBody,
     answers: wire.grantAnswer,
     run: grants.decide,
@@ -74,6 +82,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/withdraw',
     name: 'withdraw',
+    action: 'own',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.withdraw,
@@ -82,6 +91,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/exchange',
     name: 'exchange',
+    action: 'Exchange',
     body: wire.exchangeBody,
     answers: wire.exchangeAnswer,
     run: grants.exchange,
@@ -90,6 +100,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/complete',
     name: 'complete',
+    action: 'Complete',
     body: wire.completeBody,
     answers: wire.grantAnswer,
     run: grants.complete,
@@ -98,6 +109,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/revoke',
     name: 'revoke',
+    action: 'Revoke',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.revoke,
@@ -106,6 +118,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants/:id/events',
     name: 'events',
+    action: 'ReadGrant',
     answers: wire.eventsAnswer,
     run: grants.events,
   }),
@@ -113,6 +126,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/entitlements',
     name: 'offered',
+    action: 'Request',
     answers: wire.entitlementsAnswer,
     run: grants.entitlements,
   }),
@@ -120,6 +134,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/operations/recover',
     name: 'recover',
+    action: 'Operate',
     body: wire.reasonBody,
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.recover(caller, body.reason)),
@@ -128,6 +143,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/operations/accept-clock',
     name: 'accept_clock',
+    action: 'Operate',
     body: wire.reasonBody,
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.acceptClock(caller, body.reason)),

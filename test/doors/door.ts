@@ -12,6 +12,7 @@ import type { Caller } from '../../src/domain/principal.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { type Door, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
+import type { Operations } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
@@ -29,7 +30,7 @@ export const KEY = sha256('the key of the caller') as Thumbprint
 export const OTHER_KEY = sha256('another key') as Thumbprint
 export const CANARY = 'canary-4711-do-not-show'
 
-const jwt = (claims: object): string =>
+export const jwt = (claims: object): string =>
   [{ alg: 'ES256' }, claims]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
@@ -85,6 +86,8 @@ export interface Stage {
     own: OwnToken | undefined
     checks: Check[]
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** The real operations, where a test wants them. */
+    operations: Operations | undefined
   }
   send(method: string, path: string, more?: Sending): Promise<Received>
   stop(): Promise<void>
@@ -103,6 +106,7 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     nonce: undefined,
     own: undefined,
     checks: [],
+    operations: undefined,
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
       if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
@@ -144,9 +148,9 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     parseJson: (text: string) => parseStrictJson(text),
     issuer: ISSUER,
   }
-  const operation = (verb: string) => async (caller: Caller, reason: string) => {
+  const operation = (verb: keyof Operations) => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
-    return { done: true }
+    return (await state.operations?.[verb](caller, reason)) ?? { done: true }
   }
   const door = httpDoor({
     ...common,
