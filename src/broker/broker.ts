@@ -1,6 +1,7 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
 import { decide } from './decide.ts'
+import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
 import { introspect } from './introspect.ts'
 import type { Ports } from './ports.ts'
@@ -12,14 +13,14 @@ import { withdraw } from './withdraw.ts'
 
 export const broker = (p: Ports) => ({
   request: request(p),
-  decide: decide(p),
-  withdraw: withdraw(p),
-  exchange: exchange(p),
-  complete: complete(p),
-  revoke: revoke(p),
-  view: view(p),
+  decide: evenly(p, decide(p)),
+  withdraw: evenly(p, withdraw(p)),
+  exchange: evenly(p, exchange(p)),
+  complete: evenly(p, complete(p)),
+  revoke: evenly(p, revoke(p)),
+  view: evenly(p, view(p)),
   list: list(p),
-  events: events(p),
+  events: evenly(p, events(p)),
   offered: offered(p),
   introspect: introspect(p),
   sweep: sweep(p),

@@ -208,6 +208,8 @@ export interface Ports {
   now(): Instant
   /** Redis's time for ending, which goes on whatever the clock did. */
   nowToEnd(): Instant
+  /** Resolves a set time from now, whatever else is done meanwhile; for when to say that there is no such grant. */
+  evenly(): Promise<void>
   newGrantId(): GrantId
   newAttemptId(): AttemptId
   newTokenId(): string

@@ -9,7 +9,7 @@ import { ROUTES } from '../../src/http/routes.ts'
 import { CAST, castDirectory, castPolicy, ROLES, type Role } from '../support/cast.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
 import type { Received } from './door.ts'
-import { type RealDoor, realDoor } from './real-door.ts'
+import { bodies, type RealDoor, realDoor } from './real-door.ts'
 
 const STATES = [
   'pending',
@@ -95,23 +95,14 @@ function table(text: string): Table {
 }
 const byState = table(BY_STATE)
 
-/** What is asked with; every route that takes a body has one here that nothing is wrong with. */
-const BODIES: Readonly<Record<string, () => unknown>> = {
-  request: () => ({
-    entitlement: 'orders-repair',
-    actions: ['orders.repair'],
-    task: { summary: 'Repair the orders' },
-    window: { duration: '30m' },
-    executor: { principal: 'report-job' },
-  }),
-  decide: () => ({ verdict: 'approve', reason: 'fine' }),
-  withdraw: () => ({ reason: 'not needed' }),
-  exchange: () => ({}),
-  complete: () => ({}),
-  revoke: () => ({ reason: 'alarm' }),
-  recover: () => ({ reason: 'as it is' }),
-  accept_clock: () => ({ reason: 'as it is' }),
-}
+/** What is asked with. */
+const BODIES = bodies({
+  entitlement: 'orders-repair',
+  actions: ['orders.repair'],
+  task: { summary: 'Repair the orders' },
+  window: { duration: '30m' },
+  executor: { principal: 'report-job' },
+})
 
 let w: World
 let door: RealDoor
@@ -201,7 +192,7 @@ async function cellsOf(
       const word = expected.get(role)?.get(name) ?? 'no such cell'
       const wanted = byState.get(word)?.get(state) ?? word
       const before = await committed()
-      const answer = await door.send(CAST[role], method, path.replace(':id', grant.id), BODIES[name]?.())
+      const answer = await door.send(CAST[role], method, path.replace(':id', grant.id), BODIES[name])
       const found = said(name, grant, answer)
       cells += 1
       if (found !== wanted) wrong.push(`${role}, ${name}, ${state}: ${found} instead of ${wanted}`)
@@ -243,7 +234,7 @@ describe.each([
 })
 
 const ask = async (role: Role, { method, path, name }: (typeof ROUTES)[number], grant: Grant): Promise<string> =>
-  said(name, grant, await door.send(CAST[role], method, path.replace(':id', grant.id), BODIES[name]?.()))
+  said(name, grant, await door.send(CAST[role], method, path.replace(':id', grant.id), BODIES[name]))
 
 describe('what a row names', () => {
   /** Somebody to whom only this action opens the door, and when. */

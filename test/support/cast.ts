@@ -1,11 +1,11 @@
 // Everybody who may come to the door, over one grant on which nobody plays two parts: the shipped directory and policy, with a vendor
 // colleague, a third tenant that uses our words for its groups, and an entitlement that a person asks for and a workload executes.
-import { readFileSync } from 'node:fs'
 import type { Rules } from '../../src/broker/ports.ts'
 import { compileClients } from '../../src/identity/clients.ts'
 import { compileDirectory, type PeopleDirectory } from '../../src/identity/directory.ts'
 import { compilePeople } from '../../src/identity/people.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
+import { configText } from './config-text.ts'
 import { compiled, someJwks } from './directory.ts'
 
 /** An account as its issuer names it: what a token says, and nothing more. */
@@ -85,20 +85,19 @@ permit (
 permit (principal == Workload::"report-job", action == Action::"Exchange", resource == Entitlement::"orders-repair");
 `
 
-const config = (name: string): string => readFileSync(new URL(`../../config/${name}`, import.meta.url), 'utf8')
 const raised = (text: string): string => text.replace('revision: 1', 'revision: 2')
 
 /** The shipped directory and these persons. */
 export function castDirectory(): PeopleDirectory {
-  const people = raised(config('people.yaml')).replace('\n\n# Agents', `${PERSONS}\n# Agents`)
-  const clients = compiled(compileClients(config('clients.yaml'), 'clients.yaml', someJwks))
+  const people = raised(configText('people.yaml')).replace('\n\n# Agents', `${PERSONS}\n# Agents`)
+  const clients = compiled(compileClients(configText('clients.yaml'), 'clients.yaml', someJwks))
   return compiled(compileDirectory(compiled(compilePeople(people, 'people.yaml')), clients, ['login', 'ci']))
 }
 
 /** The shipped policy and this entitlement; under the shipped guards and what it needs, or under guards of a test's own. */
-export const castPolicy = (guards = config('guards.cedar') + GUARDS): Rules['policy'] =>
+export const castPolicy = (guards = configText('guards.cedar') + GUARDS): Rules['policy'] =>
   compilePolicy({
-    entitlements: { file: 'entitlements.yaml', text: raised(config('entitlements.yaml')) + ENTITLEMENT },
+    entitlements: { file: 'entitlements.yaml', text: raised(configText('entitlements.yaml')) + ENTITLEMENT },
     guards: { file: 'guards.cedar', text: guards },
-    schema: { file: 'guards.cedarschema', text: config('guards.cedarschema') },
+    schema: { file: 'guards.cedarschema', text: configText('guards.cedarschema') },
   })

@@ -117,6 +117,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     control: () => store.control(HOME),
     now,
     nowToEnd: now,
+    evenly: async () => undefined,
     newGrantId: () => grantId(HOME, counted(26)),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),

@@ -1,0 +1,241 @@
+// Two tenants on one broker, over a socket: what is another tenant's is answered as what is not there, to the byte, and nothing that one
+// tenant is told depends on whether the other one is there at all.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Broker } from '../../src/broker/broker.ts'
+import type { Grant } from '../../src/domain/grant.ts'
+import { grantId, named } from '../../src/domain/ids.ts'
+import { seconds } from '../../src/domain/instant.ts'
+import { ROUTES, type Route } from '../../src/http/routes.ts'
+import { accountOf, nameOf, PARTS, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
+import { asking, attempt, HOME, type World, world } from '../support/world.ts'
+import { FORM_TYPE, type Received } from './door.ts'
+import { bodies, type RealDoor, realDoor, tokenOf } from './real-door.ts'
+
+interface House {
+  readonly w: World
+  readonly door: RealDoor
+  readonly grants: Readonly<Record<Tenant, readonly Grant[]>>
+}
+
+/** The verbs with ids that count for one tenant alone: chance must not tell the two houses apart. */
+function verbsOf(w: World, tenant: Tenant): Broker {
+  let made = 0
+  const next = (letters: number): string => {
+    made += 1
+    const counted = made.toString().replace(/\d/g, (digit) => String.fromCharCode(97 + Number(digit)))
+    return tenant.slice(0, 1) + counted.padStart(letters - 1, 'a')
+  }
+  return w.another({
+    newGrantId: () => grantId(HOME, next(26)),
+    newTokenId: () => next(12),
+    newAttemptId: () => attempt(next(16)),
+  })
+}
+
+/** One grant in each state that matters here, all for the same ticket and task. */
+async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<Grant> {
+  const as = (part: Part) => w.as(nameOf(tenant, part))
+  const file = (executor: 'requester' | 'workload') =>
+    verbs.request(
+      as('requester'),
+      asking(w.now(), {
+        entitlement: named.entitlement(`${tenant}-repair`),
+        actions: ['repair'],
+        ticket: { system: 'desk', id: 'CHG-1' },
+        executor: named.principal(nameOf(tenant, executor)),
+      }),
+    )
+  const approved = async (executor: 'requester' | 'workload') => {
+    const { id } = await file(executor)
+    const vote = (by: 'owner' | 'reviewer') =>
+      verbs.decide(as(by), id, { verdict: 'approve', reason: 'read', digest: undefined })
+    await vote('owner')
+    return vote('reviewer')
+  }
+  yield await file('requester')
+  yield await approved('requester')
+  const { id } = await approved('workload')
+  yield (await verbs.exchange(as('workload'), id)).grant
+  const { id: over } = await approved('workload')
+  await verbs.exchange(as('workload'), over)
+  yield await verbs.complete(as('workload'), over, {})
+}
+
+/** A house with these tenants' grants, filed in turns; what is asked at its door gets ids of `home`. */
+async function house(tenants: readonly Tenant[], home: Tenant = 'north'): Promise<House> {
+  const w = await world()
+  await w.publish(twoTenants())
+  const verbs = { north: verbsOf(w, 'north'), south: verbsOf(w, 'south') }
+  const roads = tenants.map((tenant) => ({ tenant, road: seeded(w, verbs[tenant], tenant) }))
+  const grants: Record<Tenant, Grant[]> = { north: [], south: [] }
+  for (let walking = true; walking; ) {
+    walking = false
+    for (const { tenant, road } of roads) {
+      const { value } = await road.next()
+      if (value === undefined) continue
+      grants[tenant].push(value)
+      walking = true
+    }
+    w.advance(seconds(1))
+  }
+  return { w, door: await realDoor(w, verbs[home]), grants }
+}
+
+/** All that a client can see of an answer, without what names the request. */
+const seen = ({ status, headers, text }: Received) => {
+  const { date: _date, 'x-request-id': _id, 'content-length': _length, ...others } = headers
+  return { status, headers: others, text: text.replace(/"requestId":"[^"]*"/, '"requestId":""') }
+}
+const bodiesIn = (tenant: Tenant) =>
+  bodies({
+    entitlement: `${tenant}-repair`,
+    actions: ['repair'],
+    task: { summary: 'Repair', id: 'task-1' },
+    window: { duration: '30m' },
+  })
+/** What each route is asked with besides nothing. */
+const QUERIES: Readonly<Record<string, readonly string[]>> = {
+  list: ['', '?limit=1', '?limit=2', '?limit=100'],
+}
+const pathsOf = ({ path, name }: Route, grants: readonly Grant[]): readonly string[] =>
+  (path.includes(':id') ? grants.map(({ id }) => path.replace(':id', id)) : [path]).flatMap((at) =>
+    (QUERIES[name] ?? ['']).map((query) => `${at}${query}`),
+  )
+const OTHER = { north: 'south', south: 'north' } as const
+
+describe('another tenant’s grant', () => {
+  let both: House
+  beforeAll(async () => {
+    both = await house(TENANTS)
+  })
+  afterAll(() => both.door.stop())
+
+  const WITH_ID = ROUTES.filter(({ path }) => path.includes(':id'))
+  const everybody = TENANTS.flatMap((tenant) => PARTS.map((part) => [tenant, part] as const))
+  const strangers = (id: string): readonly string[] => [
+    `${id.slice(0, -3)}777`,
+    id.replace('g0-', 'g9-'),
+    id.toUpperCase(),
+    `${id}a`,
+    'not-an-id',
+    '%2e%2e%2fgrants',
+    '%00',
+    'g0-'.padEnd(2_000, 'a'),
+  ]
+
+  it.each(everybody)(
+    'is to the %s %s what is not there and what is no id at all: the same bytes, and nothing is done',
+    async (tenant, part) => {
+      const { w, door, grants } = both
+      const wrong: string[] = []
+      let cells = 0
+      for (const { method, path, name } of WITH_ID) {
+        const send = async (id: string, body = bodiesIn(tenant)[name]) =>
+          seen(await door.send(accountOf(tenant, part), method, path.replace(':id', id), body))
+        for (const grant of grants[OTHER[tenant]]) {
+          const before = (await w.store.read(HOME))?.seq
+          const foreign = await send(grant.id)
+          expect(foreign, name).toMatchObject({ status: 404, text: expect.stringContaining('grant_not_found') })
+          for (const id of strangers(grant.id)) {
+            cells += 1
+            if (JSON.stringify(await send(id)) !== JSON.stringify(foreign)) wrong.push(`${name} of ${id}`)
+          }
+          if (method === 'POST') {
+            // What is wrong with a body is said before any grant is looked for, whoever's it is.
+            const missing = await send(`${grant.id.slice(0, -3)}777`, { unknown: true })
+            expect(await send(grant.id, { unknown: true })).toEqual(missing)
+          }
+          expect((await w.store.read(HOME))?.seq).toBe(before)
+        }
+      }
+      expect(wrong).toEqual([])
+      expect(cells).toBe(WITH_ID.length * 4 * 8)
+    },
+  )
+
+  it.each(everybody)('is to the %s %s at the token endpoint what is not there', async (tenant, part) => {
+    const { door, grants } = both
+    const redeem = async (identifier: string) =>
+      seen(
+        await door.on.send('POST', '/oauth2/token', {
+          headers: [FORM_TYPE],
+          anonymous: true,
+          body: new URLSearchParams({
+            grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+            subject_token: tokenOf(accountOf(tenant, part)),
+            subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+            authorization_details: JSON.stringify([{ type: 'https://writ.dev/schemas/change/v1', identifier }]),
+          }).toString(),
+        }),
+      )
+    for (const { id } of grants[OTHER[tenant]]) {
+      const foreign = await redeem(id)
+      expect(foreign).toMatchObject({ status: 400, text: expect.stringContaining('invalid_grant') })
+      expect(await redeem(`${id.slice(0, -3)}777`)).toEqual(foreign)
+    }
+  })
+
+  it('is waited for as long as what is not there: not at all', async () => {
+    const { door, grants } = both
+    const id = grants.south[0]?.id ?? ''
+    const wait = async (of: string) =>
+      seen(await door.send(accountOf('north', 'soc'), 'GET', `/v1/grants/${of}?wait=60&for=status&since=active`))
+    expect(await wait(id)).toEqual(await wait(`${id.slice(0, -3)}777`))
+  })
+
+  it('cannot be reached by its own tenant’s words: its entitlement is offered to nobody else, nor its people', async () => {
+    const { door } = both
+    const ask = async (body: object) =>
+      door.send(accountOf('north', 'requester'), 'POST', '/v1/grants', {
+        ...(bodiesIn('north').request as object),
+        ...body,
+      })
+    const answers = await Promise.all(['south-repair', 'no-such-repair'].map((entitlement) => ask({ entitlement })))
+    expect(answers.map(({ status }) => status)).toEqual([422, 422])
+    expect(seen(answers[0] as Received)).toEqual(seen(answers[1] as Received))
+    const executors = await Promise.all(
+      ['south-workload', 'no-such-workload'].map((principal) => ask({ executor: { principal } })),
+    )
+    expect(executors.map(({ status }) => status)).toEqual([400, 400])
+    expect(seen(executors[0] as Received)).toEqual(seen(executors[1] as Received))
+  })
+})
+
+describe.each(TENANTS)('a house with a second tenant beside %s', (home) => {
+  let alone: House
+  let both: House
+  beforeAll(async () => {
+    alone = await house([home], home)
+    both = await house(TENANTS, home)
+  })
+  afterAll(() => Promise.all([alone.door.stop(), both.door.stop()]))
+
+  /** Every part asks every route, on every grant of its own tenant, and lists to their last page; POSTs last, for they change what is there. */
+  async function told({ door, grants }: House): Promise<readonly string[]> {
+    const lines: string[] = []
+    const ask = async (part: Part, { method, name }: Route, path: string) => {
+      const answer = await door.send(accountOf(home, part), method, path, bodiesIn(home)[name])
+      lines.push(`${part} ${method} ${path} ${JSON.stringify(seen(answer))}`)
+      return answer
+    }
+    // The broker as a whole is nobody's: who operates it is told of all its commits.
+    const rows = ROUTES.filter(({ action }) => action !== 'Operate')
+    for (const route of rows.toSorted((a, b) => (a.method < b.method ? -1 : a.method > b.method ? 1 : 0)))
+      for (const part of PARTS)
+        for (const path of pathsOf(route, grants[home])) {
+          let next: string | undefined
+          do {
+            const page: string = next === undefined ? path : `${path}${path.includes('?') ? '&' : '?'}cursor=${next}`
+            next = (await ask(part, route, page)).body?.next
+          } while (next !== undefined)
+        }
+    return lines
+  }
+
+  it('tells everybody in it exactly what it would tell them alone, and leaves the other one as it was', async () => {
+    const inBoth = await told(both)
+    expect(inBoth).toEqual(await told(alone))
+    expect(inBoth.length).toBeGreaterThan(ROUTES.length * PARTS.length)
+    for (const grant of both.grants[OTHER[home]]) expect(await both.w.store.loadToEnd(grant.id)).toEqual(grant)
+  })
+})
