@@ -72,20 +72,22 @@ async function walk(
     ...(filedFrom === undefined ? {} : { filedFrom }),
     ...(filedTo === undefined ? {} : { filedTo }),
   }
-  const seen: Grant[] = []
+  const seen: { readonly grant: Grant; readonly place: string | undefined }[] = []
+  const upTo = (most: number) => seen.slice(0, most).map(({ grant }) => grant)
   let next = cursor
   for (let reads = 0; reads < READS && of.length > 0; reads += 1) {
     const found = await p.grants.list({ ...query, limit: Math.max(limit, READ), cursor: next })
-    seen.push(...found.grants.filter((grant) => fits(rules, caller.principal, grant, filters)))
+    for (const [n, grant] of found.grants.entries())
+      if (fits(rules, caller.principal, grant, filters)) seen.push({ grant, place: found.places[n] })
     next = found.next
     const last = seen[limit - 1]
     if (last !== undefined) {
       const more = seen.length > limit || next !== undefined
-      return { grants: seen.slice(0, limit), next: more ? p.grants.placeOf(last) : undefined }
+      return { grants: upTo(limit), next: more ? last.place : undefined }
     }
     if (next === undefined) break
   }
-  return { grants: seen, next: of.length === 0 ? undefined : next }
+  return { grants: upTo(limit), next: of.length === 0 ? undefined : next }
 }
 
 /** The smallest sets in which everything lies that the caller can see and asked for. */

@@ -97,6 +97,14 @@ export interface ListQuery {
   readonly toEnd?: boolean
 }
 
+export interface Found {
+  readonly grants: readonly Grant[]
+  /** For each of them the cursor of a page that would end with it. */
+  readonly places: readonly string[]
+  /** Undefined where nothing follows. */
+  readonly next: string | undefined
+}
+
 /** One event as it lies in the order of all, with the grant as it is now. */
 export interface FedEvent extends StoredEvent {
   /** Where to go on after it. */
@@ -131,10 +139,8 @@ export interface GrantStore {
   claimDue(lane: Lane, limit: number, lease: Duration): Promise<readonly GrantId[]>
   /** The events of one grant in order; none above its stored version. */
   events(id: GrantId): Promise<readonly StoredEvent[]>
-  /** The cursor of a page that ends with this grant. */
-  placeOf(grant: Grant): string
   /** Rejects `invalid_request` for a cursor that is none. One record that cannot be read hides no other. */
-  list(query: ListQuery): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }>
+  list(query: ListQuery): Promise<Found>
   /**
    * What was committed after this place, oldest first, at most about `limit` events; without a place only where to begin from now on.
    * Events of grants that have been forgotten are not in it. Rejects `invalid_request` for a place that is none.

@@ -256,10 +256,9 @@ export function grantStore({
       const page = found.slice(0, limit)
       const end = page.at(-1)
       const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), readableOnly(toEnd))
-      return { grants, next: found.length > limit && end ? printCursor(end[1], end[0]) : undefined }
+      const places = grants.map(({ id, ask }) => printCursor(ask.filedAt, id))
+      return { grants, places, next: found.length > limit && end ? printCursor(end[1], end[0]) : undefined }
     },
-
-    placeOf: ({ id, ask }) => printCursor(ask.filedAt, id),
 
     feed: async (after, limit) => {
       const places = parsePlace(after)
