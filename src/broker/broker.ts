@@ -1,26 +1,36 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
 import { decide } from './decide.ts'
+import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
 import { introspect } from './introspect.ts'
+import { feed, list } from './list.ts'
 import type { Ports } from './ports.ts'
-import { request } from './request.ts'
+import { answer, ask, questions } from './question.ts'
+import { explain, request } from './request.ts'
 import { revoke } from './revoke.ts'
 import { sweep } from './sweep.ts'
-import { events, list, offered, view } from './view.ts'
+import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
 
 export const broker = (p: Ports) => ({
-  request: request(p),
+  request: evenly(p, request(p)),
+  explain: explain(p),
   decide: evenly(p, decide(p)),
   withdraw: evenly(p, withdraw(p)),
   exchange: evenly(p, exchange(p)),
   complete: evenly(p, complete(p)),
   revoke: evenly(p, revoke(p)),
+  completeEach: evenly(p, completeEach(p)),
+  revokeEach: evenly(p, revokeEach(p)),
   view: evenly(p, view(p)),
   list: list(p),
+  feed: feed(p),
   events: evenly(p, events(p)),
+  questions: evenly(p, questions(p)),
+  ask: evenly(p, ask(p)),
+  answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
   sweep: sweep(p),
@@ -31,5 +41,6 @@ export type Broker = ReturnType<typeof broker>
 export type { Action } from '../policy/policy.ts'
 export type { Introspected } from './introspect.ts'
 export type { Credential, Exchanged } from './issue.ts'
-export type { Asking } from './request.ts'
+export type { Question } from './question.ts'
+export type { Asking, Explained, Filed } from './request.ts'
 export type { Swept } from './sweep.ts'

@@ -7,7 +7,7 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
 import { isEligible } from '../domain/quorum.ts'
 import { answersFor, asFiled } from './judge.ts'
-import type { ListQuery, Ports, Rules, StoredEvent } from './ports.ts'
+import type { Ports, Rules, StoredEvent } from './ports.ts'
 
 export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
 
@@ -23,14 +23,17 @@ export function mayView(rules: Rules, viewer: Principal, grant: Grant): boolean 
   if (viewer.tenant !== intent.tenant) return false
   return (
     mayAct(rules, 'ReadGrant', viewer, grant) ||
-    (hasSeat(rules, viewer, grant) && mayAct(rules, 'Approve', viewer, grant))
+    (hasSeat(grant, entitlementOf(rules, grant.ask), viewer) && mayAct(rules, 'Approve', viewer, grant))
   )
 }
 
-/** Under the rule as filed or under today's: an owner who was named since must see what waits for them. */
-const hasSeat = (rules: Rules, viewer: Principal, { ask }: Grant): boolean =>
-  viewer.kind === 'person' &&
-  [ask.rule, entitlementOf(rules, ask).approval].some((rule) => rule.mode === 'people' && isEligible(rule, viewer))
+/**
+ * Under the rule as filed or under today's: which of them must be met is the quorum's to say, and an owner who was named since must see
+ * what waits for them.
+ */
+export const hasSeat = ({ ask }: Grant, today: Entitlement, somebody: Principal): boolean =>
+  somebody.kind === 'person' &&
+  [ask.rule, today.approval].some((rule) => rule.mode === 'people' && isEligible(rule, somebody))
 
 /** A natural person behind the party; or an agent of a party that is a person, which may look but not act. */
 const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer: Principal): boolean => {
@@ -70,26 +73,6 @@ export const view =
     const loaded = await p.grants.load(id)
     if (loaded === undefined || !mayView(p.rules(loaded.control), caller.principal, loaded.grant)) throw notFound()
     return loaded.grant
-  }
-
-/** Newest first. A page may hold fewer than `limit` grants, as what one may not see is left out; `next` tells whether more follow. */
-export const list =
-  (p: ViewPorts) =>
-  async (
-    caller: Caller,
-    query: ListQuery,
-  ): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }> => {
-    const rules = p.rules(await p.control())
-    const seen: Grant[] = []
-    let cursor = query.cursor
-    // Bounded walk: at most ten pages are read for one page of what this caller may see.
-    for (let page = 0; page < 10; page += 1) {
-      const { grants, next } = await p.grants.list({ limit: query.limit - seen.length, cursor })
-      seen.push(...grants.filter((grant) => mayView(rules, caller.principal, grant)))
-      cursor = next
-      if (next === undefined || seen.length >= query.limit) break
-    }
-    return { grants: seen, next: cursor }
   }
 
 export const events =

@@ -1,7 +1,9 @@
 // The table of `/v1`: one row per route, with the schemas of what it takes and gives. Every row goes through the same steps in the
 // same order: who calls, which grant, which query, which body, the verb. Invariant: no verb is called before all of them hold.
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { Action } from '../broker/broker.ts'
+import { paid } from '../broker/budget.ts'
+import type { Budget, Limits, Quota } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
@@ -18,6 +20,7 @@ export interface Operations {
 }
 export interface V1Ports extends grants.GrantsPorts, Authentication {
   readonly operations: Operations
+  readonly limits: Limits
   /** Strict JSON: duplicates refused, depth and size bounded. Throws `invalid_request`, and never quotes the text. */
   parseJson(text: string): unknown
 }
@@ -28,6 +31,8 @@ interface Row<B, Q> {
   readonly name: string
   /** By which guard everybody is judged whose grant it is not; `own` where there is nothing for others. The verb asks it. */
   readonly action: Action | 'own'
+  /** Out of which budget of the caller it is paid; ends have one of their own. */
+  readonly budget?: Budget
   readonly query?: z.ZodType<Q>
   readonly body?: z.ZodType<B>
   readonly answers: z.ZodType
@@ -47,8 +52,9 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/grants',
     name: 'request',
     action: 'Request',
+    query: wire.askQuery,
     body: wire.askBody,
-    answers: wire.grantAnswer,
+    answers: z.union([wire.grantAnswer, wire.dryRunAnswer]),
     run: grants.file,
   }),
   route({
@@ -83,6 +89,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/grants/:id/withdraw',
     name: 'withdraw',
     action: 'own',
+    budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.withdraw,
@@ -101,6 +108,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/grants/:id/complete',
     name: 'complete',
     action: 'Complete',
+    budget: 'ends',
     body: wire.completeBody,
     answers: wire.grantAnswer,
     run: grants.complete,
@@ -110,6 +118,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/grants/:id/revoke',
     name: 'revoke',
     action: 'Revoke',
+    budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.revoke,
@@ -121,6 +130,69 @@ export const ROUTES: readonly Route[] = [
     action: 'ReadGrant',
     answers: wire.eventsAnswer,
     run: grants.events,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants/:id/questions',
+    name: 'questions',
+    action: 'ReadGrant',
+    answers: wire.questionsAnswer,
+    run: grants.questions,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/questions',
+    name: 'ask',
+    action: 'Approve',
+    body: wire.questionBody,
+    answers: wire.questionsAnswer,
+    run: grants.ask,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/questions/:n/answer',
+    name: 'answer',
+    action: 'own',
+    body: wire.questionBody,
+    answers: wire.questionsAnswer,
+    run: grants.answer,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/events',
+    name: 'feed',
+    action: 'ReadGrant',
+    query: wire.eventsQuery,
+    answers: wire.feedAnswer,
+    run: grants.feed,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/completions',
+    name: 'complete_each',
+    action: 'Complete',
+    budget: 'ends',
+    body: wire.completionsBody,
+    answers: wire.endsAnswer,
+    run: grants.completions,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/revocations',
+    name: 'revoke_each',
+    action: 'Revoke',
+    budget: 'ends',
+    body: wire.revocationsBody,
+    answers: wire.endsAnswer,
+    run: grants.revocations,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/whoami',
+    name: 'whoami',
+    action: 'own',
+    answers: wire.whoamiAnswer,
+    run: grants.whoami,
   }),
   route({
     method: 'GET',
@@ -162,6 +234,7 @@ function route<B, Q>(row: Row<B, Q>): Route {
       takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: BODY_LIMIT, maybe },
       answer: async (incoming) => {
         const caller = await callerOf(p, incoming)
+        const quota = await paid(p.limits, caller.principal.id, row.budget ?? 'requests')
         if (row.path.includes(':id')) grants.idOf(incoming)
         const query = parsed(
           row.query ?? (wire.noQuery as unknown as z.ZodType<Q>),
@@ -170,7 +243,7 @@ function route<B, Q>(row: Row<B, Q>): Route {
         )
         const body = await bodyOf(p, row.body, incoming)
         const answer = await row.run(p, { caller, incoming, body, query })
-        return withNonce(p, incoming, answer)
+        return withNonce(p, incoming, { ...answer, headers: { ...answer.headers, ...rateHeaders(quota) } })
       },
       refuse: (thrown, requestId) => challenged(p, thrown, problem(thrown, requestId)),
     }),
@@ -197,6 +270,12 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query')
     facts: { issues },
   })
 }
+
+/** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-08); `t` is when the budget is whole again. */
+const rateHeaders = ({ budget, most, perMs, left }: Quota): Readonly<Record<string, string>> => ({
+  'RateLimit-Policy': `"${budget}";q=${most};w=${Math.ceil(perMs / 1_000)}`,
+  RateLimit: `"${budget}";r=${left};t=${Math.ceil(((most - left) * perMs) / most / 1_000)}`,
+})
 
 /** A fresh nonce on every answer to a request that carried a proof (RFC 9449 §8.2). */
 const withNonce = (p: V1Ports, incoming: Incoming, answer: Answer): Answer =>

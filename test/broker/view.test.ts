@@ -23,7 +23,7 @@ const changed = (w: World, id: string, change: Partial<Entitlement>): Rules['pol
 describe('seeing and ending', () => {
   it('an owner who was named after the filing sees what waits for them, though no guard lets them read', async () => {
     const w = await world()
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const { grant } = await w.broker.request(w.as('vera'), login(w.now()))
     const { policy } = w.book.current()
     const entitlement = policy.entitlement(named.entitlement('payments-migrator'))
     if (entitlement?.approval.mode !== 'people') throw new Error('not approved by people')
@@ -42,7 +42,7 @@ describe('seeing and ending', () => {
 
   it('a seat alone shows nothing: who may not vote by the guards does not see by the seat', async () => {
     const w = await world()
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const { grant } = await w.broker.request(w.as('vera'), login(w.now()))
     const { policy } = w.book.current()
     const judge: Rules['policy']['judge'] = (question) =>
       ['ReadGrant', 'Approve'].includes(question.action) ? { allowed: false, because: [] } : policy.judge(question)
@@ -70,7 +70,7 @@ describe('seeing and ending', () => {
       ['owners: [olivia]', 'owners: [olivia]\n      reviewers: [{ group: security, count: 1 }]'],
     )
     await w.publish({ policy: reviewed })
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const { grant } = await w.broker.request(w.as('vera'), login(w.now()))
     expect((await w.broker.revoke(w.as('paula'), grant.id, 'no')).head.status).toBe('denied')
   })
 

@@ -23,6 +23,10 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   exchange: {},
   complete: {},
   revoke: { reason: 'alarm' },
+  ask: { text: 'Why tonight?' },
+  answer: { text: 'Nobody is there.' },
+  complete_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
+  revoke_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   recover: { reason: 'as it is' },
   accept_clock: { reason: 'as it is' },
 })

@@ -6,7 +6,7 @@ import type { Grant } from '../../src/domain/grant.ts'
 import { grantId, named } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
-import { accountOf, nameOf, PARTS, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
+import { accountOf, nameOf, PARTS, type Part, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
 import { FORM_TYPE, type Received } from './door.ts'
 import { bodies, type RealDoor, realDoor, tokenOf } from './real-door.ts'
@@ -35,8 +35,8 @@ function verbsOf(w: World, tenant: Tenant): Broker {
 /** One grant in each state that matters here, all for the same ticket and task. */
 async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<Grant> {
   const as = (part: Part) => w.as(nameOf(tenant, part))
-  const file = (executor: 'requester' | 'workload') =>
-    verbs.request(
+  const file = async (executor: 'requester' | 'workload') => {
+    const { grant } = await verbs.request(
       as('requester'),
       asking(w.now(), {
         entitlement: named.entitlement(`${tenant}-repair`),
@@ -45,6 +45,8 @@ async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<
         executor: named.principal(nameOf(tenant, executor)),
       }),
     )
+    return grant
+  }
   const approved = async (executor: 'requester' | 'workload') => {
     const { id } = await file(executor)
     const vote = (by: 'owner' | 'reviewer') =>
