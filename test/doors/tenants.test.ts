@@ -97,10 +97,23 @@ const bodiesIn = (tenant: Tenant) =>
   })
 /** What each route is asked with besides nothing. */
 const QUERIES: Readonly<Record<string, readonly string[]>> = {
-  list: ['', '?limit=1', '?limit=2', '?limit=100'],
+  list: [
+    '',
+    '?limit=1',
+    '?limit=2',
+    '?limit=100',
+    '?limit=1&ticket=desk:CHG-1',
+    '?task=task-1',
+    '?status=ended,active',
+    '?mine=true',
+    '?waiting=true',
+    '?target=orders&limit=1',
+    ...TENANTS.flatMap((tenant) => [`?tenant=${tenant}`, `?entitlement=${tenant}-repair&limit=1`]),
+  ],
+  feed: ['', '?after=0.0-0', '?after=0.0-0&limit=2'],
 }
 const pathsOf = ({ path, name }: Route, grants: readonly Grant[]): readonly string[] =>
-  (path.includes(':id') ? grants.map(({ id }) => path.replace(':id', id)) : [path]).flatMap((at) =>
+  (path.includes(':id') ? grants.map(({ id }) => path.replace(':id', id).replace(':n', '2')) : [path]).flatMap((at) =>
     (QUERIES[name] ?? ['']).map((query) => `${at}${query}`),
   )
 const OTHER = { north: 'south', south: 'north' } as const
@@ -133,7 +146,7 @@ describe('another tenant’s grant', () => {
       let cells = 0
       for (const { method, path, name } of WITH_ID) {
         const send = async (id: string, body = bodiesIn(tenant)[name]) =>
-          seen(await door.send(accountOf(tenant, part), method, path.replace(':id', id), body))
+          seen(await door.send(accountOf(tenant, part), method, path.replace(':id', id).replace(':n', '2'), body))
         for (const grant of grants[OTHER[tenant]]) {
           const before = (await w.store.read(HOME))?.seq
           const foreign = await send(grant.id)
