@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventOf } from '../../src/broker/change.ts'
 import { advance, type Grant, inStatus, type Step } from '../../src/domain/grant.ts'
 import { named } from '../../src/domain/ids.ts'
-import { after, hours, minutes } from '../../src/domain/instant.ts'
+import { after, hours, milliseconds, minutes } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
 import { CAST, castDirectory, castPolicy, ROLES, type Role } from '../support/cast.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
@@ -151,6 +151,13 @@ async function moved(step: Step): Promise<Grant> {
 const places = new Map<string, string>()
 /** A fresh grant in this state, by the verbs wherever a verb leads there without time passing. */
 async function grantIn(state: State): Promise<Grant> {
+  const grant = await reach(state)
+  // The feed tells of milliseconds that are over.
+  w.advance(milliseconds(1))
+  return grant
+}
+
+async function reach(state: State): Promise<Grant> {
   w.backend.up()
   const { next } = await w.store.feed(undefined, 1)
   const opensAt = state === 'scheduled' ? after(w.now(), minutes(60)) : w.now()
