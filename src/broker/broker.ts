@@ -16,7 +16,7 @@ import { withdraw } from './withdraw.ts'
 
 export const broker = (p: Ports) => ({
   request: evenly(p, request(p)),
-  explain: explain(p),
+  explain: evenly(p, explain(p)),
   decide: evenly(p, decide(p)),
   withdraw: evenly(p, withdraw(p)),
   exchange: evenly(p, exchange(p)),

@@ -218,6 +218,51 @@ describe('another tenant’s grant', () => {
     expect(executors.map(({ status }) => status)).toEqual([400, 400])
     expect(seen(executors[0] as Received)).toEqual(seen(executors[1] as Received))
   })
+
+  it('cannot be replaced, and trying it files nothing: as with what is not there', async () => {
+    const { w, door, grants } = both
+    const before = (await w.store.read(HOME))?.seq
+    for (const query of ['', '?dryRun=true'])
+      for (const { id } of grants.south) {
+        const replace = async (replaces: string) => {
+          const body = { ...(bodiesIn('north').request as object), replaces }
+          return seen(await door.send(accountOf('north', 'requester'), 'POST', `/v1/grants${query}`, body))
+        }
+        const foreign = await replace(id)
+        expect(foreign.status).toBe(404)
+        expect(await replace(`${id.slice(0, -3)}777`)).toEqual(foreign)
+      }
+    expect((await w.store.read(HOME))?.seq).toBe(before)
+  })
+
+  it.each(['ticket', 'task'])(
+    'is not ended by its %s, nor counted: alone there, it is what is not there',
+    async (word) => {
+      const { w, door, grants } = both
+      const { id } = await w.file(
+        w.as('south-requester'),
+        asking(w.now(), {
+          entitlement: named.entitlement('south-repair'),
+          actions: ['repair'],
+          ticket: { system: 'desk', id: 'SOUTH-1' },
+          task: 'south-1',
+        }),
+      )
+      const where = (of: string) =>
+        word === 'ticket' ? { ticket: { system: 'desk', id: of.toUpperCase() } } : { task: of }
+      for (const part of PARTS)
+        for (const path of ['/v1/completions', '/v1/revocations']) {
+          const end = async (of: string) =>
+            seen(await door.send(accountOf('north', part), 'POST', path, { where: where(of) }))
+          const foreign = await end('south-1')
+          expect(foreign.status).toBe(404)
+          expect(await end('south-2')).toEqual(foreign)
+        }
+      expect((await w.store.loadToEnd(id))?.head.status).toBe('pending')
+      // A ticket that both have: each ends its own.
+      for (const grant of grants.south) expect((await w.store.loadToEnd(grant.id))?.version).toBe(grant.version)
+    },
+  )
 })
 
 /** Of an event's place only the millisecond: which of its commits this was is chance, as long as there is one of ours. */
