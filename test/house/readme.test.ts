@@ -24,6 +24,10 @@ describe('documents', () => {
     execFileSync(process.execPath, [join(ROOT, 'deploy/dev/write-schemas.ts'), '--check'], { stdio: 'pipe' })
   })
 
+  it('the table role × route is what routes and shipped guards make of it', () => {
+    execFileSync(process.execPath, [join(ROOT, 'deploy/dev/write-roles.ts'), '--check'], { stdio: 'pipe' })
+  })
+
   it('no page names a path of one machine', () => {
     const pages = ['README.md', 'SECURITY.md', 'src/README.md', 'config/README.md', 'deploy/vault/README.md']
     for (const page of pages) expect(readFileSync(join(ROOT, page), 'utf8'), page).not.toMatch(/\/(work|root|farm)\//)
