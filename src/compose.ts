@@ -36,7 +36,7 @@ import {
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { scrape } from './observe/scrape.ts'
 import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
-import { spansWatch, tracedPorts, tracedVerbs } from './observe/traced.ts'
+import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
@@ -295,7 +295,8 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
   // something asks `ports.now()` itself.
-  const useOnce = redisUseOnce(connections.issue, HOME)
+  const once = redisUseOnce(connections.issue, HOME)
+  const useOnce = traces === undefined ? once : tracedCall(once, 'useOnce', traces)
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
   const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.nowToEnd })

@@ -3,7 +3,7 @@ import type { CredentialSource, GrantStore, Seal } from '../broker/ports.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import { type Grant, inStatus, type Step } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
-import { type Instant, minutes } from '../domain/instant.ts'
+import { earliest, type Instant, minutes } from '../domain/instant.ts'
 import { type Around, CREDENTIAL_CALLS, STORE_CALLS, told } from './calls.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -23,34 +23,39 @@ export interface Endings {
   /** When its end began, and from now on it is over. */
   over(id: GrantId): Instant | undefined
   oldest(): Instant | undefined
+  /** How many of them are stuck. */
+  stuck(): number
 }
 const UNSEEN = minutes(2)
 const MOST = 10_000
 
 export function endingsSeen(now: () => Instant): Endings {
-  const open = new Map<GrantId, { readonly since: Instant; readonly seen: Instant }>()
+  const open = new Map<GrantId, { readonly since: Instant; readonly seen: Instant; readonly stuck: boolean }>()
   const over = (id: GrantId): Instant | undefined => {
     const since = open.get(id)?.since
     open.delete(id)
     return since
   }
+  const lately = () => {
+    const least = now() - UNSEEN
+    for (const [id, { seen }] of open) if (seen < least) open.delete(id)
+    return [...open.values()]
+  }
   return {
     saw: (grant) => {
       over(grant.id)
       if (!inStatus(grant, 'ending', 'stuck')) return
-      open.set(grant.id, { since: grant.head.facts.since, seen: now() })
+      const { status, facts } = grant.head
+      open.set(grant.id, { since: facts.since, seen: now(), stuck: status === 'stuck' })
       const [first] = open.size > MOST ? open.keys() : []
       if (first !== undefined) open.delete(first)
     },
     over,
     oldest: () => {
-      const least = now() - UNSEEN
-      for (const [id, { seen }] of open) if (seen < least) open.delete(id)
-      return [...open.values()].reduce<Instant | undefined>(
-        (oldest, { since }) => (oldest === undefined || since < oldest ? since : oldest),
-        undefined,
-      )
+      const [first, ...more] = lately().map(({ since }) => since)
+      return first === undefined ? undefined : earliest(first, ...more)
     },
+    stuck: () => lately().filter(({ stuck }) => stuck).length,
   }
 }
 

@@ -37,6 +37,7 @@ export const METRICS = {
     labels: [],
     help: 'How long the oldest end that this broker has seen lately has been unconfirmed; 0 for none.',
   },
+  stuck: { kind: 'gauge', labels: [], help: 'Stuck grants that this broker has seen lately.' },
   stuck_total: {
     kind: 'counter',
     labels: [],

@@ -12,7 +12,7 @@ export interface Sources {
   /** Names of the checks behind `/readyz`. */
   readonly checks: readonly string[]
   readonly lanes: readonly Lane[]
-  readonly endings: Pick<Endings, 'oldest'>
+  readonly endings: Pick<Endings, 'oldest' | 'stuck'>
   /** Redis's time for ending, which goes on whatever the clock did. */
   now(): Instant
   /** How many grants of each status the store holds; a status that is not named is not known. */
@@ -51,6 +51,7 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
     figures.set('witness_healthy', p.witnessHealthy() ? 1 : 0)
     figures.set('recovering', p.recovering() ? 1 : 0)
     figures.set('oldest_unconfirmed_end_seconds', age(p.endings.oldest()))
+    figures.set('stuck', p.endings.stuck())
   }
   return async (failing) => {
     await Promise.all([stored(), ...p.lanes.map(due)])

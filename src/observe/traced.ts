@@ -25,9 +25,15 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
     seal: told(ports.seal, SEAL_CALLS, around('witness')),
     timetable: told(ports.timetable, TIMETABLE_CALLS, around('queue')),
-    control: () => traces.within('redis', 'control', {}, ports.control),
+    control: tracedCall(ports.control, 'control', traces),
   }
 }
+
+/** One call to Redis that is no method of a port. */
+export const tracedCall =
+  <Args extends readonly unknown[], T>(call: (...args: Args) => Promise<T>, name: string, traces: Traces) =>
+  (...args: Args): Promise<T> =>
+    traces.within('redis', name, {}, () => call(...args))
 
 /** A look at what is due that found nothing, twice a second and lane, is no news: neither its claim nor the sweep itself. */
 const isEmpty = (answer: unknown): boolean => Array.isArray(answer) && answer.length === 0

@@ -70,11 +70,27 @@ describe('what happens to a grant', () => {
     await other.broker.sweep('vault-main')
     expect((await w.store.loadToEnd(grant.id))?.head.status).toBe('ended')
     expect(await linesOf(other.figures)).toContain('writ_end_seconds_sum 120')
-    expect(other.endings.oldest()).toBeUndefined()
+    expect([other.endings.oldest(), other.endings.stuck()]).toEqual([undefined, 0])
     // The first has not seen it since: for two minutes it cannot know.
     expect(one.endings.oldest()).toBe(began)
     w.advance(seconds(1))
     expect(one.endings.oldest()).toBeUndefined()
+  })
+
+  it('a stuck one is shown as long as it is stuck', async () => {
+    const w = await world()
+    const { broker, endings, figures } = measuredBroker(w)
+    const grant = await w.approvedLogin()
+    await broker.exchange(w.as('vera'), grant.id)
+    w.backend.down()
+    await broker.complete(w.as('vera'), grant.id, {})
+    await w.settle(minutes(6), broker)
+    expect((await w.store.loadToEnd(grant.id))?.head.status).toBe('stuck')
+    expect(endings.stuck()).toBe(1)
+    expect(await linesOf(figures)).toContain('writ_stuck_total 1')
+    w.backend.up()
+    await w.settle(minutes(1), broker)
+    expect(endings.stuck()).toBe(0)
   })
 })
 
@@ -85,7 +101,7 @@ describe('a scrape', () => {
     build: { version: '1.2.3', node: 'v26' },
     checks: ['redis', 'vault'],
     lanes: ['local', 'vault-main'],
-    endings: { oldest: () => after(at, seconds(-30)) },
+    endings: { oldest: () => after(at, seconds(-30)), stuck: () => 2 },
     now: () => at,
     counts: async () => ({ active: 3, stuck: 0 }),
     firstDeadline: async (lane) => (lane === 'local' ? after(at, seconds(-4)) : after(at, minutes(9))),
@@ -106,6 +122,7 @@ describe('a scrape', () => {
         'writ_due_age_seconds{lane="local"} 4',
         'writ_due_age_seconds{lane="vault-main"} 0',
         'writ_oldest_unconfirmed_end_seconds 30',
+        'writ_stuck 2',
         'writ_sweep_age_seconds{lane="local"} 0.25',
         'writ_queue_quiet_seconds 1.5',
         'writ_clock_state{state="trusted"} 0',

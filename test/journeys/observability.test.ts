@@ -79,6 +79,18 @@ it('an exchange is one trace from the caller through door, verb, Redis, Vault an
   expect((await play.complete(broker.url, grant)).body.status).toBe('ended')
 })
 
+it('a proof that may be used once is looked up in Redis under the same door', async () => {
+  expect((await report.filed(broker.url, 600)).said).toBe('ok')
+  const once = await eventually(
+    'the look-up is told',
+    () => collector.spans().find(({ name }) => name === 'redis useOnce'),
+    (span) => span !== undefined,
+    10_000,
+  )
+  const above = () => collector.spans().find(({ spanId }) => spanId === once?.parentSpanId)
+  await eventually('its door', above, (door) => door?.name === 'POST /v1/grants', 10_000)
+})
+
 it('what ends by the clock is a trace of its own, and a look that finds nothing is none', async () => {
   const grant = await play.issued(broker.url, 14)
   const seen = await eventually(
