@@ -1,5 +1,7 @@
 // Two tenants on one broker, over a socket: what is another tenant's is answered as what is not there, to the byte, and nothing that one
 // tenant is told depends on whether the other one is there at all.
+import { once } from 'node:events'
+import { request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Broker } from '../../src/broker/broker.ts'
 import type { Grant } from '../../src/domain/grant.ts'
@@ -122,6 +124,27 @@ const pathsOf = ({ path, name }: Route, grants: readonly Grant[]): readonly stri
     (QUERIES[name] ?? ['']).map((query) => `${at}${query}`),
   )
 
+/** The stream of what happens, as it comes. */
+const streamed = (port: number, token: string) => {
+  let text = ''
+  const headers = { Authorization: `Bearer ${token}`, Accept: 'text/event-stream' }
+  const req = request({ host: '127.0.0.1', port, path: '/v1/events', agent: false, headers })
+  const answered = once(req, 'response').then(([res]) => {
+    res.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
+    return {
+      text: () => text,
+      until: async (holds: (text: string) => boolean) => {
+        while (!holds(text)) await once(res, 'data')
+      },
+      close: () => req.destroy(),
+    }
+  })
+  req.end()
+  return answered
+}
+
 describe('another tenant’s grant', () => {
   let both: House
   beforeAll(async () => {
@@ -200,6 +223,42 @@ describe('another tenant’s grant', () => {
     const wait = async (of: string) =>
       seen(await door.send(accountOf('north', 'soc'), 'GET', `/v1/grants/${of}?wait=60&for=status&since=active`))
     expect(await wait(id)).toEqual(await wait(`${id.slice(0, -3)}777`))
+  })
+
+  it('is no stream either', async () => {
+    const { door, grants } = both
+    const open = async (id: string) =>
+      seen(
+        await door.on.send('GET', `/v1/grants/${id}/events`, {
+          anonymous: true,
+          headers: [
+            ['Authorization', `Bearer ${tokenOf(accountOf('north', 'soc'))}`],
+            ['Accept', 'text/event-stream'],
+          ],
+        }),
+      )
+    const id = grants.south[0]?.id ?? ''
+    expect((await open(id)).status).toBe(404)
+    expect(await open(id)).toEqual(await open(`${id.slice(0, -3)}777`))
+  })
+
+  it('moves no stream of what happens', async () => {
+    const { w, door } = both
+    const told = await streamed(door.on.port, tokenOf(accountOf('north', 'soc')))
+    const file = async (tenant: Tenant) => {
+      const entitlement = named.entitlement(`${tenant}-repair`)
+      const { id } = await w.file(w.as(`${tenant}-requester`), asking(w.now(), { entitlement, actions: ['repair'] }))
+      w.advance(seconds(1))
+      return id
+    }
+    await told.until((text) => text.startsWith('retry:'))
+    await file('south')
+    const ours = await file('north')
+    await file('south')
+    await told.until((text) => text.includes(ours))
+    told.close()
+    expect(told.text().match(/^event: .*$/gm)).toEqual(['event: filed'])
+    expect(told.text()).not.toContain('south')
   })
 
   it('cannot be reached by its own tenant’s words: its entitlement is offered to nobody else, nor its people', async () => {

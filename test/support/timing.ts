@@ -2,7 +2,7 @@
 // compared by their medians and by Welch's t on what is left without the slowest tenth, which is the machine's and not ours.
 import { Agent, request } from 'node:http'
 
-export interface Timed {
+interface Timed {
   readonly medianMs: number
   readonly meanMs: number
   readonly variance: number
@@ -21,7 +21,13 @@ export interface Request {
 }
 
 /** How long each of `many` requests of each kind took, `lanes` at a time, after as many to warm up. */
-export async function compared(port: number, one: Request, other: Request, many = 300, lanes = 24): Promise<Compared> {
+export async function compared(
+  port: number,
+  one: Request,
+  other: Request,
+  many: number,
+  lanes: number,
+): Promise<Compared> {
   const agent = new Agent({ keepAlive: true, maxSockets: lanes })
   const took: readonly [number[], number[]] = [[], []]
   const lane = async (): Promise<void> => {
