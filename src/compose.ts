@@ -75,7 +75,7 @@ import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
 
 /** What one caller may ask of all brokers together. */
-const RATES = { requests: { most: 30_000, perMs: 60_000 }, ends: { most: 60_000, perMs: 60_000 } } as const
+const RATES = { requests: { most: 60_000, perMs: 60_000 }, ends: { most: 60_000, perMs: 60_000 } } as const
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
 const { version: VERSION }: { readonly version: string } = JSON.parse(
