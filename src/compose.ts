@@ -1,12 +1,12 @@
 // The composition root: opens every adapter, binds the verbs to them, starts the doors, the queue, the sweep and the watch on the rules.
 // The only file that may import everything, and the only place where ids and randomness are made.
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
+import { readFiles } from './check.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard } from './domain/ids.ts'
@@ -40,14 +40,7 @@ import {
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisUseOnce } from './redis/use-once.ts'
-import {
-  type Configuration,
-  type LoadedRules,
-  publisher,
-  readConfiguration,
-  tellWarnings,
-  watchRules,
-} from './rules.ts'
+import { type Configuration, type LoadedRules, publisher, tellWarnings, watchRules } from './rules.ts'
 import type { Settings } from './settings.ts'
 import { grantedDetail } from './tokens/authorization-details.ts'
 import { decisionSigner } from './tokens/decisions.ts'
@@ -56,7 +49,7 @@ import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing } from './tokens/key-ring.ts'
 import { tokenSigner } from './tokens/sign.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
-import { type Backends, compileBackends } from './vault/backends.ts'
+import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
@@ -93,8 +86,7 @@ export async function openAdapters(
   write: (line: string) => void = (line) => process.stdout.write(line),
 ): Promise<Adapters> {
   assertSafeEnvironment(process.env)
-  const backends = settings.vault ? readBackends(settings) : undefined
-  const configuration = readConfiguration(settings, backends)
+  const { configuration, backends } = readFiles(settings)
   const figures = metrics()
   let time = (): string => ''
   const log = jsonLog({ write, time: () => time() })
@@ -286,6 +278,8 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
+    trustedProxies: settings.trustedProxies,
+    ...(settings.tls && { tls: { files: settings.tls, every, told: tellCertificate(log) } }),
     endpoints: [
       tokenEndpoint({
         broker: verbs,
@@ -315,13 +309,25 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
   })
 }
 
-function operatePorts({ store, book, clock, log }: Adapters): OperatePorts {
+const tellCertificate =
+  (log: Log) =>
+  (refusal: string | undefined): void =>
+    refusal === undefined
+      ? log('info', 'the certificate was read again')
+      : log('error', 'the changed certificate is refused, the former one stays', { reason: refusal })
+
+function operatePorts({ settings, store, book, clock, log }: Adapters): OperatePorts {
   return {
     shards: SHARDS,
+    firstOperator: settings.firstOperator,
     rulesToEnd: () => book.current(),
     acceptStore: (of) => store.accept(of, publishedOf(book.current())),
     acceptClock: clock.acceptJump,
-    record: async ({ what, by, reason }) => log('warn', `an operator took over: ${what}`, { principal: by, reason }),
+    record: async ({ what, by, asFirstOperator, reason }) =>
+      log('warn', `${asFirstOperator ? 'the first operator' : 'an operator'} took over: ${what}`, {
+        principal: by,
+        reason,
+      }),
   }
 }
 
@@ -452,18 +458,6 @@ const NO_BACKEND: CredentialSource = (() => {
   }
   return { open: none, keep: none, issue: none, close: none, confirmGone: none }
 })()
-
-function readBackends(settings: Settings): Backends {
-  const compiled = compileBackends(readFileSync(settings.backendsFile, 'utf8'), {
-    file: settings.backendsFile,
-    plainHttp: settings.mode === 'dev',
-    readFile: (path) => readFileSync(path, 'utf8'),
-  })
-  if (compiled.ok) return compiled.value
-  throw new Error(
-    `the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`,
-  )
-}
 
 function every(ms: number, task: () => void): () => void {
   const timer = setInterval(task, ms)

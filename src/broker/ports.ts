@@ -26,6 +26,8 @@ export interface Directory {
   principal(id: PrincipalId): Principal | undefined
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]
+  /** Persons, agents and workloads, for the question whether anybody operates. */
+  principals(): readonly Principal[]
 }
 
 /** Policy and directory as loaded in this broker right now. */

@@ -72,6 +72,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     expected.push({ issuer: entry.issuer, expected: { principal, match: entry.match } })
   }
   const persons = Object.freeze([...principals.values()].filter((principal) => principal.kind === 'person'))
+  const everybody = Object.freeze([...principals.values()])
   const servers = new Map(clients.resourceServers.map((server) => [server.id, server]))
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
@@ -89,6 +90,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     digest: digestOf(people, clients),
     principal: (id) => principals.get(id),
     persons: () => persons,
+    principals: () => everybody,
     resolve: (issuer, claims) => {
       const found = fitting(issuer, claims)
       return found.length === 1 ? found[0] : undefined
