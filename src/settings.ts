@@ -261,7 +261,7 @@ export function readSettings(env: Environment): Settings {
   const report: Report = (name, message) => void problems.push({ name, message })
   const fromEnvironment = readEnvironment(env, report)
   const file = fromEnvironment.get('WRIT_SETTINGS_FILE')
-  const fromFile = file === undefined ? NOTHING : readFile(file, report)
+  const fromFile = file?.text ? readFile(file, report) : NOTHING
   const given = merged(fromFile ?? NOTHING, fromEnvironment)
   // Of a file that could not be read nobody knows what it lacks.
   const missing = (name: SettingName): void => {
@@ -278,7 +278,7 @@ export function readSettings(env: Environment): Settings {
   }
   const values = Object.fromEntries(SETTING_NAMES.map((name) => [name, read(name)])) as Values
   if (!EITHER.some((name) => given.has(name))) missing('WRIT_REDIS_URL')
-  checkTogether(given, values, report)
+  if (fromFile !== undefined) checkTogether(given, values, report)
   const areKnown = fromFile !== undefined && PLACES.every((name) => values[name] !== undefined)
   if (problems.length > 0) throw new SettingsError(problems, areKnown ? placesOf(values) : undefined)
   return settingsOf(values)

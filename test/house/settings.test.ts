@@ -69,6 +69,7 @@ describe('the retention', () => {
 describe('the environment', () => {
   it('is refused value by value', () => {
     const wrong: readonly (readonly [string, readonly string[]])[] = [
+      ['WRIT_SETTINGS_FILE', ['']],
       ['WRIT_MODE', ['', 'test', 'Dev']],
       ['WRIT_LISTEN', ['', '8480', 'localhost', '127.0.0.1:65536', '127.0.0.1:-1', '::1:80', 'a b:1']],
       [
@@ -241,7 +242,10 @@ describe('the file', () => {
   })
 
   it('is refused where it cannot be read, and nothing is then said to be missing', () => {
-    const problems = problemsOf({ WRIT_SETTINGS_FILE: join(folder, 'not-there.yaml') })
+    const problems = problemsOf({
+      WRIT_SETTINGS_FILE: join(folder, 'not-there.yaml'),
+      WRIT_LISTEN: '0.0.0.0:8480',
+    })
     expect(problems.map(({ name }) => name)).toEqual(['WRIT_SETTINGS_FILE'])
   })
 })
