@@ -3,6 +3,7 @@
 import { acceptClock, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
+import { named } from '../../src/domain/ids.ts'
 import type { PeopleDirectory } from '../../src/identity/directory.ts'
 import type { Account } from '../support/cast.ts'
 import { HOME, type World } from '../support/world.ts'
@@ -44,6 +45,8 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
   }
   const operate = {
     shards: [HOME],
+    // The cast's plain colleague: counts only where the guards let nobody operate, which is nowhere here.
+    firstOperator: named.principal('sam'),
     rulesToEnd: w.book.current,
     acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
     acceptClock: w.now,
