@@ -280,6 +280,18 @@ describe.each([
   })
 })
 
+it('a dry run is answered like the asking itself, to everybody, and files nothing', async () => {
+  await under(castPolicy())
+  const before = await committed()
+  for (const role of ROLES) {
+    const answer = await door.send(CAST[role], 'POST', '/v1/grants?dryRun=true', asked.request)
+    const cell = table(BY_ROLE).get(role)?.get('request') ?? ''
+    const code = String(answer.body?.type).replace('urn:writ:error:', '')
+    expect([role, answer.status < 400 ? answer.status : code]).toEqual([role, cell === '201' ? 200 : CODES[cell]])
+  }
+  expect(await committed()).toBe(before)
+})
+
 const ask = async (role: Role, route: Route, grant: Grant): Promise<string> =>
   said(route.name, grant, await send(role, route, grant))
 
