@@ -95,7 +95,8 @@ function indexesFor(rules: Rules, principal: Principal, filters: Filters): reado
   const { ticket, task, session, waiting, mine, tenant } = filters
   const whom = mine === true ? ownOf(rules, principal) : [...ownOf(rules, principal), ...lookedAtBy(principal)]
   const parties = whom.map((party) => ({ party }))
-  const ours = [{ tenant: principal.tenant }, ...parties]
+  const tenants = [principal, ...whom.map((id) => rules.directory.principal(id))].flatMap((one) => one?.tenant ?? [])
+  const ours = [...[...new Set(tenants)].map((tenant) => ({ tenant })), ...parties]
   if (ticket !== undefined) return ours.map((whose) => ({ whose, ticket }))
   if (session !== undefined) return ours.map((whose) => ({ whose, session }))
   if (task !== undefined) return ours.map((whose) => ({ whose, task }))

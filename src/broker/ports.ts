@@ -77,7 +77,7 @@ export interface StoredEvent extends GrantEvent {
   readonly seq: number
 }
 
-/** Whose grants: those of a tenant's targets, or those that a principal asked for or executes. */
+/** Whose grants: those of a tenant's targets or requesters, or those that a principal executes for another. */
 export type Whose = { readonly tenant: TenantId } | { readonly party: PrincipalId }
 /** What grants can be found by: each is a set that is written in the same commit as the grant. No set is of everybody's grants. */
 export type Index =

@@ -52,16 +52,20 @@ export function indexKey(shard: Shard, index: Index): string {
   return `${of}:session:${index.session}`
 }
 
-/** What a grant is found by besides tenant and status. It follows from the ask alone, so that it can be taken away again. */
-export function lastingIndexes({ intent }: Ask): readonly Index[] {
+/**
+ * What a grant is found by besides tenant and status. It follows from the ask alone, so that it can be taken away again. Its words are
+ * those of the target's and of the requester's tenant, mostly one, and of an executor of its own: each set costs as much as a deadline.
+ */
+export function lastingIndexes({ intent, requesterTenant }: Ask): readonly Index[] {
   const { tenant, requester, executor, ticket, task, session } = intent
   const parties = [...new Set([requester, executor.principal])].map((party) => ({ party }))
+  const whom = [...[...new Set([tenant, requesterTenant])].map((tenant) => ({ tenant })), ...parties.slice(1)]
   const words = [
     ...(ticket === undefined ? [] : [{ ticket: { system: ticket.system, id: ticket.id } }]),
     ...(task === '' ? [] : [{ task }]),
     ...(session === '' ? [] : [{ session }]),
   ]
-  return [...parties, ...[{ tenant }, ...parties].flatMap((whose) => words.map((word) => ({ whose, ...word })))]
+  return [...parties, ...whom.flatMap((whose) => words.map((word) => ({ whose, ...word })))]
 }
 
 export function grantKeys(id: GrantId): GrantKeys {

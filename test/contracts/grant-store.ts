@@ -416,7 +416,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       expect(idsOf((await store.list({ of: ALL, limit: 100, cursor: undefined })).grants)).toEqual(idsOf([open, young]))
       const { ticket, requester, tenant } = open.ask.intent
       if (ticket === undefined) throw new Error('no ticket')
-      const whose = [{ tenant }, { party: requester }]
+      const whose = [{ tenant }, { tenant: open.ask.requesterTenant }]
       const lasting: readonly Index[] = [{ party: requester }, ...whose.map((one) => ({ whose: one, ticket }))]
       expect(idsOf((await store.list({ of: lasting, limit: 100, cursor: undefined })).grants)).toEqual(
         idsOf([open, young]),
@@ -530,7 +530,8 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         (await store.list({ of, limit: 100, cursor: undefined })).grants.map(({ head }) => head.status).sort()
       for (const status of STATUSES) expect(await statusesIn([{ tenant, status }])).toEqual([status])
       const all = [...STATUSES].sort()
-      const whose = [{ tenant }, { party: named.principal('vera') }]
+      // The target's tenant, and the requester's.
+      const whose = [{ tenant }, { tenant: named.tenant('acme') }]
       const lasting: readonly Index[] = [
         { party: named.principal('vera') },
         ...whose.flatMap((one) => [
@@ -545,7 +546,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         { party: named.principal('olivia') },
         { whose: { tenant }, ticket: { system: 'desk', id: 'CHG-2' } },
         // The same words in another tenant, or of somebody else, are another set.
-        { whose: { tenant: named.tenant('acme') }, ticket: { system: 'desk', id: 'CHG-1' } },
+        { whose: { tenant: named.tenant('initech') }, ticket: { system: 'desk', id: 'CHG-1' } },
         { whose: { party: named.principal('olivia') }, task: 'migrate' },
         { whose: { tenant }, task: '' },
         { whose: { tenant }, session: '' },
