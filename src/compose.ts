@@ -30,6 +30,7 @@ import { measuredSeal, measuredStore } from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { startWorker } from './queue/worker.ts'
+import { grantCalls } from './redis/calls.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
 import {
   assertSafeRedis,
@@ -40,6 +41,7 @@ import {
 } from './redis/connect.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
+import { redisRateLimits } from './redis/rate-limits.ts'
 import { redisUseOnce } from './redis/use-once.ts'
 import {
   type Configuration,
@@ -62,6 +64,8 @@ import { type VaultCredentialSource, vaultCredentialSource } from './vault/crede
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
 
+/** What one caller may ask of all brokers together. */
+const RATES = { requests: { most: 30_000, perMs: 60_000 }, ends: { most: 60_000, perMs: 60_000 } } as const
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
@@ -169,6 +173,7 @@ export async function openAdapters(
       now: clock.now,
       nowToEnd: clock.nowToEnd,
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
+      grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
       newTokenId: () => randomUUID(),
       jitter: Math.random,
@@ -274,12 +279,14 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
     now: clock.nowToEnd,
   })
   const parseJson = (text: string): unknown => parseStrictJson(text)
+  const calls = grantCalls({ redis: connections.issue, library: renderLibrary(), deadlineMs: 700 })
+  const limits = redisRateLimits({ calls, shard: HOME, rates: RATES, ticks: () => performance.now() })
   const operate = operatePorts(adapters)
   return httpDoor({
     broker: verbs,
     issuer,
-    now: ports.now,
     nowToShow: ports.nowToEnd,
+    limits,
     authenticate,
     proofs,
     parseJson,
@@ -295,6 +302,7 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
         parseJson,
         grantedDetail,
         nowToShow: ports.nowToEnd,
+        limits,
         issuer,
       }),
       introspectEndpoint({

@@ -2,12 +2,12 @@
 // Nobody decides on what they asked for, execute, or answer for; agents and workloads never decide.
 
 import { type Conflict, conflictOf } from '../domain/duties.ts'
-import { laneOf } from '../domain/entitlement.ts'
+import { type Entitlement, laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Decision, type Grant, type GrantIn, inStatus, type Verdict } from '../domain/grant.ts'
 import type { Digest, GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
-import type { Caller, Person } from '../domain/principal.ts'
+import type { Caller, Person, Principal } from '../domain/principal.ts'
 import { isEligible } from '../domain/quorum.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import { countedVoters, known, offeredEntitlement, permit, quorums } from './judge.ts'
@@ -19,6 +19,8 @@ export interface Vote {
   readonly reason: string
   /** The revision the voter saw; where given it must be the grant's own. */
   readonly digest: Digest | undefined
+  /** The voter may be repeating a vote whose answer was lost: the very same one is then no second one. */
+  readonly again?: boolean
 }
 
 export type DecidePorts = Pick<Ports, 'grants' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now'>
@@ -51,7 +53,10 @@ function judgeVote(p: DecidePorts, rules: Rules, control: Control, caller: Calle
       facts: { digest: grant.ask.digest },
     })
   }
-  if (grant.decisions.some((decision) => decision.by === approver.person)) {
+  const earlier = grant.decisions.find((decision) => decision.by === approver.person)
+  if (earlier !== undefined) {
+    const same = earlier.verdict === vote.verdict && earlier.reason === vote.reason
+    if (same && vote.again === true) return { done: grant }
     throw new BrokerError('already_decided', 'You have already decided on this grant.', {
       nextAction: 'Nothing is left for you to do here.',
     })
@@ -60,11 +65,7 @@ function judgeVote(p: DecidePorts, rules: Rules, control: Control, caller: Calle
     throw wrongStatus(grant, 'it cannot be decided any more', 'Show the grant to see what became of it.')
   const entitlement = offeredEntitlement(rules, intent.entitlement, requester)
   permit(rules, 'Approve', approver, { entitlement, intent, requester })
-  const voter = { person: approver.person, groups: approver.groups }
-  const eligible = [grant.ask.rule, entitlement.approval].some(
-    (rule) => rule.mode === 'people' && isEligible(rule, voter),
-  )
-  if (!eligible) {
+  if (!hasSeat(grant, entitlement, approver)) {
     throw new BrokerError('not_permitted', 'This grant is not yours to decide.', {
       nextAction: 'Its owner and reviewers are shown with the grant.',
     })
@@ -80,6 +81,23 @@ function judgeVote(p: DecidePorts, rules: Rules, control: Control, caller: Calle
   )
   const step = met ? approved(grant, decision, control) : voted(grant, decision, control, missing)
   return { step, guard: { notAfter: grant.ask.decideBy, judgedUnder: control } }
+}
+
+/** Under the rule as filed, or under today's: which of them must be met is the quorum's to say. */
+const hasSeat = (grant: Grant, entitlement: Entitlement, { person, groups }: Person): boolean =>
+  [grant.ask.rule, entitlement.approval].some((rule) => rule.mode === 'people' && isEligible(rule, { person, groups }))
+
+/** Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. */
+export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {
+  const { intent } = grant.ask
+  const requester = rules.directory.principal(intent.requester)
+  const executor = rules.directory.principal(intent.executor.principal)
+  const entitlement = rules.policy.entitlement(intent.entitlement)
+  if (!inStatus(grant, 'pending') || somebody.kind !== 'person') return false
+  if (requester === undefined || executor === undefined || entitlement === undefined) return false
+  if (conflictOf(somebody, requester, executor) !== undefined) return false
+  if (grant.decisions.some(({ by }) => by === somebody.person) || !hasSeat(grant, entitlement, somebody)) return false
+  return rules.policy.judge({ action: 'Approve', principal: somebody, entitlement, intent, requester }).allowed
 }
 
 const OWN: Record<Conflict, string> = {

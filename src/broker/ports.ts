@@ -3,8 +3,19 @@
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Decision, Grant, Step } from '../domain/grant.ts'
-import type { AttemptId, Digest, EntitlementId, GrantId, MintId, PrincipalId, Shard } from '../domain/ids.ts'
+import type {
+  AttemptId,
+  Digest,
+  EntitlementId,
+  GrantId,
+  MintId,
+  PersonId,
+  PrincipalId,
+  Shard,
+  TenantId,
+} from '../domain/ids.ts'
 import type { Duration, Instant } from '../domain/instant.ts'
+import type { Status } from '../domain/lifecycle.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
@@ -26,6 +37,8 @@ export interface Directory {
   principal(id: PrincipalId): Principal | undefined
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]
+  /** The workloads and agents that this person answers for. */
+  answeredForBy(person: PersonId): readonly PrincipalId[]
 }
 
 /** Policy and directory as loaded in this broker right now. */
@@ -62,11 +75,41 @@ export interface StoredEvent extends GrantEvent {
   readonly seq: number
 }
 
-/** A page of grants, newest first, of what somebody may see. */
+/** What grants can be found by: each is a set that is written in the same commit as the grant. */
+export type Index =
+  | { readonly tenant: TenantId; readonly status: Status }
+  /** Requester or executor. */
+  | { readonly party: PrincipalId }
+  | { readonly ticket: { readonly system: string; readonly id: string } }
+  | { readonly task: string }
+  | { readonly session: string }
+
+/** A page of grants that are in at least one of these sets, newest first, each once. */
 export interface ListQuery {
+  readonly of: readonly Index[]
   readonly limit: number
   /** As a former page returned it. */
   readonly cursor: string | undefined
+  /** Filed at this time or later, and before that one. */
+  readonly filedFrom?: Instant
+  readonly filedTo?: Instant
+  /** Over the connection for ending, which goes on while the store is recovering. */
+  readonly toEnd?: boolean
+}
+
+export interface Found {
+  readonly grants: readonly Grant[]
+  /** For each of them the cursor of a page that would end with it. */
+  readonly places: readonly string[]
+  /** Undefined where nothing follows. */
+  readonly next: string | undefined
+}
+
+/** One event as it lies in the order of all, with the grant as it is now. */
+export interface FedEvent extends StoredEvent {
+  /** Where to go on after it. */
+  readonly place: string
+  readonly of: Grant
 }
 
 /** A grant that is over, in the very texts that are stored of it: a receipt's hash is that of its event's text. */
@@ -96,7 +139,18 @@ export interface GrantStore {
   claimDue(lane: Lane, limit: number, lease: Duration): Promise<readonly GrantId[]>
   /** The events of one grant in order; none above its stored version. */
   events(id: GrantId): Promise<readonly StoredEvent[]>
-  list(query: ListQuery): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }>
+  /** Rejects `invalid_request` for a cursor that is none. One record that cannot be read hides no other. */
+  list(query: ListQuery): Promise<Found>
+  /**
+   * What was committed after this place, oldest first, at most about `limit` events; without a place only where to begin from now on.
+   * Events of grants that have been forgotten are not in it. Rejects `invalid_request` for a place that is none.
+   */
+  feed(
+    after: string | undefined,
+    limit: number,
+  ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string }>
+  /** How many grants of these tenants are in each status. */
+  counts(tenants: readonly TenantId[]): Promise<Readonly<Record<Status, number>>>
   /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
   retired(keep: Duration, limit: number): Promise<readonly Retired[]>
   /**
@@ -183,6 +237,23 @@ export interface Seal {
   seal(receipt: Receipt): Promise<void>
 }
 
+/** What a caller may ask of the broker: ends have a budget of their own, so that nobody who asks too much cannot end any more. */
+export type Budget = 'requests' | 'ends'
+export interface Quota {
+  readonly budget: Budget
+  /** So many within so long, refilled evenly. */
+  readonly most: number
+  readonly perMs: number
+  /** What is left, as far as this broker knows. */
+  readonly left: number
+  /** Undefined where one was taken; else how long until there is one. */
+  readonly retryMs: number | undefined
+}
+export interface Limits {
+  /** Takes one. Rejects `store_unavailable` for requests; ends are let through then. */
+  take(who: PrincipalId, budget: Budget): Promise<Quota>
+}
+
 export interface Archive {
   /**
    * Resolves when all of them are on stable storage outside Redis. Rejects `log_unavailable`; then none may be forgotten. What is kept
@@ -209,6 +280,8 @@ export interface Ports {
   /** Redis's time for ending, which goes on whatever the clock did. */
   nowToEnd(): Instant
   newGrantId(): GrantId
+  /** The one grant id of this text: the same at every broker, and of no other text. */
+  grantIdOf(text: string): GrantId
   newAttemptId(): AttemptId
   newTokenId(): string
   /** 0 <= n < 1, for jitter only. */

@@ -1,11 +1,14 @@
 // File a grant: build the intent from what was asked and what the server knows, judge it, commit `pending`; where the policy itself
 // may approve, approve in the policy's name: two commits, two events. Identity, tenant and session never come from the input.
+// Under a key the grant's id follows from who asks and that key, so that the same asking, however often it is sent and whoever died
+// in between, is one grant.
+import { canonical } from '../domain/canonical.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
-import { BrokerError } from '../domain/errors.ts'
+import { BrokerError, notFound } from '../domain/errors.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { Digest, EntitlementId, GrantId, PrincipalId, Thumbprint } from '../domain/ids.ts'
-import { after, earliest, type Instant, minutes } from '../domain/instant.ts'
+import { after, type Duration, earliest, type Instant, minutes } from '../domain/instant.ts'
 import {
   asSet,
   type ChangeClass,
@@ -16,55 +19,220 @@ import {
   textsDigest,
 } from '../domain/intent.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
-import { quorum } from '../domain/quorum.ts'
+import { isEligible, quorum } from '../domain/quorum.ts'
 import type { Window } from '../domain/window.ts'
-import { again, change, eventOf, witness } from './change.ts'
+import { again, change, changeToEnd, eventOf, type Move, witness } from './change.ts'
 import { checkLimits, checkWindow, known, mayAutoApprove, offeredEntitlement, permit, possibleVoters } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
+import { checkRequester, withdrawal } from './withdraw.ts'
 
-/** What a caller may say about the change; everything else is derived. */
-export interface Asking {
+/** What is asked of one entitlement. */
+export interface AskingPart {
   readonly entitlement: EntitlementId
   readonly actions: readonly string[]
   readonly scope: readonly string[]
   readonly dataTypes: readonly string[]
   readonly destination: string
+  readonly uses: number
+}
+
+/** What a caller may say about the change; everything else is derived. */
+export interface Asking extends AskingPart {
   readonly task: string
   readonly changeClass: ChangeClass
   readonly impact: Impact
   readonly plan: { readonly digest: Digest; readonly mediaType: string } | undefined
   readonly ticket: { readonly system: string; readonly id: string } | undefined
-  readonly window: Window
-  readonly uses: number
+  /** A duration alone opens when the grant is filed. */
+  readonly window: Window | { readonly duration: Duration }
   /** The requester itself where absent. */
   readonly executor: PrincipalId | undefined
   readonly executorKey: Thumbprint | undefined
   readonly texts: Texts
+  /** A grant that nobody has exchanged yet: withdrawn before this one is filed. */
+  readonly replaces: GrantId | undefined
+  /** Further entitlements for the same task: a grant of its own each. */
+  readonly more: readonly AskingPart[]
+}
+
+export interface Filed {
+  readonly grant: Grant
+  /** This very asking had been filed before, under the same key. */
+  readonly again: boolean
 }
 
 export type RequestPorts = Pick<
   Ports,
-  'grants' | 'control' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now' | 'newGrantId' | 'sha256' | 'issuer'
+  | 'grants'
+  | 'control'
+  | 'rules'
+  | 'rulesToEnd'
+  | 'signatures'
+  | 'timetable'
+  | 'seal'
+  | 'now'
+  | 'nowToEnd'
+  | 'newGrantId'
+  | 'grantIdOf'
+  | 'sha256'
+  | 'issuer'
 >
 
+/**
+ * Files the grant, and one for each further entitlement; answers the first. All are judged before the first is filed. With `key`, the
+ * same asking of the same caller is filed once: a repetition finishes what was cut short and answers the grant as it is now; another
+ * asking under the same key is refused (`idempotency_mismatch`).
+ */
 export const request =
   (p: RequestPorts) =>
-  async (caller: Caller, asking: Asking): Promise<Grant> => {
-    const filed = await again(async () => file(p, caller, asking))
-    return filed.ask.rule.mode === 'auto' ? approveByPolicy(p, filed.id) : filed
+  async (caller: Caller, asking: Asking, key?: string): Promise<Filed> => {
+    const parts = [asking, ...asking.more]
+    const ids = parts.map((_, n) => (key === undefined ? p.newGrantId() : p.grantIdOf(seedOf(caller, key, n))))
+    const asked = key === undefined ? '' : askedBy(p, caller, asking)
+    const filed = await again(async () => {
+      const before = key === undefined ? ids.map(() => undefined) : await filedBefore(p, ids, asked)
+      return before.every((grant) => grant !== undefined)
+        ? { grants: before, again: true }
+        : { grants: await fileAll(p, caller, asking, { ids, asked, before }), again: false }
+    })
+    const [grant] = await Promise.all(filed.grants.map((one) => (isAutomatic(one) ? approveByPolicy(p, one.id) : one)))
+    if (grant === undefined) throw new Error('an asking without a grant')
+    return { grant, again: filed.again }
   }
 
-async function file(p: RequestPorts, caller: Caller, asking: Asking): Promise<Grant> {
+/** What was asked, by whom, with which key, in which run: a repetition is the same in all of it. */
+const askedBy = (p: RequestPorts, { key, session }: Caller, { more, ...asking }: Asking): string => {
+  const { impact, plan, ticket, texts, window, ...plain } = asking
+  return p.sha256(
+    canonical({
+      ...plain,
+      impact: { ...impact },
+      plan: plan && { ...plan },
+      ticket: ticket && { ...ticket },
+      texts: { ...texts },
+      window: { ...window },
+      more: more.map((part) => ({ ...part })),
+      key,
+      session,
+    }),
+  )
+}
+
+const seedOf = ({ principal }: Caller, key: string, n: number): string =>
+  canonical({ typ: 'writ/grant-id/v1', principal: principal.id, key, n })
+
+const isAutomatic = (grant: Grant): boolean => grant.ask.rule.mode === 'auto' && inStatus(grant, 'pending')
+
+async function filedBefore(
+  p: RequestPorts,
+  ids: readonly GrantId[],
+  asked: string,
+): Promise<readonly (Grant | undefined)[]> {
+  const found = await Promise.all(ids.map(async (id) => (await p.grants.load(id))?.grant))
+  if (found.every((grant) => grant === undefined || grant.ask.asked === asked)) return found
+  throw new BrokerError('idempotency_mismatch', 'Something else was asked under this Idempotency-Key before.', {
+    nextAction: 'Choose a new key for a new asking; repeat an asking word for word, with the same key and session.',
+  })
+}
+
+interface Filing {
+  readonly ids: readonly GrantId[]
+  readonly asked: string
+  /** What a former try has filed already. */
+  readonly before: readonly (Grant | undefined)[]
+}
+
+async function fileAll(
+  p: RequestPorts,
+  caller: Caller,
+  asking: Asking,
+  { ids, asked, before }: Filing,
+): Promise<readonly Grant[]> {
   const control = await p.control()
   const now = p.now()
-  const judged = judgeAsking(p.rules(control), caller, asking, now)
-  const ask = askOf(p, judged, asking, control, now)
-  const details = { entitlement: ask.intent.entitlement }
-  const step = born(ask, eventOf(ask, 'filed', now, caller.principal.id, details, control))
+  const rules = p.rules(control)
+  // What a former try has begun goes on in the same window.
+  const window = windowOf(asking, before.find((grant) => grant !== undefined)?.ask.filedAt ?? now)
+  const judged = [asking, ...asking.more].map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+  if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, ids[0])
+  const grants: Grant[] = []
+  for (const [n, part] of judged.entries()) {
+    const id = ids[n]
+    if (id === undefined) throw new Error('a part without an id')
+    const linked = ids.filter((other) => other !== id)
+    const known = before[n]
+    grants.push(known ?? (await file(p, caller, askOf(p, part, asking, { id, asked, linked, control, now }), control)))
+  }
+  return grants
+}
+
+async function file(p: RequestPorts, caller: Caller, ask: Ask, control: Control): Promise<Grant> {
+  const details = {
+    entitlement: ask.intent.entitlement,
+    ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
+    ...(ask.linked.length === 0 ? {} : { linked: ask.linked }),
+  }
+  const step = born(ask, eventOf(ask, 'filed', ask.filedAt, caller.principal.id, details, control))
   const receipt = await p.grants.commit(step, { notAfter: ask.intent.window.closesAt, judgedUnder: control })
-  await Promise.all([p.timetable.at(laneOf(ask.credential), deadlineOf(step.grant) ?? now), witness(p, receipt)])
+  await Promise.all([
+    p.timetable.at(laneOf(ask.credential), deadlineOf(step.grant) ?? ask.filedAt),
+    witness(p, receipt),
+  ])
   return step.grant
 }
+
+/** Before the new one is filed: whatever dies in between, never are both of them there to be exchanged. */
+async function withdrawReplaced(p: RequestPorts, caller: Caller, old: GrantId, by: GrantId | undefined): Promise<void> {
+  const { receipt } = await changeToEnd(p, old, (grant) => replacement(p, p.rulesToEnd(), caller, grant, by))
+  await witness(p, receipt)
+}
+
+/** What was decided against, or by nobody, may be asked again in another form; what was exchanged is completed first. */
+function replacement(p: RequestPorts, rules: Rules, caller: Caller, old: Grant, by: GrantId | undefined): Move {
+  if (!inStatus(old, 'denied', 'lapsed')) return withdrawal(p, rules, caller, old, `replaced by ${by}`)
+  checkRequester(rules, caller, old)
+  return { done: old }
+}
+
+const windowOf = ({ window }: Asking, filedAt: Instant): Window =>
+  'duration' in window ? { opensAt: filedAt, closesAt: after(filedAt, window.duration) } : window
+
+/** What would become of an asking: what people would be shown, and who could say yes. */
+export interface Explained {
+  readonly intent: Intent
+  readonly digest: Digest
+  readonly entitlement: Entitlement
+  readonly auto: boolean
+  readonly reasons: readonly string[]
+  /** Persons who could approve it now; nobody is named. */
+  readonly couldDecide: number
+  readonly decideBy: Instant
+  readonly policy: Ask['policy']
+}
+
+/** The same judgement as filing, and the same refusals; nothing is written. */
+export const explain =
+  (p: RequestPorts) =>
+  async (caller: Caller, asking: Asking): Promise<readonly Explained[]> => {
+    const control = await p.control()
+    const now = p.now()
+    const rules = p.rules(control)
+    if (asking.replaces !== undefined) {
+      const old = await p.grants.loadToEnd(asking.replaces)
+      if (old === undefined) throw notFound()
+      replacement(p, rules, caller, old, undefined)
+    }
+    const window = windowOf(asking, now)
+    return [asking, ...asking.more].map((part) => {
+      const judged = judgeAsking(rules, caller, { ...asking, ...part, window }, now)
+      return {
+        ...judged,
+        digest: intentDigest(judged.intent, p.issuer, p.sha256),
+        decideBy: decideBy(judged, now),
+        policy: { revision: control.policyRevision, digest: control.policyDigest },
+      }
+    })
+  }
 
 /** Nobody is asked, so nobody is waited for: an automatic approval that did not come through is over soon. */
 const AUTO_WITHIN = minutes(1)
@@ -75,9 +243,12 @@ interface JudgedAsking {
   readonly requester: Principal
   readonly auto: boolean
   readonly reasons: readonly string[]
+  readonly couldDecide: number
 }
+/** One part of an asking, its window as instants. */
+type OneAsking = Asking & { readonly window: Window }
 
-function judgeAsking(rules: Rules, caller: Caller, asking: Asking, now: Instant): JudgedAsking {
+function judgeAsking(rules: Rules, caller: Caller, asking: OneAsking, now: Instant): JudgedAsking {
   const requester = known(rules.directory, caller.principal.id, 'requester')
   const entitlement = offeredEntitlement(rules, asking.entitlement, requester)
   const executor = executorOf(rules, entitlement, asking, requester)
@@ -88,13 +259,15 @@ function judgeAsking(rules: Rules, caller: Caller, asking: Asking, now: Instant)
   permit(rules, 'Request', requester, on)
   permit(rules, 'Exchange', executor, on)
   if (mayAutoApprove(rules, entitlement, intent, requester)) {
-    return { intent, entitlement, requester, auto: true, reasons: ['tier low, approved by the policy'] }
+    const reasons = ['tier low, approved by the policy']
+    return { intent, entitlement, requester, auto: true, reasons, couldDecide: 0 }
   }
   const { approval } = entitlement
   if (approval.mode === 'auto') {
     throw needsAPerson()
   }
-  const possible = quorum(approval, possibleVoters(rules, entitlement, intent, { requester, executor }))
+  const voters = possibleVoters(rules, entitlement, intent, { requester, executor })
+  const possible = quorum(approval, voters)
   if (!possible.met) {
     throw new BrokerError('nobody_can_decide', 'Nobody is left who could approve this.', {
       nextAction: 'Let somebody else ask or execute, or have another owner named.',
@@ -108,6 +281,7 @@ function judgeAsking(rules: Rules, caller: Caller, asking: Asking, now: Instant)
     requester,
     auto: false,
     reasons: [`tier ${entitlement.tier}`, ...needed.map((seat) => `needs ${seat}`)],
+    couldDecide: voters.filter((voter) => isEligible(approval, voter)).length,
   }
 }
 
@@ -125,7 +299,7 @@ function executorOf(rules: Rules, entitlement: Entitlement, asking: Asking, requ
   )
 }
 
-function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal, asking: Asking): Intent {
+function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal, asking: OneAsking): Intent {
   const ownHand = executor.id === caller.principal.id
   const key = asking.executorKey ?? (ownHand ? caller.key : undefined)
   if (executor.kind === 'agent' && key === undefined) {
@@ -156,11 +330,19 @@ function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal,
   }
 }
 
-function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, control: Control, now: Instant): Ask {
+interface Birth {
+  readonly id: GrantId
+  readonly asked: string
+  readonly linked: readonly GrantId[]
+  readonly control: Control
+  readonly now: Instant
+}
+
+function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, { id, asked, linked, control, now }: Birth): Ask {
   const { intent, entitlement, requester } = judged
   return {
     v: 2,
-    id: p.newGrantId(),
+    id,
     intent,
     texts: asking.texts,
     digest: intentDigest(intent, p.issuer, p.sha256),
@@ -171,14 +353,17 @@ function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, control: C
     credential: entitlement.credential,
     audience: entitlement.target.audience,
     filedAt: now,
-    decideBy: earliest(after(now, judged.auto ? AUTO_WITHIN : entitlement.limits.decideWithin), intent.window.closesAt),
+    decideBy: decideBy(judged, now),
     policy: { revision: control.policyRevision, digest: control.policyDigest },
     reasons: judged.reasons,
-    asked: '',
-    replaces: undefined,
-    linked: [],
+    asked,
+    replaces: asking.replaces,
+    linked,
   }
 }
+
+const decideBy = ({ auto, entitlement, intent }: JudgedAsking, now: Instant): Instant =>
+  earliest(after(now, auto ? AUTO_WITHIN : entitlement.limits.decideWithin), intent.window.closesAt)
 
 /** A commit of its own, judged anew: whatever becomes of it, the asking is filed once. Not approved, it lapses within a minute. */
 async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {

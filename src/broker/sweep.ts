@@ -122,7 +122,11 @@ async function endOverdue(p: EndPorts, { grant, at: now }: Due): Promise<boolean
 const isDone = (grant: Grant | undefined): boolean => grant === undefined || inStatus(grant, 'ended')
 
 /** Runs `work` over all items, at most `width` at a time. */
-async function eachOf<T, R>(items: readonly T[], width: number, work: (item: T) => Promise<R>): Promise<readonly R[]> {
+export async function eachOf<T, R>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<R>,
+): Promise<readonly R[]> {
   const results: R[] = []
   const waiting = items.entries()
   const worker = async () => {

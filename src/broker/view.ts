@@ -7,7 +7,7 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
 import { isEligible } from '../domain/quorum.ts'
 import { answersFor, asFiled } from './judge.ts'
-import type { ListQuery, Ports, Rules, StoredEvent } from './ports.ts'
+import type { Ports, Rules, StoredEvent } from './ports.ts'
 
 export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
 
@@ -54,26 +54,6 @@ export const view =
     const loaded = await p.grants.load(id)
     if (loaded === undefined || !mayView(p.rules(loaded.control), caller.principal, loaded.grant)) throw notFound()
     return loaded.grant
-  }
-
-/** Newest first. A page may hold fewer than `limit` grants, as what one may not see is left out; `next` tells whether more follow. */
-export const list =
-  (p: ViewPorts) =>
-  async (
-    caller: Caller,
-    query: ListQuery,
-  ): Promise<{ readonly grants: readonly Grant[]; readonly next: string | undefined }> => {
-    const rules = p.rules(await p.control())
-    const seen: Grant[] = []
-    let cursor = query.cursor
-    // Bounded walk: at most ten pages are read for one page of what this caller may see.
-    for (let page = 0; page < 10; page += 1) {
-      const { grants, next } = await p.grants.list({ limit: query.limit - seen.length, cursor })
-      seen.push(...grants.filter((grant) => mayView(rules, caller.principal, grant)))
-      cursor = next
-      if (next === undefined || seen.length >= query.limit) break
-    }
-    return { grants: seen, next: cursor }
   }
 
 export const events =

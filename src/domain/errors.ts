@@ -18,6 +18,7 @@ export const BLAME = {
   uses_exhausted: 'caller',
   already_decided: 'caller',
   revision_mismatch: 'caller',
+  idempotency_mismatch: 'caller',
   policy_refused: 'caller',
   nobody_can_decide: 'caller',
   too_many_requests: 'caller',

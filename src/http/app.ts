@@ -62,7 +62,8 @@ async function serve(p: AppPorts, endpoint: Endpoint, req: Request, res: Respons
   const started = p.ticks()
   const requestId = p.newRequestId()
   const answer = await answerOf(p, endpoint, requestId, req, res)
-  send(p, req, res, answer, requestId)
+  if (answer.stream === undefined) send(p, req, res, answer, requestId)
+  else stream(p, endpoint, req, res, answer, answer.stream, requestId)
   p.watch.answered(endpoint.name, req.method, answer.status, (p.ticks() - started) / 1_000)
 }
 
@@ -139,19 +140,54 @@ function refuse(p: AppPorts, req: Request, res: Response, thrown: unknown, endpo
 }
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
+/** A stream that breaks ends: whoever listens comes again with the id of the last event it saw. */
+function stream(
+  p: AppPorts,
+  endpoint: Endpoint,
+  req: Request,
+  res: Response,
+  answer: Answer,
+  run: NonNullable<Answer['stream']>,
+  requestId: string,
+): void {
+  const gone = req.method === 'HEAD' || res.destroyed ? AbortSignal.abort() : goneSignal(res, p.stopping)
+  if (!res.destroyed) {
+    res.writeHead(answer.status, { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no' })
+    if (req.method !== 'HEAD') res.flushHeaders()
+  }
+  const write = (text: string): Promise<void> =>
+    new Promise((resolve) => {
+      if (gone.aborted || res.write(text)) return resolve()
+      const done = () => {
+        res.off('drain', done)
+        gone.removeEventListener('abort', done)
+        resolve()
+      }
+      res.once('drain', done)
+      gone.addEventListener('abort', done, { once: true })
+    })
+  void run({ write, gone })
+    .catch((thrown: unknown) => p.watch.failed({ requestId, route: endpoint.name, status: answer.status, thrown }))
+    .finally(() => res.end())
+}
+
+const headersOf = (p: AppPorts, answer: Answer, requestId: string) => ({
+  ...SECURITY,
+  ...(p.https ? HSTS : {}),
+  'Content-Type': answer.media,
+  'Cache-Control': 'no-store',
+  'X-Request-Id': requestId,
+  ...(answer.headers as Record<string, string | string[]> | undefined),
+})
+
 function send(p: AppPorts, req: Request, res: Response, answer: Answer, requestId: string): void {
   if (res.headersSent || res.destroyed) return
   // A body that nobody will read must not be taken for the next request, nor be drained without end.
   const close = p.stopping.aborted || (hasBody(req) && !req.readableEnded && !isDrainable(req))
   res.writeHead(answer.status, {
-    ...SECURITY,
-    ...(p.https ? HSTS : {}),
     ...(close ? { Connection: 'close' } : {}),
-    'Content-Type': answer.media,
     'Content-Length': Buffer.byteLength(answer.text),
-    'Cache-Control': 'no-store',
-    'X-Request-Id': requestId,
-    ...(answer.headers as Record<string, string | string[]> | undefined),
+    ...headersOf(p, answer, requestId),
   })
   res.end(answer.text)
 }

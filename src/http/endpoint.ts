@@ -1,5 +1,6 @@
 // What the pipeline serves: an endpoint reads an Incoming and gives an Answer. Endpoints know nothing of express or sockets, so those
-// of other doors (OAuth) have the same shape without importing this file. Invariant: an answer is complete text; nothing streams.
+// of other doors (OAuth) have the same shape without importing this file. Invariant: an answer is complete text, but for a stream of events,
+// which begins only after everything that could refuse it has been asked.
 
 /** One HTTP request as an endpoint sees it. */
 export interface Incoming {
@@ -27,8 +28,17 @@ export interface Answer {
   readonly media: string
   readonly text: string
   readonly headers?: Readonly<Record<string, string | readonly string[]>>
+  /** What follows instead of a text, until it resolves. Called exactly once, also when the client has gone already. */
+  readonly stream?: (out: Outlet) => Promise<void>
   /** The refusal's code, for the count of refusals; absent where nothing was refused. */
   readonly code?: string
+}
+
+export interface Outlet {
+  /** Resolves when more may be written. */
+  write(text: string): Promise<void>
+  /** Aborted when the client has gone or the broker is stopping. */
+  readonly gone: AbortSignal
 }
 
 export interface Endpoint {

@@ -1,8 +1,9 @@
 // The grants of `/v1`: from parsed bodies to verbs and back. No rule lives here: what may be asked, seen, decided or ended is the
 // verbs' to say. Invariant: a secret is revealed in one line of this file, into an answer that is never stored.
 import type { z } from 'zod'
-import type { Broker, Credential } from '../broker/broker.ts'
-import type { Asking } from '../broker/request.ts'
+import type { Asking, Broker, Credential } from '../broker/broker.ts'
+import type { Where } from '../broker/end-each.ts'
+import { type Filters, ticketOf } from '../broker/list.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import {
@@ -14,29 +15,35 @@ import {
   named,
   type Thumbprint,
 } from '../domain/ids.ts'
-import { after, formatInstant, type Instant, parseDuration, parseInstant } from '../domain/instant.ts'
+import { formatInstant, type Instant, parseDuration, parseInstant } from '../domain/instant.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal } from '../domain/secret.ts'
-import type { Window } from '../domain/window.ts'
 import { type Answer, type Incoming, json } from './endpoint.ts'
-import { isScheduled, showEntitlement, showEvent, showGrant, showMint } from './show.ts'
+import { eventStream, type Look, lastEventId, wantsEvents } from './event-stream.ts'
+import { isScheduled, showDryRun, showEntitlement, showEvent, showGrant, showMint, showQuestion } from './show.ts'
 import type { Waiters } from './wait.ts'
 import type {
   AskBody,
+  askQuery,
   completeBody,
+  completionsBody,
   decisionBody,
+  endsAnswer,
+  eventsQuery,
   exchangeAnswer,
   exchangeBody,
   listQuery,
+  questionBody,
+  questionsAnswer,
   reasonBody,
+  revocationsBody,
   waitQuery,
+  whoamiAnswer,
 } from './wire.ts'
 
 export interface GrantsPorts {
   readonly broker: Broker
-  /** Redis’s time as sampled; throws `clock_untrusted`. Only for windows that open now. */
-  now(): Instant
   /** Never throws: an answer about something that was done must not be lost to the clock. Only for showing. */
   nowToShow(): Instant
   readonly waiters: Waiters
@@ -66,27 +73,57 @@ const endAnswer = (p: GrantsPorts, grant: Grant): Answer => {
   return grantAnswer(p, grant, open ? 202 : 200)
 }
 
-export const file = async (p: GrantsPorts, call: Call<AskBody, unknown>): Promise<Answer> => {
-  const grant = await p.broker.request(call.caller, askingOf(call.body, p.now))
+export const file = async (
+  p: GrantsPorts,
+  { caller, incoming, body, query }: Call<AskBody, z.infer<typeof askQuery>>,
+): Promise<Answer> => {
+  const asking = askingOf(body)
+  if (query.dryRun === true) {
+    return json(200, { grants: (await p.broker.explain(caller, asking)).map(showDryRun) })
+  }
+  const { grant, again } = await p.broker.request(caller, asking, idempotencyKey(incoming))
   const answer = grantAnswer(p, grant, 201)
-  return { ...answer, headers: { ...answer.headers, Location: `/v1/grants/${grant.id}` } }
+  const replayed = again ? { 'Idempotency-Replayed': 'true' } : {}
+  return { ...answer, headers: { ...answer.headers, Location: `/v1/grants/${grant.id}`, ...replayed } }
 }
 
+/** Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a quoted string; the bare one that many clients send is taken too. */
+function idempotencyKey(incoming: Incoming): string | undefined {
+  const sent = incoming.header('idempotency-key')
+  if (sent.length === 0) return undefined
+  const [, quoted, bare] =
+    (sent.length === 1 && /^(?:"([\x20-\x7e]{8,128})"|([\x21-\x7e]{8,128}))$/.exec(sent[0] ?? '')) || []
+  const key = quoted ?? bare
+  if (key !== undefined && !key.includes('"') && !key.includes('\\')) return key
+  throw new BrokerError(
+    'invalid_request',
+    'Idempotency-Key must be one quoted text of 8 to 128 printable characters.',
+    {
+      nextAction: 'Send a fresh UUID for each new asking, and the same one when you repeat it.',
+      facts: { header: 'Idempotency-Key' },
+    },
+  )
+}
+
+const partOf = (part: AskBody['more'][number]) => ({
+  entitlement: named.entitlement(part.entitlement),
+  actions: part.actions,
+  scope: part.scope,
+  dataTypes: part.dataTypes,
+  destination: part.destination,
+  uses: part.credential.uses,
+})
+
 /** The asking in domain words. */
-export function askingOf(body: AskBody, now: () => Instant): Asking {
+export function askingOf(body: AskBody): Asking {
   return {
-    entitlement: named.entitlement(body.entitlement),
-    actions: body.actions,
-    scope: body.scope,
-    dataTypes: body.dataTypes,
-    destination: body.destination,
+    ...partOf(body),
     task: body.task.id,
     changeClass: body.changeClass,
     impact: body.impact,
     plan: body.plan && { digest: body.plan.digest as Digest, mediaType: body.plan.mediaType },
     ticket: body.ticket && { system: body.ticket.system, id: body.ticket.id },
-    window: windowOf(body.window, now),
-    uses: body.credential.uses,
+    window: windowOf(body.window),
     executor: body.executor?.principal === undefined ? undefined : named.principal(body.executor.principal),
     executorKey: body.executor?.key as Thumbprint | undefined,
     texts: {
@@ -96,14 +133,15 @@ export function askingOf(body: AskBody, now: () => Instant): Asking {
       ticketUrl: body.ticket?.url ?? '',
       planUri: body.plan?.uri ?? '',
     },
+    replaces: body.replaces as GrantId | undefined,
+    more: body.more.map(partOf),
   }
 }
 
-function windowOf(asked: AskBody['window'], now: () => Instant): Window {
+function windowOf(asked: AskBody['window']): Asking['window'] {
   if ('duration' in asked) {
-    const opensAt = now()
     const long = parseDuration(asked.duration)
-    if (long !== undefined) return { opensAt, closesAt: after(opensAt, long) }
+    if (long !== undefined) return { duration: long }
   } else {
     const opensAt = parseInstant(asked.opensAt)
     const closesAt = parseInstant(asked.closesAt)
@@ -116,10 +154,30 @@ export const list = async (
   p: GrantsPorts,
   { caller, query }: Call<unknown, z.infer<typeof listQuery>>,
 ): Promise<Answer> => {
-  const { grants, next } = await p.broker.list(caller, { limit: query.limit, cursor: query.cursor })
+  const { grants, next } = await p.broker.list(caller, filtersOf(query), { limit: query.limit, cursor: query.cursor })
   const now = p.nowToShow()
   const page = { grants: grants.map((grant) => showGrant(grant, now)) }
   return json(200, next === undefined ? page : { ...page, next })
+}
+
+function filtersOf(query: z.infer<typeof listQuery>): Filters {
+  const { status, mine, waiting, tenant, entitlement, target, ticket, task, session } = query
+  const [filedFrom, filedTo] = [query.filedFrom, query.filedTo].map((text) =>
+    text === undefined ? undefined : parseInstant(text),
+  )
+  return {
+    ...(status === undefined ? {} : { statuses: status }),
+    ...(mine === undefined ? {} : { mine }),
+    ...(waiting === undefined ? {} : { waiting }),
+    ...(tenant === undefined ? {} : { tenant: named.tenant(tenant) }),
+    ...(entitlement === undefined ? {} : { entitlement: named.entitlement(entitlement) }),
+    ...(target === undefined ? {} : { target }),
+    ...(ticket === undefined ? {} : { ticket: ticketOf(ticket) }),
+    ...(task === undefined ? {} : { task }),
+    ...(session === undefined ? {} : { session }),
+    ...(filedFrom === undefined ? {} : { filedFrom }),
+    ...(filedTo === undefined ? {} : { filedTo }),
+  }
 }
 
 /** A grant now, or after it has moved: `?wait` (PROTOCOLS: a long poll that runs out answers `timed_out`, not an error). */
@@ -156,7 +214,11 @@ export const decide = async (
 ): Promise<Answer> => {
   const id = idOf(incoming)
   const digest = votedOn(incoming, body.digest)
-  return grantAnswer(p, await p.broker.decide(caller, id, { verdict: body.verdict, reason: body.reason, digest }))
+  const again = idempotencyKey(incoming) !== undefined
+  return grantAnswer(
+    p,
+    await p.broker.decide(caller, id, { verdict: body.verdict, reason: body.reason, digest, again }),
+  )
 }
 
 /** The revision a vote names: in the body, as If-Match, or in both if they agree. */
@@ -211,8 +273,105 @@ function revealed(credential: Credential): z.infer<typeof exchangeAnswer>['crede
   return { kind: 'jwt', token: reveal(credential.token), tokenType, expiresAt, audience }
 }
 
-export const events = async (p: GrantsPorts, { caller, incoming }: Call<unknown, unknown>): Promise<Answer> =>
-  json(200, { events: (await p.broker.events(caller, idOf(incoming))).map(showEvent) })
+/** All of them, or, where the client asks for a stream, those after the last one it saw, until the grant is over. */
+export const events = async (p: GrantsPorts, { caller, incoming }: Call<unknown, unknown>): Promise<Answer> => {
+  const id = idOf(incoming)
+  if (!wantsEvents(incoming)) return json(200, { events: (await p.broker.events(caller, id)).map(showEvent) })
+  const look = async (after: string): Promise<Look> => {
+    // The grant first: what is over adds no event any more.
+    const { head, version } = await p.broker.view(caller, id)
+    const found = (await p.broker.events(caller, id)).filter((event) => event.version > Number(after))
+    const messages = found.map((event) => ({ id: String(event.version), event: event.type, data: showEvent(event) }))
+    return {
+      messages,
+      next: messages.at(-1)?.id ?? after,
+      over: isTerminal(head.status) && version <= Number(messages.at(-1)?.id ?? after),
+    }
+  }
+  return eventStream(p.waiters, caller.principal.id, await look(versionSeen(incoming)), look)
+}
+
+function versionSeen(incoming: Incoming): string {
+  const sent = lastEventId(incoming) ?? '0'
+  if (/^\d{1,9}$/.test(sent)) return sent
+  throw new BrokerError('invalid_request', 'Last-Event-ID must be the id of an event of this grant.', {
+    facts: { header: 'Last-Event-ID' },
+  })
+}
+
+/** What happened to all grants that the caller may see. A stream without a place begins now. */
+export const feed = async (
+  p: GrantsPorts,
+  { caller, incoming, query }: Call<unknown, z.infer<typeof eventsQuery>>,
+): Promise<Answer> => {
+  const look = async (after: string | undefined): Promise<Look & { readonly events: readonly unknown[] }> => {
+    const { events, next } = await p.broker.feed(caller, after, query.limit)
+    const shown = events.map((event) => ({ id: event.place, grant: event.grant, ...showEvent(event) }))
+    const messages = shown.map((event) => ({ id: event.id, event: event.type, data: event }))
+    return { messages, next, over: false, events: shown }
+  }
+  if (wantsEvents(incoming)) {
+    const first = await look(lastEventId(incoming) ?? query.after)
+    return eventStream(p.waiters, caller.principal.id, first, look)
+  }
+  const { events, next } = await look(query.after)
+  return json(200, { events, next })
+}
+
+const questionsAnswerOf = (questions: Awaited<ReturnType<Broker['questions']>>, status: number): Answer =>
+  json(status, { questions: questions.map(showQuestion) } satisfies z.infer<typeof questionsAnswer>)
+
+export const questions = async (p: GrantsPorts, { caller, incoming }: Call<unknown, unknown>): Promise<Answer> =>
+  questionsAnswerOf(await p.broker.questions(caller, idOf(incoming)), 200)
+
+type Saying = Call<z.infer<typeof questionBody>, unknown>
+
+export const ask = async (p: GrantsPorts, { caller, incoming, body }: Saying): Promise<Answer> =>
+  questionsAnswerOf(await p.broker.ask(caller, idOf(incoming), body.text), 201)
+
+export const answer = async (p: GrantsPorts, { caller, incoming, body }: Saying): Promise<Answer> => {
+  const { n = '' } = incoming.params
+  if (!/^\d{1,6}$/.test(n)) throw notFound()
+  return questionsAnswerOf(await p.broker.answer(caller, idOf(incoming), Number(n), body.text), 201)
+}
+
+/** 202 while an end is not confirmed; 200 also where some were refused, each with its code. */
+const endsAnswerOf = (ended: Awaited<ReturnType<Broker['revokeEach']>>): Answer => {
+  const confirmed = ended.every(({ status }) => isTerminal(status))
+  const grants = ended.map(({ id, status, refused }) => ({ id, status, ...(refused === undefined ? {} : { refused }) }))
+  const waiting = ended.some(({ status, refused }) => refused === undefined && !isTerminal(status))
+  return json(waiting ? 202 : 200, { grants, confirmed } satisfies z.infer<typeof endsAnswer>)
+}
+
+const whereOf = ({ task, session, ticket }: z.infer<typeof revocationsBody>['where']): Where => ({
+  ...(task === undefined ? {} : { task }),
+  ...(session === undefined ? {} : { session }),
+  ...(ticket === undefined ? {} : { ticket }),
+})
+
+export const completions = async (
+  p: GrantsPorts,
+  { caller, body }: Call<z.infer<typeof completionsBody>, unknown>,
+): Promise<Answer> => endsAnswerOf(await p.broker.completeEach(caller, whereOf(body.where), body.result))
+
+export const revocations = async (
+  p: GrantsPorts,
+  { caller, body }: Call<z.infer<typeof revocationsBody>, unknown>,
+): Promise<Answer> => endsAnswerOf(await p.broker.revokeEach(caller, whereOf(body.where), body.reason))
+
+/** As the directory knows the caller: what a token claims of groups or tenants counts for nothing. */
+export const whoami = async (_: GrantsPorts, { caller }: Call<unknown, unknown>): Promise<Answer> => {
+  const { principal, session, key } = caller
+  return json(200, {
+    principal: principal.id,
+    kind: principal.kind,
+    tenant: principal.tenant,
+    groups: [...principal.groups],
+    sponsors: principal.kind === 'person' ? [] : [...principal.sponsors],
+    session,
+    ...(key === undefined ? {} : { key }),
+  } satisfies z.infer<typeof whoamiAnswer>)
+}
 
 export const entitlements = async (p: GrantsPorts, { caller }: Call<unknown, unknown>): Promise<Answer> =>
   json(200, { entitlements: (await p.broker.offered(caller)).map(showEntitlement) })

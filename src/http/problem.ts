@@ -18,6 +18,7 @@ export const STATUS = {
   uses_exhausted: 409,
   already_decided: 409,
   revision_mismatch: 412,
+  idempotency_mismatch: 422,
   policy_refused: 422,
   nobody_can_decide: 422,
   too_many_requests: 429,
@@ -47,6 +48,7 @@ const TITLE = {
   uses_exhausted: 'No use is left',
   already_decided: 'Already decided',
   revision_mismatch: 'Another revision',
+  idempotency_mismatch: 'Another asking under this key',
   policy_refused: 'The policy refuses this',
   nobody_can_decide: 'Nobody can decide this',
   too_many_requests: 'Too many requests',
@@ -84,7 +86,7 @@ export function problem(thrown: unknown, requestId: string): Answer {
 
 function brokerProblem(refusal: BrokerError, requestId: string): Answer {
   const { code, message, nextAction, facts } = refusal
-  const retry = retryAfterSeconds(code)
+  const retry = typeof facts.retryAfter === 'number' ? facts.retryAfter : retryAfterSeconds(code)
   const more = { ...(nextAction === undefined ? {} : { next_action: nextAction }), facts }
   const headers = retry === undefined ? {} : { 'Retry-After': String(retry) }
   return document(STATUS[code], { code, title: TITLE[code], detail: message, requestId, ...more }, headers)

@@ -1,6 +1,8 @@
 // The table of `/v1`: one row per route, with the schemas of what it takes and gives. Every row goes through the same steps in the
 // same order: who calls, which grant, which query, which body, the verb. Invariant: no verb is called before all of them hold.
-import type { z } from 'zod'
+import { z } from 'zod'
+import { paid } from '../broker/budget.ts'
+import type { Budget, Limits, Quota } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
@@ -17,6 +19,7 @@ export interface Operations {
 }
 export interface V1Ports extends grants.GrantsPorts, Authentication {
   readonly operations: Operations
+  readonly limits: Limits
   /** Strict JSON: duplicates refused, depth and size bounded. Throws `invalid_request`, and never quotes the text. */
   parseJson(text: string): unknown
 }
@@ -25,6 +28,8 @@ interface Row<B, Q> {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly name: string
+  /** Out of which budget of the caller it is paid; ends have one of their own. */
+  readonly budget?: Budget
   readonly query?: z.ZodType<Q>
   readonly body?: z.ZodType<B>
   readonly answers: z.ZodType
@@ -42,8 +47,9 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants',
     name: 'request',
+    query: wire.askQuery,
     body: wire.askBody,
-    answers: wire.grantAnswer,
+    answers: z.union([wire.grantAnswer, wire.dryRunAnswer]),
     run: grants.file,
   }),
   route({
@@ -74,6 +80,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/withdraw',
     name: 'withdraw',
+    budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.withdraw,
@@ -90,6 +97,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/complete',
     name: 'complete',
+    budget: 'ends',
     body: wire.completeBody,
     answers: wire.grantAnswer,
     run: grants.complete,
@@ -98,6 +106,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/revoke',
     name: 'revoke',
+    budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
     run: grants.revoke,
@@ -108,6 +117,62 @@ export const ROUTES: readonly Route[] = [
     name: 'events',
     answers: wire.eventsAnswer,
     run: grants.events,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants/:id/questions',
+    name: 'questions',
+    answers: wire.questionsAnswer,
+    run: grants.questions,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/questions',
+    name: 'ask',
+    body: wire.questionBody,
+    answers: wire.questionsAnswer,
+    run: grants.ask,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/questions/:n/answer',
+    name: 'answer',
+    body: wire.questionBody,
+    answers: wire.questionsAnswer,
+    run: grants.answer,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/events',
+    name: 'feed',
+    query: wire.eventsQuery,
+    answers: wire.feedAnswer,
+    run: grants.feed,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/completions',
+    name: 'complete_each',
+    budget: 'ends',
+    body: wire.completionsBody,
+    answers: wire.endsAnswer,
+    run: grants.completions,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/revocations',
+    name: 'revoke_each',
+    budget: 'ends',
+    body: wire.revocationsBody,
+    answers: wire.endsAnswer,
+    run: grants.revocations,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/whoami',
+    name: 'whoami',
+    answers: wire.whoamiAnswer,
+    run: grants.whoami,
   }),
   route({
     method: 'GET',
@@ -146,6 +211,7 @@ function route<B, Q>(row: Row<B, Q>): Route {
       takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: BODY_LIMIT, maybe },
       answer: async (incoming) => {
         const caller = await callerOf(p, incoming)
+        const quota = await paid(p.limits, caller.principal.id, row.budget ?? 'requests')
         if (row.path.includes(':id')) grants.idOf(incoming)
         const query = parsed(
           row.query ?? (wire.noQuery as unknown as z.ZodType<Q>),
@@ -154,7 +220,7 @@ function route<B, Q>(row: Row<B, Q>): Route {
         )
         const body = await bodyOf(p, row.body, incoming)
         const answer = await row.run(p, { caller, incoming, body, query })
-        return withNonce(p, incoming, answer)
+        return withNonce(p, incoming, { ...answer, headers: { ...answer.headers, ...rateHeaders(quota) } })
       },
       refuse: (thrown, requestId) => challenged(p, thrown, problem(thrown, requestId)),
     }),
@@ -181,6 +247,12 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query')
     facts: { issues },
   })
 }
+
+/** `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-08); `t` is when the budget is whole again. */
+const rateHeaders = ({ budget, most, perMs, left }: Quota): Readonly<Record<string, string>> => ({
+  'RateLimit-Policy': `"${budget}";q=${most};w=${Math.ceil(perMs / 1_000)}`,
+  RateLimit: `"${budget}";r=${left};t=${Math.ceil(((most - left) * perMs) / most / 1_000)}`,
+})
 
 /** A fresh nonce on every answer to a request that carried a proof (RFC 9449 §8.2). */
 const withNonce = (p: V1Ports, incoming: Incoming, answer: Answer): Answer =>

@@ -2,13 +2,25 @@
 // ended: the status is the stored one, word for word.
 
 import type { z } from 'zod'
+import type { Explained, Question } from '../broker/broker.ts'
 import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
-import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
+import { type Duration, formatDuration, formatInstant, type Instant, milliseconds } from '../domain/instant.ts'
+import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
-import type { entitlementsAnswer, eventsAnswer, factsAnswer, GrantAnswer, mintAnswer, ruleAnswer } from './wire.ts'
+import { lengthOf } from '../domain/window.ts'
+import type {
+  DryRunAnswer,
+  entitlementsAnswer,
+  eventsAnswer,
+  factsAnswer,
+  GrantAnswer,
+  mintAnswer,
+  questionsAnswer,
+  ruleAnswer,
+} from './wire.ts'
 
 /** Approved, and its window is not open yet. */
 export const isScheduled = (grant: Grant, now: Instant): boolean =>
@@ -24,7 +36,7 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     tier: ask.tier,
     filedAt: formatInstant(ask.filedAt),
     decideBy: formatInstant(ask.decideBy),
-    intent: showIntent(grant),
+    intent: showIntent(ask.intent),
     texts: { ...ask.texts },
     audience: ask.audience,
     policy: { ...ask.policy },
@@ -41,8 +53,8 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
   }
 }
 
-function showIntent(grant: Grant): GrantAnswer['intent'] {
-  const { executor, plan, ticket, window, ...rest } = grant.ask.intent
+function showIntent(intent: Intent): GrantAnswer['intent'] {
+  const { executor, plan, ticket, window, ...rest } = intent
   return {
     ...rest,
     actions: [...rest.actions],
@@ -193,6 +205,50 @@ export const showEvent = (
   ),
 })
 
+export const showQuestion = ({
+  n,
+  by,
+  text,
+  at,
+  answer,
+}: Question): z.infer<typeof questionsAnswer>['questions'][number] => ({
+  n,
+  by,
+  text,
+  at: formatInstant(at),
+  ...(answer === undefined ? {} : { answer: { by: answer.by, text: answer.text, at: formatInstant(answer.at) } }),
+})
+
+/** What would become of an asking. */
+export function showDryRun(explained: Explained): DryRunAnswer['grants'][number] {
+  const { intent, digest, entitlement, auto, reasons, couldDecide, decideBy, policy } = explained
+  const { credential } = entitlement
+  return {
+    digest,
+    intent: showIntent(intent),
+    tier: entitlement.tier,
+    reasons: [...reasons],
+    approval: auto ? 'auto' : 'people',
+    rule: showRule(entitlement.approval),
+    couldDecide,
+    decideBy: formatInstant(decideBy),
+    audience: entitlement.target.audience,
+    credential: showCredential(credential),
+    revocability: credential.kind === 'jwt' ? 'at_once' : credential.revocability,
+    residue: formatDuration(residueOf(entitlement, intent)),
+    policy: { ...policy },
+  }
+}
+
+/** How long a credential may outlive a revoke, at worst: what verifiers may cache, or the whole window where nothing can be revoked. */
+const residueOf = ({ credential }: Entitlement, { window }: Intent): Duration => {
+  if (credential.kind === 'jwt') return credential.verifierCache
+  return credential.revocability === 'at_once' ? milliseconds(0) : lengthOf(window)
+}
+
+const showCredential = (credential: Entitlement['credential']) =>
+  credential.kind === 'jwt' ? { kind: 'jwt' as const, sender: credential.sender } : { kind: credential.kind }
+
 /** Mounts, connections and roles of the backend are the operator's, not the asker's. */
 export const showEntitlement = (
   entitlement: Entitlement,
@@ -204,10 +260,7 @@ export const showEntitlement = (
   target: { ...entitlement.target },
   actions: { ...entitlement.actions },
   scopes: [...entitlement.scopes],
-  credential:
-    entitlement.credential.kind === 'jwt'
-      ? { kind: 'jwt', sender: entitlement.credential.sender }
-      : { kind: entitlement.credential.kind },
+  credential: showCredential(entitlement.credential),
   approval: showRule(entitlement.approval),
   limits: {
     maxDuration: formatDuration(entitlement.limits.maxDuration),

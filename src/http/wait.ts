@@ -27,6 +27,8 @@ export interface Waited<T> {
 export interface Waiters {
   /** Rejects `too_many_requests` above the limits. A client that has gone gets what was seen last. */
   until<T>(first: T, waiting: Waiting<T>): Promise<Waited<T>>
+  /** Counts one more who waits, as long as it takes until the returned function is called. Throws `too_many_requests`. */
+  enter(who: PrincipalId): () => void
   /** How many wait now. */
   count(): number
 }
@@ -58,6 +60,10 @@ export function waiters(limits: WaitLimits, onCount: (count: number) => void): W
 
   return {
     count: () => all,
+    enter: (who) => {
+      enter(who)
+      return () => leave(who)
+    },
     async until(first, waiting) {
       enter(waiting.who)
       try {
@@ -88,7 +94,7 @@ async function look<T>(first: T, waiting: Waiting<T>, limits: WaitLimits): Promi
 }
 
 /** True after the pause, false as soon as `end` is aborted. */
-const paused = (ms: number, end: AbortSignal): Promise<boolean> =>
+export const paused = (ms: number, end: AbortSignal): Promise<boolean> =>
   new Promise((resolve) => {
     if (end.aborted) return resolve(false)
     const stop = () => {

@@ -174,7 +174,10 @@ export const completeBody = z.strictObject({
 })
 
 export const questionBody = z.strictObject({
-  text: lines(1_000).min(1).refine(showsSomething, 'says nothing').meta({ description: 'The question, or its answer.' }),
+  text: lines(1_000)
+    .min(1)
+    .refine(showsSomething, 'says nothing')
+    .meta({ description: 'The question, or its answer.' }),
 })
 
 const whereBody = z

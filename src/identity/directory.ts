@@ -72,6 +72,11 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     expected.push({ issuer: entry.issuer, expected: { principal, match: entry.match } })
   }
   const persons = Object.freeze([...principals.values()].filter((principal) => principal.kind === 'person'))
+  const answeredFor = new Map<string, PrincipalId[]>()
+  for (const principal of principals.values())
+    if (principal.kind !== 'person')
+      for (const sponsor of principal.sponsors)
+        answeredFor.set(sponsor, [...(answeredFor.get(sponsor) ?? []), principal.id])
   const servers = new Map(clients.resourceServers.map((server) => [server.id, server]))
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
@@ -89,6 +94,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     digest: digestOf(people, clients),
     principal: (id) => principals.get(id),
     persons: () => persons,
+    answeredForBy: (person) => answeredFor.get(person) ?? [],
     resolve: (issuer, claims) => {
       const found = fitting(issuer, claims)
       return found.length === 1 ? found[0] : undefined

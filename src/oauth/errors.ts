@@ -57,6 +57,7 @@ const ERROR = {
   uses_exhausted: 'invalid_grant',
   already_decided: 'access_denied',
   revision_mismatch: 'invalid_grant',
+  idempotency_mismatch: 'invalid_request',
   policy_refused: 'access_denied',
   nobody_can_decide: 'access_denied',
   too_many_requests: 'slow_down',

@@ -1,6 +1,8 @@
 // POST /oauth2/token: token exchange (RFC 8693). The subject token says who redeems, the RAR object which grant, the DPoP proof with
 // which key. Invariant: everything that could refuse is asked before the exchange, so a refused request takes no use and makes nothing.
 import type { Broker } from '../broker/broker.ts'
+import { paid } from '../broker/budget.ts'
+import type { Limits } from '../broker/ports.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import type { GrantId, Thumbprint } from '../domain/ids.ts'
@@ -33,6 +35,7 @@ export interface TokenPorts {
   grantedDetail(grant: Grant, audience: string): object
   /** For `expires_in` only; never throws, because by then the credential is made. */
   nowToShow(): Instant
+  readonly limits: Limits
   /** The broker's public URL, without a slash at its end. */
   readonly issuer: string
 }
@@ -53,6 +56,7 @@ async function exchangeToken(p: TokenPorts, request: OAuthRequest): Promise<OAut
   const caller = await subjectOf(p, subject, key)
   const grantUri = `${p.issuer}/v1/grants/${id}`
   try {
+    await paid(p.limits, caller.principal.id, 'requests')
     await checkTarget(p, caller, id, form)
     return await redeem(p, caller, id)
   } catch (thrown) {

@@ -26,6 +26,11 @@ export interface StepRecord {
   readonly ask: string
   readonly filedAt: number
   readonly deadline: number | undefined
+  /** The set that the grant is in until this step, and the one that it is in afterwards; the same at birth. */
+  readonly leaves: string
+  readonly enters: string
+  /** The sets that it is in for ever: entered at birth only. */
+  readonly lasting: readonly string[]
   /** All of them; the store appends those that it does not have. */
   readonly decisions: readonly string[]
 }
@@ -66,6 +71,8 @@ const REPLIES = {
   ]),
   grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
   grant_list: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
+  grant_feed: z.union([z.tuple([...head('ok'), text, z.array(z.tuple([text, text, count, count, text]))]), ...failed]),
+  grant_counts: z.union([z.tuple([...head('ok'), z.array(count)]), ...failed]),
   grant_retired: z.union([z.tuple([...head('ok'), z.array(text)]), z.tuple([...head('behind')]), ...failed]),
   grant_forget: z.union([z.tuple([...head('ok'), count]), z.tuple([...head('behind')]), ...failed]),
   control_read: z.union([z.tuple([...head('ok'), text]), ...failed]),
@@ -78,6 +85,7 @@ const REPLIES = {
     ...failed,
   ]),
   shard_accept: z.union([z.tuple([...head('ok'), text]), ...failed]),
+  rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
 
@@ -126,19 +134,19 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     commit: (shard: Shard, seen: Position, guard: GuardRecord, step: StepRecord) =>
       call(
         'grant_commit',
-        [...base(shard), ...indexes(shard), ...stepKeys(shard, step)],
+        [...base(shard), shardKeys(shard).retire, ...stepKeys(shard, step)],
         [...at(seen), guard.notAfter ?? '', guard.judged, ...stepArgs(step)],
       ),
     endCommit: (shard: Shard, seen: Position, step: StepRecord) =>
       call(
         'grant_end_commit',
-        [...base(shard), ...indexes(shard), ...stepKeys(shard, step)],
+        [...base(shard), shardKeys(shard).retire, ...stepKeys(shard, step)],
         [...at(seen), ...stepArgs(step)],
       ),
     commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[]) =>
       call(
         'grant_commit_each',
-        [...base(shard), ...indexes(shard), ...steps.flatMap((step) => stepKeys(shard, step))],
+        [...base(shard), shardKeys(shard).retire, ...steps.flatMap((step) => stepKeys(shard, step))],
         [...at(seen), ...steps.flatMap(stepArgs)],
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
@@ -151,24 +159,34 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
       ),
     events: (shard: Shard, seen: Position, grant: GrantKeys) =>
       call('grant_events', [...base(shard), grant.head], at(seen)),
-    list: (shard: Shard, seen: Position, page: { limit: number; after: { filedAt: number; id: string } | undefined }) =>
+    list: (shard: Shard, seen: Position, page: PageRecord) =>
       call(
         'grant_list',
-        [...base(shard), shardKeys(shard).filed],
-        [...at(seen), page.limit, page.after?.filedAt ?? '', page.after?.id ?? ''],
+        [...base(shard), ...page.indexes],
+        [...at(seen), page.limit, page.after?.filedAt ?? '', page.after?.id ?? '', page.from ?? ''],
       ),
+    feed: (shard: Shard, seen: Position, page: { after: string; limit: number }) =>
+      call('grant_feed', base(shard), [...at(seen), page.after, page.limit]),
+    counts: (shard: Shard, seen: Position, indexes: readonly string[]) =>
+      call('grant_counts', [...base(shard), ...indexes], at(seen)),
     retired: (shard: Shard, seen: Position, { keepMs, limit }: { keepMs: number; limit: number }) =>
       call('grant_retired', [...base(shard), shardKeys(shard).retire], [...at(seen), keepMs, limit]),
     forget: (shard: Shard, seen: Position, keepMs: number, grants: readonly ForgetRecord[]) =>
       call(
         'grant_forget',
-        [...base(shard), ...indexes(shard), ...grants.flatMap(({ keys }) => [keys.ask, keys.decisions, keys.head])],
-        [...at(seen), keepMs, ...grants.flatMap(({ id, version }) => [id, version])],
+        [
+          ...base(shard),
+          shardKeys(shard).retire,
+          ...grants.flatMap(({ keys, indexes }) => [keys.ask, keys.decisions, keys.head, ...indexes]),
+        ],
+        [...at(seen), keepMs, ...grants.flatMap(({ id, version, indexes }) => [id, version, indexes.length])],
       ),
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
     accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
+    take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
+      call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }
 }
 
@@ -176,6 +194,17 @@ export interface ForgetRecord {
   readonly keys: GrantKeys
   readonly id: string
   readonly version: number
+  /** Every set that it is in. */
+  readonly indexes: readonly string[]
+}
+
+export interface PageRecord {
+  readonly indexes: readonly string[]
+  readonly limit: number
+  /** Where the former page ended: only what was filed before it follows, or at the same time under a lower id. */
+  readonly after: { readonly filedAt: number; readonly id: string } | undefined
+  /** Filed at this time or later. */
+  readonly from: number | undefined
 }
 
 export interface GuardRecord {
@@ -188,12 +217,14 @@ const isUnknownFunction = (thrown: unknown): boolean =>
   thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
 
 const base = (shard: Shard): readonly string[] => [shardKeys(shard).control, shardKeys(shard).events]
-const indexes = (shard: Shard): readonly string[] => [shardKeys(shard).filed, shardKeys(shard).retire]
-const stepKeys = (shard: Shard, { keys, lane }: StepRecord): readonly string[] => [
+const stepKeys = (shard: Shard, { keys, lane, leaves, enters, lasting }: StepRecord): readonly string[] => [
   keys.ask,
   keys.decisions,
   keys.head,
   dueKey(shard, lane),
+  leaves,
+  enters,
+  ...lasting,
 ]
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
@@ -206,6 +237,7 @@ const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.ask,
   step.filedAt,
   step.deadline ?? '',
+  step.lasting.length,
   step.decisions.length,
   ...step.decisions,
 ]

@@ -2,18 +2,30 @@
 // Invariant: what allows is refused whenever this broker has seen more than Redis shows (a rolled-back Redis) or there is no control
 // record; what ends goes on.
 import type { Redis } from 'ioredis'
-import type { Control, ControlStore, EndResult, GrantStore, Guard, Loaded, Receipt, Retired } from '../broker/ports.ts'
+import type {
+  Control,
+  ControlStore,
+  EndResult,
+  FedEvent,
+  GrantStore,
+  Guard,
+  Index,
+  Loaded,
+  Receipt,
+  Retired,
+} from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
-import { type GrantId, isGrantId, type Shard, shardOf } from '../domain/ids.ts'
+import { type GrantId, isGrantId, type Shard, shard as shardNumber, shardOf, type TenantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
+import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { unavailable } from './connect.ts'
 import { printControl } from './control-record.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
-import { grantKeys } from './keys.ts'
+import { grantKeys, indexKey, lastingIndexes } from './keys.ts'
 import type { Library } from './library.ts'
 import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
 
@@ -173,6 +185,8 @@ export function grantStore({
     const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys])))[5]
     const [version, head, ask, decisions] = row ?? []
     if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
+    // What it is found by follows from what it says: one that cannot be read could not be forgotten.
+    readable(() => readGrant(id, { version, head, ask, decisions }))
     return { id, version, ask, decisions, head, events: events.map(([of, seq, text]) => ({ version: of, seq, text })) }
   }
 
@@ -187,6 +201,13 @@ export function grantStore({
     if (failed.length === ids.length && failed[0] !== undefined) throw failed[0].reason
     return read.flatMap((one) => (one.status === 'fulfilled' ? (one.value ?? []) : []))
   }
+
+  /** One record that cannot be read must not hide all the others; the sweep names it. */
+  const readableOnly = (toEnd: boolean) => async (shard: Shard, ids: readonly GrantId[]) =>
+    loadMany(shard, ids, toEnd).catch(async () => {
+      const each = await Promise.all(ids.map((id) => loadMany(shard, [id], toEnd).catch(() => ({ grants: [] }))))
+      return { grants: each.flatMap(({ grants }) => grants) }
+    })
 
   async function read(shard: Shard) {
     const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
@@ -218,25 +239,56 @@ export function grantStore({
       return reply[4].map(([version, seq, text]) => ({ ...readable(() => readEvent(text)), version, seq }))
     },
 
-    list: async ({ limit, cursor }) => {
-      const after = cursor === undefined ? undefined : parseCursor(cursor)
+    list: async ({ of, limit, cursor, filedFrom, filedTo, toEnd = false }) => {
+      const last = cursor === undefined ? undefined : parseCursor(cursor)
+      // Everything filed before a time is what follows a page that ended there.
+      const after = last ?? (filedTo && { filedAt: filedTo, id: '' })
       const pages = await Promise.all(
         shards.map(async (shard) => {
-          const page = { limit: limit + 1, after }
-          return expect('ok', await issued(shard, (seen) => issuing.list(shard, seen, page)))[4]
+          const page = { indexes: of.map((index) => indexKey(shard, index)), limit: limit + 1, after, from: filedFrom }
+          const answer = toEnd
+            ? ended(shard, (seen) => ending.list(shard, seen, page))
+            : issued(shard, (seen) => issuing.list(shard, seen, page))
+          return expect('ok', await answer)[4]
         }),
       )
       const found = pages.flat().sort(newestFirst)
       const page = found.slice(0, limit)
-      const last = page.at(-1)
-      // One record that cannot be read must not hide all the others; the sweep names it.
-      const readableOnly = async (shard: Shard, ids: readonly GrantId[]) =>
-        loadMany(shard, ids).catch(async () => {
-          const each = await Promise.all(ids.map((id) => loadMany(shard, [id]).catch(() => ({ grants: [] }))))
-          return { grants: each.flatMap(({ grants }) => grants) }
-        })
-      const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), readableOnly)
-      return { grants, next: found.length > limit && last ? `${last[1]}-${last[0]}` : undefined }
+      const end = page.at(-1)
+      const grants = await loadInOrder(page.map(([id]) => id).filter(isGrantId), readableOnly(toEnd))
+      const places = grants.map(({ id, ask }) => printCursor(ask.filedAt, id))
+      return { grants, places, next: found.length > limit && end ? printCursor(end[1], end[0]) : undefined }
+    },
+
+    feed: async (after, limit) => {
+      const places = parsePlace(after)
+      const fed: FedEvent[] = []
+      for (const shard of shards) {
+        const from = places.get(shard) ?? ''
+        const reply = expect('ok', await issued(shard, (seen) => issuing.feed(shard, seen, { after: from, limit })))
+        const ids = [...new Set(reply[5].map(([, grant]) => grant).filter(isGrantId))]
+        const grants = new Map((await loadInOrder(ids, readableOnly(false))).map((grant) => [grant.id, grant]))
+        for (const [event, id, version, seq, text] of reply[5]) {
+          const grant = isGrantId(id) ? grants.get(id) : undefined
+          places.set(shard, event)
+          // An event above the stored version was never committed: its writer died between the two.
+          if (grant === undefined || version > grant.version) continue
+          fed.push({ ...readable(() => readEvent(text)), version, seq, place: printPlace(places), of: grant })
+        }
+        places.set(shard, reply[4])
+      }
+      return { events: fed, next: printPlace(places) }
+    },
+
+    counts: async (tenants) => {
+      const of: readonly Index[] = tenants.flatMap((tenant: TenantId) => STATUSES.map((status) => ({ tenant, status })))
+      const counts = Object.fromEntries(STATUSES.map((status) => [status, 0])) as Record<Status, number>
+      for (const shard of shards) {
+        const keys = of.map((index) => indexKey(shard, index))
+        const reply = expect('ok', await issued(shard, (seen) => issuing.counts(shard, seen, keys)))
+        for (const [n, count] of reply[4].entries()) counts[STATUSES[n % STATUSES.length] ?? 'pending'] += count
+      }
+      return counts
     },
 
     retired: async (keep, limit) => {
@@ -250,7 +302,18 @@ export function grantStore({
       for (const [shard, all] of byShard(grants, ({ id }) => shardOf(id))) {
         memory.refuseIfBehind(shard)
         for (const some of batches(all)) {
-          const records = some.map(({ id, version }) => ({ keys: grantKeys(id), id, version }))
+          // What a grant is found by follows from what it says, and what is over says the same for ever.
+          const stored = await loadInOrder(
+            some.map(({ id }) => id),
+            readableOnly(false),
+          )
+          const records = some.flatMap(({ id, version }) => {
+            const grant = stored.find((candidate) => candidate.id === id)
+            if (grant === undefined) return []
+            const of = [statusIndex(grant, grant.head.status), ...lastingIndexes(grant.ask)]
+            return { keys: grantKeys(id), id, version, indexes: of.map((index) => indexKey(shard, index)) }
+          })
+          if (records.length === 0) continue
           const reply = await issued(shard, (seen) => issuing.forget(shard, seen, keep, records))
           if (reply[0] === 'behind') throw recoveringError(BEHIND)
           forgotten += expect('ok', reply)[4]
@@ -308,13 +371,17 @@ export function grantStore({
   }
 }
 
+const statusIndex = (grant: Grant, status: Status): Index => ({ tenant: grant.ask.intent.tenant, status })
+
 function stepRecord({ grant, event, from }: Step): StepRecord {
+  const shard = shardOf(grant.id)
+  const { status } = grant.head
   return {
     keys: grantKeys(grant.id),
     id: grant.id,
     lane: laneOf(grant.ask.credential),
     from,
-    to: grant.head.status,
+    to: status,
     version: grant.version,
     head: printHead(grant.head),
     event: printEvent(event),
@@ -322,6 +389,9 @@ function stepRecord({ grant, event, from }: Step): StepRecord {
     ask: from === 'none' ? printAsk(grant.ask) : '',
     filedAt: grant.ask.filedAt,
     deadline: deadlineOf(grant),
+    leaves: indexKey(shard, statusIndex(grant, from === 'none' ? status : from)),
+    enters: indexKey(shard, statusIndex(grant, status)),
+    lasting: from === 'none' ? lastingIndexes(grant.ask).map((index) => indexKey(shard, index)) : [],
     decisions: grant.decisions.map(printDecision),
   }
 }
@@ -382,6 +452,23 @@ async function loadInOrder(
 
 const newestFirst = (a: readonly [string, number], b: readonly [string, number]): number =>
   b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
+
+/** Where a reader of the feed is, shard by shard: `0.1732540000000-0`, joined by `_`. */
+function parsePlace(text: string | undefined): Map<Shard, string> {
+  const places = new Map<Shard, string>()
+  if (text === undefined) return places
+  for (const part of text.split('_')) {
+    const [, of, event] = /^(\d{1,4})\.(\d{1,15}-\d{1,15})$/.exec(part) ?? []
+    if (of === undefined || event === undefined)
+      throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
+    places.set(shardNumber(Number(of)), event)
+  }
+  return places
+}
+const printPlace = (places: ReadonlyMap<Shard, string>): string =>
+  [...places].map(([shard, event]) => `${shard}.${event}`).join('_')
+
+const printCursor = (filedAt: number, id: string): string => `${filedAt}-${id}`
 
 function parseCursor(cursor: string): { readonly filedAt: Instant; readonly id: GrantId } {
   const [, filedAt, id] = /^(\d{1,15})-(.+)$/.exec(cursor) ?? []

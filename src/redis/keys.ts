@@ -1,6 +1,8 @@
 // The names of everything in Redis. Every key carries its shard's tag, so a grant and its indexes lie in one cluster slot.
+import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
-import type { GrantId, Shard } from '../domain/ids.ts'
+import type { Ask } from '../domain/grant.ts'
+import type { GrantId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
@@ -11,8 +13,6 @@ export interface ShardKeys {
   readonly control: string
   /** Stream: one entry per commit (grant, version, seq, event). */
   readonly events: string
-  /** Sorted set: grant by the time of its filing. */
-  readonly filed: string
   /** Sorted set: ended grant by the time of its end, for whoever archives it. */
   readonly retire: string
 }
@@ -31,12 +31,35 @@ const tag = (shard: Shard): string => `{writ:${shard}}`
 export const shardKeys = (shard: Shard): ShardKeys => ({
   control: `${tag(shard)}:control`,
   events: `${tag(shard)}:events`,
-  filed: `${tag(shard)}:filed`,
   retire: `${tag(shard)}:retire`,
 })
 
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */
 export const dueKey = (shard: Shard, lane: Lane): string => `${tag(shard)}:due:${lane}`
+
+/** String: when this caller's budget is whole again, in milliseconds by Redis. Gone when it is. */
+export const bucketKey = (shard: Shard, budget: Budget, who: PrincipalId): string =>
+  `${tag(shard)}:rate:${budget}:${who}`
+
+/** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
+export function indexKey(shard: Shard, index: Index): string {
+  if ('status' in index) return `${tag(shard)}:in:${index.tenant}:${index.status}`
+  if ('party' in index) return `${tag(shard)}:of:party:${index.party}`
+  if ('ticket' in index) return `${tag(shard)}:of:ticket:${index.ticket.system}:${index.ticket.id}`
+  if ('task' in index) return `${tag(shard)}:of:task:${index.task}`
+  return `${tag(shard)}:of:session:${index.session}`
+}
+
+/** What a grant is found by besides tenant and status. It follows from the ask alone, so that it can be taken away again. */
+export function lastingIndexes({ intent }: Ask): readonly Index[] {
+  const { requester, executor, ticket, task, session } = intent
+  return [
+    ...[...new Set([requester, executor.principal])].map((party) => ({ party })),
+    ...(ticket === undefined ? [] : [{ ticket: { system: ticket.system, id: ticket.id } }]),
+    ...(task === '' ? [] : [{ task }]),
+    ...(session === '' ? [] : [{ session }]),
+  ]
+}
 
 export function grantKeys(id: GrantId): GrantKeys {
   const of = tag(shardOf(id))

@@ -13,11 +13,14 @@ export const FUNCTIONS = [
   'grant_load',
   'grant_events',
   'grant_list',
+  'grant_feed',
+  'grant_counts',
   'grant_retired',
   'grant_forget',
   'control_read',
   'control_publish',
   'shard_accept',
+  'rate_take',
 ] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Control } from '../../src/broker/ports.ts'
+import type { Control, Index } from '../../src/broker/ports.ts'
 import { retire } from '../../src/broker/retire.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { BrokerError, isBrokerError } from '../../src/domain/errors.ts'
@@ -16,7 +16,7 @@ import { openArchive } from '../../src/log/archive.ts'
 import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect } from '../../src/redis/connect.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
-import { dueKey, grantKeys, shardKeys } from '../../src/redis/keys.ts'
+import { dueKey, grantKeys, indexKey, shardKeys } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
 import { shippedDirectory } from '../support/directory.ts'
@@ -31,6 +31,7 @@ import {
   underTest,
 } from '../support/redis-shards.ts'
 import {
+  ALL,
   digest,
   nextGrantId,
   sampleBirth,
@@ -133,8 +134,8 @@ describe('the functions', () => {
 describe('a key of the wrong type', () => {
   // What a birth needs, and what an end with a last vote needs.
   it.each([
-    ['allowing', ['control', 'events', 'filed', 'ask', 'decisions', 'head', 'due']],
-    ['ending', ['control', 'events', 'retire', 'decisions', 'head', 'due']],
+    ['allowing', ['control', 'events', 'ask', 'decisions', 'head', 'due', 'enters', 'party', 'ticket']],
+    ['ending', ['control', 'events', 'retire', 'decisions', 'head', 'due', 'leaves', 'enters']],
   ] as const)('is refused before anything is written, whichever it is, when %s', async (kind, names) => {
     const { issue } = connections
     for (const name of names) {
@@ -144,7 +145,17 @@ describe('a key of the wrong type', () => {
       const guard = { judgedUnder: ready.control }
       if (kind === 'ending') await ready.store.commit(birth, guard)
       const end = sampleStep(birth.grant, 'denied', at, { decisions: [sampleDecision('olivia', at)] })
-      const keys = { ...shardKeys(ready.shard), ...grantKeys(birth.grant.id), due: dueKey(ready.shard, LOCAL_LANE) }
+      const { tenant, requester } = birth.grant.ask.intent
+      const index = (of: Index) => indexKey(ready.shard, of)
+      const keys = {
+        ...shardKeys(ready.shard),
+        ...grantKeys(birth.grant.id),
+        due: dueKey(ready.shard, LOCAL_LANE),
+        leaves: index({ tenant, status: 'pending' }),
+        enters: index({ tenant, status: kind === 'ending' ? 'denied' : 'pending' }),
+        party: index({ party: requester }),
+        ticket: index({ ticket: { system: 'desk', id: 'CHG-1' } }),
+      }
       await issue.del(keys[name])
       if (name === 'ask') await issue.lpush(keys[name], 'x')
       else await issue.set(keys[name], 'x')
@@ -206,7 +217,7 @@ describe('what lies in Redis', () => {
     const ready = await published()
     const [good, bad] = [await grantIn(ready), await grantIn(ready)]
     await connections.issue.hset(grantKeys(bad.id).head, 'head', '{"v":99}')
-    const { grants } = await ready.store.list({ limit: 10, cursor: undefined })
+    const { grants } = await ready.store.list({ of: ALL, limit: 10, cursor: undefined })
     expect(grants.map(({ id }) => id)).toEqual([good.id])
     expect(await codeOf(ready.store.loadToEnd(bad.id))).toBe('store_unavailable')
   })
@@ -488,7 +499,7 @@ describe('a lost answer', () => {
         store.load(none),
         store.loadToEnd(none),
         store.claimDue(LOCAL_LANE, 1, seconds(1)),
-        store.list({ limit: 1, cursor: undefined }),
+        store.list({ of: ALL, limit: 1, cursor: undefined }),
       ]
       for (const { ms, value } of await Promise.all(calls.map((call) => timed(codeOf(call))))) {
         expect(value).toBe('store_unavailable')

@@ -32,7 +32,7 @@ async function twoThatAreOver(w: World): Promise<readonly GrantId[]> {
   const token = await w.approvedToken()
   await w.broker.exchange(w.as('triage-agent', { key: KEY }), token.id)
   await w.broker.revoke(w.as('sol'), token.id, 'alarm')
-  const asked = await w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now()))
+  const asked = await w.file(w.as('triage-agent', { key: KEY }), triage(w.now()))
   await w.broker.withdraw(w.as('triage-agent', { key: KEY }), asked.id, 'not needed')
   return [token.id, asked.id]
 }
@@ -69,7 +69,7 @@ describe('a grant that is over', () => {
       expect(await codeOf(w.broker.exchange(w.as('triage-agent', { key: KEY }), id))).toBe('grant_not_found')
       expect(await codeOf(w.broker.revoke(w.as('sol'), id, 'again'))).toBe('grant_not_found')
     }
-    const listed = await w.broker.list(w.as('vera'), { limit: 10, cursor: undefined })
+    const listed = await w.broker.list(w.as('vera'), {}, { limit: 10, cursor: undefined })
     expect(listed.grants.map(({ id }) => id)).toEqual([open.id])
   })
 
@@ -119,7 +119,7 @@ describe('a grant that is over', () => {
     const w = await world()
     const { archive, kept } = memoryArchive()
     for (let n = 0; n < 130; n += 1) {
-      const asked = await w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now()))
+      const asked = await w.file(w.as('triage-agent', { key: KEY }), triage(w.now()))
       await w.broker.withdraw(w.as('triage-agent', { key: KEY }), asked.id, 'not needed')
     }
     w.advance(days(30))

@@ -7,6 +7,7 @@ import { named } from '../../src/domain/ids.ts'
 import { after, days, hours, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
 import { reveal } from '../../src/domain/secret.ts'
+import { ALL } from '../support/sample-grants.ts'
 import { asking, attempt, KEY, login, policyWith, triage, type World, world } from '../support/world.ts'
 
 const codeOf = async (work: Promise<unknown>): Promise<ErrorCode | 'ok' | 'bug'> =>
@@ -23,7 +24,7 @@ const secretOf = ({ credential }: Exchanged) =>
 describe('asking', () => {
   it('identity, tenant and session come from the caller and the entitlement, never from the asking', async () => {
     const w = await world()
-    const { ask } = await w.broker.request(w.as('triage-agent', { key: KEY, session: 'session-7' }), triage(w.now()))
+    const { ask } = await w.file(w.as('triage-agent', { key: KEY, session: 'session-7' }), triage(w.now()))
     expect(ask.intent).toMatchObject({
       requester: 'triage-agent',
       tenant: 'northwind',
@@ -35,8 +36,8 @@ describe('asking', () => {
   it('what is not offered and what does not exist read the same', async () => {
     const w = await world()
     const refusal = async (entitlement: string, who: string) =>
-      w.broker
-        .request(w.as(who), asking(w.now(), { entitlement: named.entitlement(entitlement), actions: ['x'] }))
+      w
+        .file(w.as(who), asking(w.now(), { entitlement: named.entitlement(entitlement), actions: ['x'] }))
         .catch((thrown: BrokerError) => [thrown.code, thrown.message])
     expect(await refusal('sales-report', 'vera')).toEqual(await refusal('no-such-thing', 'vera'))
   })
@@ -51,8 +52,8 @@ describe('asking', () => {
     ['an executor of a tenant that it is not open to', { executor: named.principal('rob') }, 'invalid_request'],
   ])('%s is refused and changes nothing', async (_, part, code) => {
     const w = await world()
-    expect(await codeOf(w.broker.request(w.as('vera'), { ...login(w.now()), ...part }))).toBe(code)
-    expect((await w.store.list({ limit: 10, cursor: undefined })).grants).toEqual([])
+    expect(await codeOf(w.file(w.as('vera'), { ...login(w.now()), ...part }))).toBe(code)
+    expect((await w.store.list({ of: ALL, limit: 10, cursor: undefined })).grants).toEqual([])
   })
 
   it('how long and how far ahead are two limits, and a window in the past is refused', async () => {
@@ -61,29 +62,27 @@ describe('asking', () => {
       ...login(w.now()),
       window: { opensAt: after(w.now(), milliseconds(opens)), closesAt: after(w.now(), milliseconds(opens + length)) },
     })
-    expect(await codeOf(w.broker.request(w.as('vera'), at(days(14), hours(4))))).toBe('ok')
-    expect(await codeOf(w.broker.request(w.as('vera'), at(days(14) + 1, hours(4))))).toBe('policy_refused')
-    expect(await codeOf(w.broker.request(w.as('vera'), at(0, hours(4) + 1)))).toBe('policy_refused')
-    expect(await codeOf(w.broker.request(w.as('vera'), at(-minutes(10), minutes(10))))).toBe('window_closed')
-    expect(await codeOf(w.broker.request(w.as('vera'), at(0, 0)))).toBe('policy_refused')
+    expect(await codeOf(w.file(w.as('vera'), at(days(14), hours(4))))).toBe('ok')
+    expect(await codeOf(w.file(w.as('vera'), at(days(14) + 1, hours(4))))).toBe('policy_refused')
+    expect(await codeOf(w.file(w.as('vera'), at(0, hours(4) + 1)))).toBe('policy_refused')
+    expect(await codeOf(w.file(w.as('vera'), at(-minutes(10), minutes(10))))).toBe('window_closed')
+    expect(await codeOf(w.file(w.as('vera'), at(0, 0)))).toBe('policy_refused')
   })
 
   it('an agent that shows no key is refused', async () => {
     const w = await world()
-    expect(await codeOf(w.broker.request(w.as('triage-agent'), triage(w.now())))).toBe('invalid_request')
+    expect(await codeOf(w.file(w.as('triage-agent'), triage(w.now())))).toBe('invalid_request')
   })
 
   it('where nobody could decide, the asking is refused at once', async () => {
     const w = await world()
     await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owners: [lena]', 'owners: [sam]']) })
-    expect(await codeOf(w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now())))).toBe(
-      'nobody_can_decide',
-    )
+    expect(await codeOf(w.file(w.as('triage-agent', { key: KEY }), triage(w.now())))).toBe('nobody_can_decide')
   })
 
   it('a read-only asking of tier low is approved by the policy, signed in its name', async () => {
     const w = await world()
-    const grant = await w.broker.request(
+    const grant = await w.file(
       w.as('dana', { key: KEY }),
       asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }),
     )
@@ -112,8 +111,8 @@ describe('an automatic approval', () => {
         },
       },
     })
-    expect((await verbs.request(w.as('dana', { key: KEY }), report(w))).head.status).toBe('approved')
-    expect((await w.store.list({ limit: 10, cursor: undefined })).grants).toHaveLength(1)
+    expect((await verbs.request(w.as('dana', { key: KEY }), report(w))).grant.head.status).toBe('approved')
+    expect((await w.store.list({ of: ALL, limit: 10, cursor: undefined })).grants).toHaveLength(1)
   })
 
   it('that is interrupted leaves nothing that anybody must wait for: it lapses within a minute', async () => {
@@ -129,7 +128,7 @@ describe('an automatic approval', () => {
     })
     expect(await codeOf(verbs.request(w.as('dana', { key: KEY }), report(w)))).toBe('store_unavailable')
     await w.settle(seconds(65))
-    const { grants } = await w.store.list({ limit: 10, cursor: undefined })
+    const { grants } = await w.store.list({ of: ALL, limit: 10, cursor: undefined })
     expect(grants.map((grant) => grant.head.status)).toEqual(['lapsed'])
   })
 })
@@ -144,20 +143,20 @@ describe('deciding', () => {
     ['the owner', 'olivia', 'ok'],
   ])('%s gets %s → %s', async (_, who, code) => {
     const w = await world()
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const grant = await w.file(w.as('vera'), login(w.now()))
     expect(await codeOf(w.broker.decide(w.as(who), grant.id, approve))).toBe(code)
   })
 
   it('a sponsor does not approve the asking of its agent or workload', async () => {
     const w = await world()
-    const grant = await w.broker.request(w.as('triage-agent', { key: KEY }), triage(w.now()))
+    const grant = await w.file(w.as('triage-agent', { key: KEY }), triage(w.now()))
     expect(await codeOf(w.broker.decide(w.as('sam'), grant.id, approve))).toBe('own_request')
   })
 
   it('a decision on another revision is refused', async () => {
     const w = await world()
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
-    const other = await w.broker.request(w.as('vera'), { ...login(w.now()), task: 'other' })
+    const grant = await w.file(w.as('vera'), login(w.now()))
+    const other = await w.file(w.as('vera'), { ...login(w.now()), task: 'other' })
     expect(await codeOf(w.broker.decide(w.as('olivia'), grant.id, { ...approve, digest: other.ask.digest }))).toBe(
       'revision_mismatch',
     )
@@ -165,7 +164,7 @@ describe('deciding', () => {
 
   it('a denial is final, and nobody decides twice', async () => {
     const w = await world()
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const grant = await w.file(w.as('vera'), login(w.now()))
     expect((await w.broker.decide(w.as('olivia'), grant.id, deny)).head.status).toBe('denied')
     expect(await codeOf(w.broker.decide(w.as('olivia'), grant.id, approve))).toBe('already_decided')
     expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('wrong_status')
@@ -178,7 +177,7 @@ describe('deciding', () => {
       ['owners: [olivia]', 'owners: [olivia]\n      reviewers: [{ group: security, count: 1 }]'],
     )
     await w.publish({ policy: two })
-    const grant = await w.broker.request(w.as('vera'), login(w.now()))
+    const grant = await w.file(w.as('vera'), login(w.now()))
     await Promise.all([
       w.broker.decide(w.as('olivia'), grant.id, approve),
       w.broker.decide(w.as('paula'), grant.id, approve),
@@ -191,7 +190,7 @@ describe('deciding', () => {
   it('what nobody decides in time lapses, and so does what is approved and never used', async () => {
     const w = await world()
     const far = { ...login(w.now()), window: { opensAt: after(w.now(), days(3)), closesAt: after(w.now(), hours(74)) } }
-    const undecided = await w.broker.request(w.as('vera'), far)
+    const undecided = await w.file(w.as('vera'), far)
     const unused = await w.approvedLogin()
     await w.settle(minutes(61))
     expect(await statusOf(w, unused)).toBe('lapsed')
@@ -215,9 +214,9 @@ describe('deciding', () => {
 describe('exchanging', () => {
   it('gives nothing before approval, before the window, after it, or to anybody but the executor', async () => {
     const w = await world()
-    const pending = await w.broker.request(w.as('vera'), login(w.now()))
+    const pending = await w.file(w.as('vera'), login(w.now()))
     expect(await codeOf(w.broker.exchange(w.as('vera'), pending.id))).toBe('wrong_status')
-    const later = await w.broker.request(w.as('vera'), {
+    const later = await w.file(w.as('vera'), {
       ...login(w.now()),
       window: { opensAt: after(w.now(), minutes(5)), closesAt: after(w.now(), minutes(60)) },
     })
@@ -245,13 +244,13 @@ describe('exchanging', () => {
   it('another key, another session, another commit or another environment get nothing', async () => {
     const w = await world()
     const agent = w.as('triage-agent', { key: KEY, session: 's-1' })
-    const grant = await w.broker.request(agent, triage(w.now()))
+    const grant = await w.file(agent, triage(w.now()))
     await w.broker.decide(w.as('lena'), grant.id, approve)
     expect(await codeOf(w.broker.exchange({ ...agent, key: undefined }, grant.id))).toBe('unauthenticated')
     expect(await codeOf(w.broker.exchange({ ...agent, session: 's-2' }, grant.id))).toBe('not_executor')
     const sha = 'b'.repeat(40)
     const job = w.as('webshop-deploy', { key: KEY, session: '77', facts: { sha, environment: 'production' } })
-    const deploy = await w.broker.request(
+    const deploy = await w.file(
       job,
       asking(w.now(), {
         entitlement: named.entitlement('webshop-deploy'),
@@ -451,7 +450,7 @@ describe('what is true at the commit', () => {
     const later = await w.approvedLogin()
     restore()
     expect(await codeOf(w.broker.exchange(w.as('vera'), later.id))).toBe('recovering')
-    expect(await codeOf(w.broker.request(w.as('vera'), login(w.now())))).toBe('recovering')
+    expect(await codeOf(w.file(w.as('vera'), login(w.now())))).toBe('recovering')
     expect(await codeOf(w.broker.introspect({ grant: live.id, jti: 'x', audience: 'y' }))).toBe('recovering')
     await w.settle(minutes(61))
     expect(w.backend.liveSecrets()).toEqual([])
@@ -550,7 +549,7 @@ describe('ending', () => {
 
   it('a pending grant that is revoked is denied, and an approved one ends without having held anything', async () => {
     const w = await world()
-    const pending = await w.broker.request(w.as('vera'), login(w.now()))
+    const pending = await w.file(w.as('vera'), login(w.now()))
     expect((await w.broker.revoke(w.as('sol'), pending.id, 'no')).head.status).toBe('denied')
     const approved = await w.approvedLogin()
     expect((await w.broker.revoke(w.as('sol'), approved.id, 'no')).head).toMatchObject({
@@ -733,7 +732,7 @@ describe('seeing', () => {
       },
     })
     expect((await w.broker.view(sol, grant.id)).head.status).toBe('active')
-    expect((await w.broker.list(sol, { limit: 5, cursor: undefined })).grants).toHaveLength(1)
+    expect((await w.broker.list(sol, {}, { limit: 5, cursor: undefined })).grants).toHaveLength(1)
     expect((await w.broker.revoke(sol, grant.id, 'gone')).head.status).toBe('ended')
   })
 
@@ -769,7 +768,7 @@ describe('seeing', () => {
       const seen: string[] = []
       let cursor: string | undefined
       do {
-        const page = await w.broker.list(w.as(who), { limit: 3, cursor })
+        const page = await w.broker.list(w.as(who), {}, { limit: 3, cursor })
         seen.push(...page.grants.map((grant) => grant.ask.intent.entitlement))
         cursor = page.next
       } while (cursor !== undefined)

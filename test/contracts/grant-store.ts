@@ -17,6 +17,7 @@ import {
 import { ALLOWING, isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
 import {
+  ALL,
   digest,
   nextGrantId,
   ROADS,
@@ -412,7 +413,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         expect(await store.loadToEnd(id)).toBeUndefined()
         expect(await store.events(id)).toEqual([])
       }
-      expect(idsOf((await store.list({ limit: 100, cursor: undefined })).grants)).toEqual(idsOf([open, young]))
+      expect(idsOf((await store.list({ of: ALL, limit: 100, cursor: undefined })).grants)).toEqual(idsOf([open, young]))
       expect([await loaded(open.id), await loaded(young.id)]).toStrictEqual([open, young])
       expect([await store.events(open.id), await store.events(young.id)]).toEqual(kept)
       expect(await all()).toEqual([])
@@ -474,7 +475,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     it('leaves a rollback as noticeable as it was, when everything has been forgotten', async () => {
       await old()
       await store.forget(await all(), KEEP)
-      expect((await store.list({ limit: 10, cursor: undefined })).grants).toEqual([])
+      expect((await store.list({ of: ALL, limit: 10, cursor: undefined })).grants).toEqual([])
       expect(await codeOf(store.load(nextGrantId(shard)))).toBe('resolved')
       const back = await under.snapshot()
       await stored('active')
@@ -507,7 +508,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       const seen: GrantId[] = []
       let cursor: string | undefined
       do {
-        const page = await store.list({ limit: 2, cursor })
+        const page = await store.list({ of: ALL, limit: 2, cursor })
         expect(page.grants.length).toBeLessThanOrEqual(2)
         seen.push(...page.grants.map((grant) => grant.id))
         cursor = page.next
@@ -516,9 +517,9 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
 
     it('refuses a cursor that no page returned', async () => {
-      expect(await codeOf(store.list({ limit: 2, cursor: 'x' }))).toBe('invalid_request')
+      expect(await codeOf(store.list({ of: ALL, limit: 2, cursor: 'x' }))).toBe('invalid_request')
       const far = `9999999999999999-${nextGrantId(shard)}`
-      expect(await codeOf(store.list({ limit: 2, cursor: far }))).toBe('invalid_request')
+      expect(await codeOf(store.list({ of: ALL, limit: 2, cursor: far }))).toBe('invalid_request')
     })
 
     it('knows nothing of a grant whose shard nobody looks after', async () => {

@@ -2,9 +2,10 @@
 // what is tested here is the wire; that the real checks hold is tested where they live.
 import { type IncomingHttpHeaders, request } from 'node:http'
 import type { Broker } from '../../src/broker/broker.ts'
+import type { Budget, Quota } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { named, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import { named, type PrincipalId, shard, type Thumbprint } from '../../src/domain/ids.ts'
 import { after, type Instant, instant, minutes } from '../../src/domain/instant.ts'
 import type { Status } from '../../src/domain/lifecycle.ts'
 import type { LiveMint } from '../../src/domain/mint.ts'
@@ -85,6 +86,8 @@ export interface Stage {
     own: OwnToken | undefined
     checks: Check[]
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** What the budget says: go on, unless there is a time to wait. */
+    quota: Pick<Quota, 'retryMs'> & Partial<Quota>
   }
   send(method: string, path: string, more?: Sending): Promise<Received>
   stop(): Promise<void>
@@ -103,6 +106,7 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     nonce: undefined,
     own: undefined,
     checks: [],
+    quota: { retryMs: undefined },
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
       if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
@@ -143,6 +147,9 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     proofs: checker,
     parseJson: (text: string) => parseStrictJson(text),
     issuer: ISSUER,
+    limits: {
+      take: async (_: PrincipalId, budget: Budget) => ({ budget, most: 10, perMs: 1_000, left: 9, ...state.quota }),
+    },
   }
   const operation = (verb: string) => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
@@ -150,7 +157,6 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
   }
   const door = httpDoor({
     ...common,
-    now,
     nowToShow,
     operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
     newRequestId: () => {

@@ -19,6 +19,7 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   uses_exhausted: [409, undefined],
   already_decided: [409, undefined],
   revision_mismatch: [412, undefined],
+  idempotency_mismatch: [422, undefined],
   policy_refused: [422, undefined],
   nobody_can_decide: [422, undefined],
   too_many_requests: [429, '5'],

@@ -332,6 +332,7 @@ describe('token exchange', () => {
     uses_exhausted: [400, 'invalid_grant'],
     already_decided: [400, 'access_denied'],
     revision_mismatch: [400, 'invalid_grant'],
+    idempotency_mismatch: [400, 'invalid_request'],
     policy_refused: [400, 'access_denied'],
     nobody_can_decide: [400, 'access_denied'],
     too_many_requests: [400, 'slow_down'],

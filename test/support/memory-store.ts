@@ -18,11 +18,12 @@ interface Row {
 interface ShardData {
   seq: number
   event: string
-  events: Map<string, { version: number; seq: number; text: string }>
+  events: Map<string, { grant: string; version: number; seq: number; text: string }>
   judged: string
   rows: Map<string, Row>
   due: Map<string, Map<string, number>>
-  filed: Map<string, number>
+  indexes: Map<string, Map<string, number>>
+  buckets: Map<string, number>
   retire: Map<string, number>
   gone: string
 }
@@ -56,7 +57,8 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       judged: '',
       rows: new Map(),
       due: new Map(),
-      filed: new Map(),
+      indexes: new Map(),
+      buckets: new Map(),
       retire: new Map(),
       gone: '',
     }
@@ -105,6 +107,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     return lanes
   }
 
+  const indexIn = (shard: ShardData, key: string): Map<string, number> => {
+    const index = shard.indexes.get(key) ?? new Map<string, number>()
+    shard.indexes.set(key, index)
+    return index
+  }
+
   type Refusal =
     | ['exists' | 'missing']
     | ['conflict', number, string]
@@ -145,9 +153,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
   function write(shard: ShardData, step: StepRecord): void {
     shard.seq += 1
     shard.event = nextEntry()
-    shard.events.set(shard.event, { version: step.version, seq: shard.seq, text: step.event })
+    shard.events.set(shard.event, { grant: step.id, version: step.version, seq: shard.seq, text: step.event })
     const row = shard.rows.get(step.keys.head)
-    if (!row) shard.filed.set(step.id, step.filedAt)
+    indexIn(shard, step.leaves).delete(step.id)
+    for (const key of [step.enters, ...step.lasting]) indexIn(shard, key).set(step.id, step.filedAt)
     const due = dueIn(shard, step.lane)
     if (step.deadline === undefined) {
       due.delete(step.id)
@@ -231,13 +240,45 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       })
       return [...top('ok', shard, isBehind(shard, seen)), events]
     },
-    list: async (at, seen, { limit, after }) => {
+    list: async (at, seen, { indexes, limit, after, from = 0 }) => {
       const shard = of(at)
-      const rows = [...shard.filed]
+      const rows = [...new Map(indexes.flatMap((key) => [...indexIn(shard, key)]))]
+        .filter(([, filedAt]) => filedAt >= from)
         .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? 1 : -1))
         .filter(([id, filedAt]) => !after || filedAt < after.filedAt || (filedAt === after.filedAt && id < after.id))
         .slice(0, limit)
       return [...top('ok', shard, isBehind(shard, seen)), rows]
+    },
+    feed: async (at, seen, { after, limit }) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      if (after === '') return [...top('ok', shard, behind), shard.event || '0-0', []]
+      const rows = [...shard.events]
+        .filter(([id]) => isAfter(id, after))
+        .slice(0, limit)
+        .map(([id, { grant, version, seq, text }]): [string, string, number, number, string] => [
+          id,
+          grant,
+          version,
+          seq,
+          text,
+        ])
+      return [...top('ok', shard, behind), rows.at(-1)?.[0] ?? after, rows]
+    },
+    counts: async (at, seen, indexes) => {
+      const shard = of(at)
+      return [...top('ok', shard, isBehind(shard, seen)), indexes.map((key) => indexIn(shard, key).size)]
+    },
+    take: async (at, seen, { bucket, perMs, most, want }) => {
+      const shard = of(at)
+      const each = perMs / most
+      const fullAt = Math.max(shard.buckets.get(bucket) ?? 0, now())
+      const there = Math.floor((perMs - (fullAt - now())) / each + 0.001)
+      const given = Math.max(0, Math.min(want, there))
+      const next = fullAt + given * each
+      if (given > 0) shard.buckets.set(bucket, next)
+      const retry = there - given > 0 ? 0 : Math.max(0, Math.ceil(next + each - perMs - now()))
+      return [...top('ok', shard, isBehind(shard, seen)), given, Math.max(0, there - given), retry]
     },
     retired: async (at, seen, { keepMs, limit }) => {
       const shard = of(at)
@@ -253,7 +294,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const shard = of(at)
       if (isBehind(shard, seen)) return top('behind', shard, 1)
       let forgotten = 0
-      for (const { keys, id, version } of grants) {
+      for (const { keys, id, version, indexes } of grants) {
         const row = shard.rows.get(keys.head)
         const over = shard.retire.get(id)
         if (row?.version !== version || !isTerminal(row.status as Status)) continue
@@ -263,7 +304,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
           shard.events.delete(entry)
         }
         shard.rows.delete(keys.head)
-        shard.filed.delete(id)
+        for (const key of indexes) indexIn(shard, key).delete(id)
         shard.retire.delete(id)
         forgotten += 1
       }

@@ -1,5 +1,6 @@
 // Complete, valid grants in every status, for tests of stores and of records. Nothing here says what a verb would do.
 import { createHash } from 'node:crypto'
+import type { Index } from '../../src/broker/ports.ts'
 import type { CredentialRule } from '../../src/domain/entitlement.ts'
 import type { GrantEvent } from '../../src/domain/events.ts'
 import { type Ask, born, type Decision, type Grant, type Head, type Step } from '../../src/domain/grant.ts'
@@ -13,11 +14,14 @@ import {
   type Thumbprint,
 } from '../../src/domain/ids.ts'
 import { after, type Instant, minutes, seconds } from '../../src/domain/instant.ts'
-import type { Status } from '../../src/domain/lifecycle.ts'
+import { STATUSES, type Status } from '../../src/domain/lifecycle.ts'
 import type { Mint } from '../../src/domain/mint.ts'
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
 export const digest = (text: string): Digest => `sha-256:${sha256(text)}` as Digest
+
+/** Everything of the tenant of the samples. */
+export const ALL: readonly Index[] = STATUSES.map((status) => ({ tenant: named.tenant('northwind'), status }))
 
 let born26 = 0
 /** Counting ids, the later one also later in the order of ids. */

@@ -7,7 +7,15 @@ import type { Asking } from '../../src/broker/request.ts'
 import { publishedOf, type Rulebook, rulebook } from '../../src/broker/rulebook.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { type AttemptId, grantId, named, type Shard, shard, type Thumbprint } from '../../src/domain/ids.ts'
+import {
+  type AttemptId,
+  grantId,
+  grantIdFrom,
+  named,
+  type Shard,
+  shard,
+  type Thumbprint,
+} from '../../src/domain/ids.ts'
 import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
@@ -74,6 +82,8 @@ export interface World {
   as(id: string, more?: Partial<Pick<Caller, 'key' | 'session' | 'facts'>>): Caller
   /** New rules, published and taken over by this broker. */
   publish(rules: Partial<Rules>): Promise<void>
+  /** Files an asking by this broker. */
+  file(caller: Caller, asking: Asking, key?: string): Promise<Grant>
   /** Sweeps every lane, and goes on with what comes due, for this long. */
   settle(span?: Duration, verbs?: Broker): Promise<void>
   /** A database login asked for by vera, approved by olivia, with a window of an hour from now. */
@@ -118,6 +128,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     now,
     nowToEnd: now,
     newGrantId: () => grantId(HOME, counted(26)),
+    grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
     jitter: () => 0.5,
@@ -130,6 +141,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     if (principal === undefined) throw new Error(`nobody is called ${id}`)
     return { principal, key: undefined, session: '', facts: {}, ...more }
   }
+  const file: World['file'] = async (caller, asking, key) => (await verbs.request(caller, asking, key)).grant
   const advance = (span: Duration): void => {
     time = after(time, span)
   }
@@ -156,12 +168,13 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
         advance(seconds(5))
       }
     },
+    file,
     approvedLogin: async (uses = 1) => {
-      const grant = await verbs.request(as('vera'), login(now(), uses))
+      const grant = await file(as('vera'), login(now(), uses))
       return verbs.decide(as('olivia'), grant.id, { verdict: 'approve', reason: 'fine', digest: grant.ask.digest })
     },
     approvedToken: async (uses = 1) => {
-      const grant = await verbs.request(as('triage-agent', { key: KEY }), triage(now(), uses))
+      const grant = await file(as('triage-agent', { key: KEY }), triage(now(), uses))
       return verbs.decide(as('lena'), grant.id, { verdict: 'approve', reason: 'fine', digest: undefined })
     },
     snapshot: memory.snapshot,
@@ -185,6 +198,8 @@ export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entit
   executor: undefined,
   executorKey: undefined,
   texts,
+  replaces: undefined,
+  more: [],
   ...part,
 })
 

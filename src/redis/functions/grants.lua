@@ -63,26 +63,27 @@ end
 
 local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
 
--- One step as it lies in KEYS from k (ask, decisions, head, due) and in ARGV from i:
--- id, from, to, version (1 at birth), head, event, ask, filedAt (birth only), deadline, count, then `count` decisions.
+-- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more that it enters
+-- at birth) and in ARGV from i: id, from, to, version (1 at birth), head, event, ask, filedAt, deadline, lasting, count, then `count`
+-- decisions.
 local function step_at(keys, k, args, i)
   local step = {
-    ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3],
+    ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3], leaves = keys[k + 4],
+    enters = keys[k + 5], lasting = tonumber(args[i + 9]), keys = keys, lasting_at = k + 5,
     id = args[i], from = args[i + 1], to = args[i + 2], version = tonumber(args[i + 3]), head = args[i + 4],
     event = args[i + 5], ask = args[i + 6], filed_at = args[i + 7], deadline = args[i + 8],
-    count = tonumber(args[i + 9]), args = args, decisions_at = i + 9,
+    count = tonumber(args[i + 10]), args = args, decisions_at = i + 10,
   }
-  if not step.due or not is_count(step.version) or not is_count(step.count) or not args[i + 9 + step.count] then
-    return nil, 'step'
-  end
+  if not is_count(step.version) or not is_count(step.count) or not args[i + 10 + step.count] then return nil, 'step' end
+  if not step.enters or not is_count(step.lasting) or not keys[k + 5 + step.lasting] then return nil, 'keys' end
   if step.id == '' or step.head == '' or step.event == '' or step.version == 0 then return nil, 'text' end
   if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
-  if step.version == 1 and (step.ask == '' or not is_count(tonumber(step.filed_at))) then return nil, 'ask' end
+  if not is_count(tonumber(step.filed_at)) or (step.version == 1 and step.ask == '') then return nil, 'ask' end
   return step
 end
 
 -- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
-local function refusal(shard, filed, retire, step, guarded)
+local function refusal(shard, retire, step, guarded)
   if not guarded and ALLOWING[step.from .. '>' .. step.to] then return 'illegal', step.from, step.to end
   local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
@@ -97,12 +98,14 @@ local function refusal(shard, filed, retire, step, guarded)
   if step.count < step.have then return 'malformed', 'decisions' end
   if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
   redis.call('ZCARD', step.due)
-  if step.version == 1 then redis.call('ZCARD', filed) end
+  redis.call('ZCARD', step.leaves)
+  redis.call('ZCARD', step.enters)
+  for n = 1, step.lasting do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
   if step.deadline == '' then redis.call('ZCARD', retire) end
 end
 
 -- Writes a step that `refusal` let pass: event and sequence, then ask, decisions and indexes, then the head.
-local function write(shard, filed, retire, step)
+local function write(shard, retire, step)
   shard.seq = shard.seq + 1
   local seq, version = string.format('%d', shard.seq), string.format('%d', step.version)
   shard.event = redis.call('XADD', shard.events, '*',
@@ -110,8 +113,10 @@ local function write(shard, filed, retire, step)
   redis.call('HSET', shard.key, 'n', seq, 'event', shard.event)
   if step.version == 1 then
     redis.call('SET', step.ask_key, step.ask)
-    redis.call('ZADD', filed, step.filed_at, step.id)
+    for n = 1, step.lasting do redis.call('ZADD', step.keys[step.lasting_at + n], step.filed_at, step.id) end
   end
+  if step.leaves ~= step.enters then redis.call('ZREM', step.leaves, step.id) end
+  if step.leaves ~= step.enters or step.version == 1 then redis.call('ZADD', step.enters, step.filed_at, step.id) end
   for n = step.have + 1, step.count do
     redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
   end
@@ -127,14 +132,14 @@ end
 
 -- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, takes no guard and so no
 -- edge that needs one).
--- KEYS  3 filed  4 retire  5 ask  6 decisions  7 head  8 due
+-- KEYS  3 retire  4… one step
 -- ARGV  3 notAfter ('' for none)  4 the control record as judged  5… one step          (grant_commit)
 -- ARGV  3… one step                                                                    (grant_end_commit)
 -- Reply 'ok'; 'exists', 'missing', 'conflict' version status, 'illegal' from to, 'late' now, 'absent', 'stale', 'behind'
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local step, what = step_at(keys, 5, args, guarded and 5 or 3)
+  local step, what = step_at(keys, 4, args, guarded and 5 or 3)
   if not step then return reply('malformed', shard, what) end
   local not_after = guarded and args[3] ~= '' and tonumber(args[3])
   if guarded then
@@ -142,40 +147,41 @@ local function commit(keys, args, guarded)
     if shard.behind == 1 then return reply('behind', shard) end
     if shard.judged ~= args[4] then return reply(string.match(shard.judged, JUDGED) and 'stale' or 'absent', shard) end
   end
-  local tag, first, second = refusal(shard, keys[3], keys[4], step, guarded)
+  local tag, first, second = refusal(shard, keys[3], step, guarded)
   if tag then return reply(tag, shard, first, second) end
   if not_after then
     local now = now_ms()
     if now >= not_after then return reply('late', shard, now) end
   end
-  write(shard, keys[3], keys[4], step)
+  write(shard, keys[3], step)
   return reply('ok', shard)
 end
 
 -- grant_commit_each: 1 to 100 ending steps of one shard, each judged alone.
--- KEYS  3 filed  4 retire  5… ask, decisions, head, due of each step        ARGV  3… the steps, one after the other
+-- KEYS  3 retire  4… the steps, one after the other        ARGV  3… the same
 -- Reply 'ok' { { 'ok', seq } or { refusal, … } for each step }
 local function commit_each(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local steps, i = {}, 3
-  for k = 5, #keys, 4 do
+  local steps, k, i = {}, 4, 3
+  while k <= #keys do
     local step, what = step_at(keys, k, args, i)
     if not step or #steps == 100 then return reply('malformed', shard, what or 'too many') end
     steps[#steps + 1] = step
-    i = i + 10 + step.count
+    k = k + 6 + step.lasting
+    i = i + 11 + step.count
   end
   if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
   local rows = {}
   for n, step in ipairs(steps) do
     -- A damaged grant must not keep the others from ending.
-    local sound, tag, first, second = pcall(refusal, shard, keys[3], keys[4], step, false)
+    local sound, tag, first, second = pcall(refusal, shard, keys[3], step, false)
     if not sound then
       rows[n] = { 'malformed', 'type' }
     elseif tag then
       rows[n] = { tag, first, second }
     else
-      write(shard, keys[3], keys[4], step)
+      write(shard, keys[3], step)
       rows[n] = { 'ok', shard.seq }
     end
   end
@@ -226,22 +232,61 @@ local function events_of(keys, args)
   return reply('ok', shard, rows)
 end
 
--- grant_list: ids by time of filing, newest first; within one millisecond by id, last first.
--- KEYS  3 filed        ARGV  3 limit  4 filedAt  5 id: where the former page ended, or both ''        Reply 'ok' { { id, filedAt }, … }
+-- grant_list: ids that are in any of the indexes, by time of filing, newest first; within one millisecond by id, last first; each once.
+-- KEYS  3… indexes        ARGV  3 limit  4 filedAt  5 id: where the former page ended, or both ''  6 filed at this time or later, or ''
+-- Reply 'ok' { { id, filedAt }, … }
 local function list_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local limit, from = tonumber(args[3]), args[4]
-  if not is_count(limit) or (from ~= '' and not is_count(tonumber(from))) then return reply('malformed', shard, 'page') end
-  local same = from == '' and 0 or redis.call('ZCOUNT', keys[3], from, from)
-  local found = redis.call('ZREVRANGEBYSCORE', keys[3], from == '' and '+inf' or from, '-inf', 'WITHSCORES',
-    'LIMIT', 0, limit + same)
-  local rows = {}
-  for n = 1, #found, 2 do
-    local id, filed_at = found[n], tonumber(found[n + 1])
-    if #rows < limit and (from == '' or filed_at < tonumber(from) or id < args[5]) then rows[#rows + 1] = { id, filed_at } end
+  local limit, before, id_before, from = tonumber(args[3]), args[4], args[5], args[6]
+  if not is_count(limit) or (before ~= '' and not is_count(tonumber(before))) or (from ~= '' and not is_count(tonumber(from))) then
+    return reply('malformed', shard, 'page')
   end
+  local rows, known = {}, {}
+  for k = 3, #keys do
+    local same = before == '' and 0 or redis.call('ZCOUNT', keys[k], before, before)
+    local found = redis.call('ZREVRANGEBYSCORE', keys[k], before == '' and '+inf' or before, from == '' and '-inf' or from,
+      'WITHSCORES', 'LIMIT', 0, limit + same)
+    for n = 1, #found, 2 do
+      local id, filed_at = found[n], tonumber(found[n + 1])
+      if not known[id] and (before == '' or filed_at < tonumber(before) or id < id_before) then
+        known[id] = true
+        rows[#rows + 1] = { id, filed_at }
+      end
+    end
+  end
+  table.sort(rows, function(a, b) return a[2] > b[2] or (a[2] == b[2] and a[1] > b[1]) end)
+  for n = #rows, limit + 1, -1 do rows[n] = nil end
   return reply('ok', shard, rows)
+end
+
+-- grant_feed: the events after one, oldest first, and the id of the last one looked at. From '' on: nothing, and the newest id there is.
+-- ARGV  3 the id of an event, or ''  4 limit        Reply 'ok' id { { id, grant, version, seq, event }, … }
+local function feed(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local from, limit = args[3], tonumber(args[4])
+  if not is_count(limit) or limit == 0 or (from ~= '' and not string.match(from, STREAM_ID)) then
+    return reply('malformed', shard, 'page')
+  end
+  if from == '' then return reply('ok', shard, shard.event == '' and '0-0' or shard.event, {}) end
+  local rows, last = {}, from
+  for _, found in ipairs(redis.call('XRANGE', keys[2], '(' .. from, '+', 'COUNT', limit)) do
+    local fields = found[2] -- grant, id, version, n, seq, n, event, text
+    last = found[1]
+    rows[#rows + 1] = { found[1], fields[2], tonumber(fields[4]), tonumber(fields[6]), fields[8] }
+  end
+  return reply('ok', shard, last, rows)
+end
+
+-- grant_counts: how many are in each index.
+-- KEYS  3… indexes        Reply 'ok' { count, … }
+local function count_grants(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local counts = {}
+  for k = 3, #keys do counts[#counts + 1] = redis.call('ZCARD', keys[k]) end
+  return reply('ok', shard, counts)
 end
 
 -- grant_retired: what became terminal at least `keep` ago by this clock, oldest first.
@@ -258,7 +303,7 @@ end
 
 -- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, and at this version. Reads only, and reads every key
 -- that `forget` writes.
-local function forgettable(shard, filed, retire, grant, before)
+local function forgettable(shard, retire, grant, before)
   local head = redis.call('HMGET', grant.head_key, 'version', 'status', 'ev')
   local over_at = tonumber(redis.call('ZSCORE', retire, grant.id) or '')
   if tonumber(head[1] or '') ~= grant.version or not head[2] or OPEN[head[2]] then return nil end
@@ -268,42 +313,50 @@ local function forgettable(shard, filed, retire, grant, before)
     if not string.match(entry, STREAM_ID) then return nil end
     entries[#entries + 1] = entry
   end
-  redis.call('ZCARD', filed)
+  for _, index in ipairs(grant.indexes) do redis.call('ZCARD', index) end
   redis.call('XLEN', shard.events)
   return entries
 end
 
-local function forget(shard, filed, retire, grant, entries)
+local function forget(shard, retire, grant, entries)
   for _, entry in ipairs(entries) do
     if is_after(entry, shard.gone) then shard.gone = entry end
   end
   redis.call('HSET', shard.key, 'gone', shard.gone)
   for _, entry in ipairs(entries) do redis.call('XDEL', shard.events, entry) end
   redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key)
-  redis.call('ZREM', filed, grant.id)
+  for _, index in ipairs(grant.indexes) do redis.call('ZREM', index, grant.id) end
   redis.call('ZREM', retire, grant.id)
 end
 
 -- grant_forget: 1 to 100 grants of one shard, each removed with its events if it has been terminal for `keep`; the others stay.
--- KEYS  3 filed  4 retire  5… ask, decisions, head of each        ARGV  3 keepMs  4… id, version of each
+-- KEYS  3 retire  4… of each: ask, decisions, head, then the indexes that it is in
+-- ARGV  3 keepMs  4… of each: id, version, how many indexes
 -- Reply 'ok' count; 'behind'
 local function forget_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local keep, count = tonumber(args[3]), (#keys - 4) / 3
-  if not is_count(keep) or not is_count(count) or count > 100 or #args ~= 3 + 2 * count then
-    return reply('malformed', shard, 'arguments')
+  local keep, grants, k = tonumber(args[3]), {}, 4
+  for i = 4, #args, 3 do
+    local grant = {
+      ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], id = args[i], version = tonumber(args[i + 1]),
+      indexes = {},
+    }
+    local count = tonumber(args[i + 2] or '')
+    if not is_count(grant.version) or not is_count(count) or not keys[k + 2 + count] or #grants == 100 then
+      return reply('malformed', shard, 'arguments')
+    end
+    for n = 1, count do grant.indexes[n] = keys[k + 2 + n] end
+    grants[#grants + 1] = grant
+    k = k + 3 + count
   end
+  if not is_count(keep) or k ~= #keys + 1 then return reply('malformed', shard, 'arguments') end
   if shard.behind == 1 then return reply('behind', shard) end
   local before, forgotten = now_ms() - keep, 0
-  for n = 0, count - 1 do
-    local grant = {
-      ask_key = keys[5 + 3 * n], decisions_key = keys[6 + 3 * n], head_key = keys[7 + 3 * n],
-      id = args[4 + 2 * n], version = tonumber(args[5 + 2 * n]),
-    }
-    local entries = grant.version and forgettable(shard, keys[3], keys[4], grant, before)
+  for _, grant in ipairs(grants) do
+    local entries = forgettable(shard, keys[3], grant, before)
     if entries then
-      forget(shard, keys[3], keys[4], grant, entries)
+      forget(shard, keys[3], grant, entries)
       forgotten = forgotten + 1
     end
   end
@@ -365,6 +418,29 @@ local function accept_shard(keys, args)
   return reply('ok', shard, shard.judged)
 end
 
+-- rate_take: how many of `want` permits a bucket gives that refills evenly with `most` permits in `per` and holds no more (GCRA: the
+-- bucket is the time at which it would be full again). Nothing is owed: what is not given costs nothing.
+-- KEYS  3 bucket        ARGV  3 perMs  4 most  5 want        Reply 'ok' given left retryMs (until one more is there; 0 if one is)
+local function take(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local per, most, want = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+  if not is_count(per) or not is_count(most) or not is_count(want) or per == 0 or most == 0 then
+    return reply('malformed', shard, 'rate')
+  end
+  local now, each = now_ms(), per / most
+  local full_at = math.max(tonumber(redis.call('GET', keys[3]) or '0') or 0, now)
+  -- A little less than a permit is a permit: fractions of a millisecond are rounded.
+  local there = math.floor((per - (full_at - now)) / each + 0.001)
+  local given = math.max(0, math.min(want, there))
+  if given > 0 then
+    full_at = full_at + given * each
+    redis.call('SET', keys[3], string.format('%.3f', full_at), 'PX', math.ceil(full_at - now) + 1)
+  end
+  local retry = there - given > 0 and 0 or math.max(0, math.ceil(full_at + each - per - now))
+  return reply('ok', shard, given, math.max(0, there - given), retry)
+end
+
 local function register(name, callback, ...)
   redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
 end
@@ -376,8 +452,11 @@ register('claim_due', claim_due, 'allow-oom')
 register('grant_load', load_grants, 'no-writes')
 register('grant_events', events_of, 'no-writes')
 register('grant_list', list_grants, 'no-writes')
+register('grant_feed', feed, 'no-writes')
+register('grant_counts', count_grants, 'no-writes')
 register('grant_retired', retired_grants, 'no-writes')
 register('grant_forget', forget_grants, 'allow-oom')
 register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')
+register('rate_take', take)
