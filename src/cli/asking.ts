@@ -10,6 +10,7 @@ import { explain as explainProblems, readConfig } from '../identity/config-file.
 import type { Options } from './arguments.ts'
 import type { Context } from './command.ts'
 import { usage } from './failure.ts'
+import type { Machine } from './machine.ts'
 
 export type Asking = z.input<typeof askBody>
 
@@ -43,17 +44,38 @@ export const MEMBERS: Options = {
   replaces: { takes: 'text', value: 'ID', help: 'a grant of yours that is withdrawn when this one is filed' },
 }
 
+/** Which flag says it, for the members that people forget. */
+const FLAG: Readonly<Record<string, string>> = {
+  entitlement: 'ENTITLEMENT as the first word',
+  actions: '--action',
+  task: '--summary',
+  'task.summary': '--summary',
+  window: '--for, or --opens-at and --closes-at',
+  ticket: '--ticket',
+  plan: '--plan',
+}
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>(
+    (inner, step) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, step) : undefined),
+    value,
+  )
+
 /** The body, or a usage error that names every member that is wrong. */
 export function checked(asking: unknown): Asking {
   const result = askBody.safeParse(asking)
   if (result.success) return asking as Asking
-  const wrong = result.error.issues.map((issue) => `  ${issue.path.join('.') || 'the asking'}: ${issue.message}`)
+  const wrong = result.error.issues.map(({ path, message }) => {
+    const name = path.join('.')
+    const isMissing = valueAt(asking, path) === undefined
+    const flag = FLAG[name]
+    return `  ${name || 'the asking'}: ${isMissing ? 'is missing' : message}${flag === undefined ? '' : ` (${flag})`}`
+  })
   throw usage(`The asking is not valid:\n${wrong.join('\n')}`, 'See writ request --help; nothing was sent.')
 }
 
 /** The members of the file, with those of the flags in their place. */
-export function askingFrom({ given }: Context): unknown {
-  const from = given.has('file') ? readAsking(given.text('file') ?? '') : {}
+export async function askingFrom({ given, machine }: Context): Promise<unknown> {
+  const from = given.has('file') ? await readAsking(machine, given.text('file') ?? '') : {}
   const [entitlement] = given.words
   const lists = { actions: given.many('action'), scope: given.many('scope'), dataTypes: given.many('data-type') }
   const task = {
@@ -148,17 +170,17 @@ export function windowOf(
 
 const Members = z.record(z.string(), z.unknown())
 
-export function readAsking(file: string): Record<string, unknown> {
-  const text = readOr(file === '-' ? 0 : file).toString('utf8')
+export async function readAsking(machine: Pick<Machine, 'input'>, file: string): Promise<Record<string, unknown>> {
+  const text = file === '-' ? await machine.input() : readOr(file).toString('utf8')
   const { value, problems } = readConfig(text, file === '-' ? 'stdin' : file, Members)
   if (value === undefined) throw usage(`The asking cannot be read:\n${explainProblems(problems)}`, 'Nothing was sent.')
   return value
 }
 
-function readOr(file: string | 0): Buffer {
+function readOr(file: string): Buffer {
   try {
     return readFileSync(file)
   } catch {
-    throw usage(`${file === 0 ? 'stdin' : file} cannot be read.`)
+    throw usage(`${file} cannot be read.`)
   }
 }

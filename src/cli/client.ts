@@ -233,7 +233,8 @@ function refusalOf(broker: string, status: number, headers: Headers, raw: unknow
   const grantStatus = typeof facts?.status === 'string' ? facts.status : undefined
   const issues = issuesIn(facts)
   const message = `${detail ?? title ?? `The broker answers ${status}.`}${issues}`
-  const next = code === 'unauthenticated' ? `${next_action ?? 'Get a fresh token.'} ${LOGIN}` : next_action
+  const told = next_action === undefined ? undefined : inOurWords(next_action)
+  const next = code === 'unauthenticated' ? `${told ?? 'Get a fresh token.'} ${LOGIN}` : told
   return new Refusal(exitOfProblem(code, status, grantStatus), message, {
     code,
     status,
@@ -243,6 +244,16 @@ function refusalOf(broker: string, status: number, headers: Headers, raw: unknow
   })
 }
 const LOGIN = 'To log in again: writ login.'
+
+/** The broker speaks to every kind of client, in routes; whoever sits here has commands. */
+const inOurWords = (text: string): string =>
+  text
+    .replace(
+      /GET \/v1\/grants\/(g\d+-[a-z2-7]+)(\?wait=\d+)?/g,
+      (_, id: string, wait?: string) => `writ show ${id}${wait === undefined ? '' : ' --wait'}`,
+    )
+    .replaceAll('GET /v1/grants', 'writ list')
+    .replaceAll('GET /v1/entitlements', 'writ entitlements')
 
 const Issues = z.array(z.object({ member: z.string(), problem: z.string() }))
 function issuesIn(facts: Readonly<Record<string, unknown>> | undefined): string {

@@ -3,7 +3,7 @@ import { type DryRunAnswer, dryRunAnswer, entitlementsAnswer } from '../http/wir
 import type { Asking } from './asking.ts'
 import type { Client } from './client.ts'
 import type { Context } from './command.ts'
-import { facts } from './facts.ts'
+import { counted, facts, quoted } from './facts.ts'
 import { ruleInWords, showIntent } from './show-grant.ts'
 import { shown } from './shown.ts'
 
@@ -12,7 +12,7 @@ export async function explain(context: Context, client: Client, asking: Asking):
   const withKey = await wantsKey(client, asking)
   const { value, raw } = await client.post('/v1/grants?dryRun=true', asking, dryRunAnswer, { again: 'safe', withKey })
   context.sayJson(raw)
-  if (!context.json) showDryRun(context, value)
+  if (!context.json) showDryRun(context, value, asking)
 }
 
 /**
@@ -26,14 +26,17 @@ export async function wantsKey(client: Client, asking: Asking): Promise<boolean>
   return value.entitlements.some(({ id, credential }) => wanted.includes(id) && credential.sender === 'dpop')
 }
 
-function showDryRun(context: Pick<Context, 'say' | 'paint'>, { grants }: DryRunAnswer): void {
+function showDryRun(context: Pick<Context, 'say' | 'paint'>, { grants }: DryRunAnswer, { task }: Asking): void {
   const { say, paint } = context
   for (const grant of grants) {
     say(shown`${paint.bold(grant.intent.entitlement)}  would be filed at tier ${grant.tier}`)
     showIntent(context, grant)
+    quoted(context, 'summary', task.summary)
+    quoted(context, 'expected outcome', task.expectedOutcome ?? '')
+    quoted(context, 'rollback', task.rollback ?? '')
     facts(context, [
       ['approval', grant.approval === 'auto' ? 'by the policy itself, at once' : ruleInWords(grant.rule)],
-      ['could decide', grant.approval === 'auto' ? '' : `${grant.couldDecide} persons`],
+      ['could decide', grant.approval === 'auto' ? '' : counted(grant.couldDecide, 'person')],
       ['decide by', grant.decideBy],
       ['bound to', grant.credential.sender === 'dpop' ? 'your key' : ''],
       [

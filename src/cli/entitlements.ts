@@ -2,7 +2,7 @@
 import { entitlementsAnswer } from '../http/wire.ts'
 import type { Command } from './command.ts'
 import { EXIT } from './exit-codes.ts'
-import { facts } from './facts.ts'
+import { counted, facts } from './facts.ts'
 import { Failure } from './failure.ts'
 import { ruleInWords } from './show-grant.ts'
 import { shown } from './shown.ts'
@@ -49,7 +49,7 @@ export const entitlements: Command = {
               ? 'a token'
               : 'a login of its own',
         ],
-        ['limits', `${limits.maxDuration} long, opening within ${limits.horizon}, ${limits.maxUses} credentials`],
+        ['limits', `${limits.maxDuration} long, opening within ${limits.horizon}, ${counted(limits.maxUses, 'use')}`],
         [
           'needs',
           [...(one.ticketRequired ? ['a change ticket'] : []), ...(one.planRequired ? ['a plan'] : [])].join(', '),

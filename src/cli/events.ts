@@ -2,7 +2,7 @@
 // after the last event that was shown, so that none is shown twice and none is left out.
 import type { z } from 'zod'
 import { type eventsAnswer, feedAnswer } from '../http/wire.ts'
-import { Interrupted } from './client.ts'
+import { type Client, Interrupted } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { messagesIn } from './event-stream.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
@@ -53,37 +53,57 @@ const detailsOf = (details: Event['details']): string =>
 
 const QUIET_MS = 45_000
 const LONGEST_PAUSE_MS = 15_000
+const QUIETLY_MS = 500
 
 async function follow(context: Context, from: string | undefined): Promise<ExitCode> {
-  const { machine, paint, note, json, say } = context
+  const { machine, note } = context
   const client = await context.client()
-  let after = from
+  const place = { after: from }
   for (let failed = 0; ; ) {
-    // A sign of life comes every 15 s: silence for longer is a connection that is gone and does not know it.
-    const quiet = new AbortController()
-    const watch = { timer: setTimeout(() => quiet.abort(), QUIET_MS) }
     try {
-      const bytes = await client.stream('/v1/events', after, quiet.signal)
-      for await (const message of messagesIn(bytes.pipeThrough(alive(watch)))) {
-        const event = readAnswer(feedEvent, parsedOrUndefined(message.data))
-        if (event === undefined)
-          throw new Failure(EXIT.refused, 'The stream holds an event that this version of writ does not know.')
+      await followOnce(context, client, place, () => {
         failed = 0
-        after = message.id
-        if (json) machine.write(`${safeJson(event)}\n`)
-        else say(feedLine(event, paint))
-      }
+      })
+      // The broker ends a stream after a while, so that the token is shown again.
+      await machine.pause(QUIETLY_MS, machine.interrupted)
+      continue
     } catch (thrown) {
-      if (machine.interrupted.aborted || thrown instanceof Interrupted) throw thrown
+      if (machine.interrupted.aborted || thrown instanceof Interrupted) throw new Interrupted('interrupted')
       // What the broker refuses it refuses again; only what broke is taken up.
       if (thrown instanceof Failure && thrown.exit !== EXIT.unavailable) throw thrown
-    } finally {
-      clearTimeout(watch.timer)
     }
     failed += 1
     const ms = Math.min(LONGEST_PAUSE_MS, 250 * 2 ** failed)
     note(shown`The stream broke; going on in ${Math.ceil(ms / 1_000)} s.`)
     await machine.pause(ms, machine.interrupted)
+  }
+}
+
+/** One connection, to its end. `place` says where the next one goes on. */
+async function followOnce(
+  context: Context,
+  client: Client,
+  place: { after: string | undefined },
+  got: () => void,
+): Promise<void> {
+  const { machine, paint, json, say } = context
+  // A sign of life comes every 15 s: silence for longer is a connection that is gone and does not know it.
+  const quiet = new AbortController()
+  const watch = { timer: setTimeout(() => quiet.abort(), QUIET_MS) }
+  try {
+    const bytes = await client.stream('/v1/events', place.after, quiet.signal)
+    for await (const { id, event: type, data } of messagesIn(bytes.pipeThrough(alive(watch)))) {
+      if (type === 'problem') throw new Failure(EXIT.unavailable, 'The broker cannot go on with the stream.')
+      const event = readAnswer(feedEvent, parsedOrUndefined(data))
+      if (event === undefined)
+        throw new Failure(EXIT.refused, 'The stream holds an event that this version of writ does not know.')
+      got()
+      place.after = id
+      if (json) machine.write(`${safeJson(event)}\n`)
+      else say(feedLine(event, paint))
+    }
+  } finally {
+    clearTimeout(watch.timer)
   }
 }
 

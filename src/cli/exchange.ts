@@ -83,7 +83,7 @@ function mayPrint({ given, machine, json }: Context, format: Format): void {
     throw usage(
       'The credential would stay in the scrollback of this terminal. Nothing was made.',
       format === 'psql'
-        ? 'Give --file FILE, or psql "$(writ exchange … --output psql)"; or --show.'
+        ? 'Give --file FILE, or eval "$(writ exchange … --output psql)"; or --show.'
         : 'Pipe it, give --file FILE, or eval "$(writ exchange …)"; or --show.',
     )
 }

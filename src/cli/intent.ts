@@ -34,7 +34,7 @@ digest it has, the two are compared: another is exit code 1. No broker is asked.
     const [what, file = ''] = context.given.words
     if (what !== 'digest') throw usage('writ intent digest FILE')
     const issuer = (context.given.text('issuer') ?? context.brokerUrl()).replace(/\/+$/, '')
-    const { wire, said } = read(file)
+    const { wire, said } = read(file, file === '-' ? await context.machine.input() : fileText(file))
     const digest = digestHere(wire, issuer)
     const text = canonical({ typ: 'writ/intent/v1', iss: issuer, value: semantic(intentOf(wire)) })
     show(context, { digest, said, text, issuer })
@@ -68,15 +68,22 @@ function show(context: Context, { digest, said, text, issuer }: Reckoned): void 
   if (given.has('canonical')) context.say(shown`${text}`)
 }
 
-function read(file: string): {
-  readonly wire: z.infer<typeof grantAnswer>['intent']
-  readonly said: string | undefined
-} {
+function fileText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    throw usage(`${file} cannot be read.`)
+  }
+}
+
+type WireIntent = z.infer<typeof grantAnswer>['intent']
+
+function read(file: string, text: string): { readonly wire: WireIntent; readonly said: string | undefined } {
   let value: unknown
   try {
-    value = JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8'))
+    value = JSON.parse(text)
   } catch {
-    throw usage(`${file} is no JSON that can be read.`)
+    throw usage(`${file === '-' ? 'stdin' : file} is no JSON.`)
   }
   const grant = Grant.safeParse(value)
   const isGrant = grant.success && grant.data.intent !== undefined

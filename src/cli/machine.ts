@@ -16,6 +16,8 @@ export interface Machine {
   writeError(text: string): void
   /** Asks on stderr, so that stdout stays clean; undefined when the input ends. Only on a terminal. */
   ask(question: string): Promise<string | undefined>
+  /** All of stdin. */
+  input(): Promise<string>
   /** Milliseconds since the epoch, by this machine's own clock. */
   now(): number
   pause(ms: number, signal?: AbortSignal): Promise<void>
@@ -31,6 +33,8 @@ export function thisMachine(): Machine {
   const { stdin, stdout, stderr, env } = process
   const interrupted = new AbortController()
   process.once('SIGINT', () => interrupted.abort())
+  // Who reads us has read enough: end as other tools do.
+  stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 141 : 1))
   return {
     env,
     home: join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'writ'),
@@ -38,6 +42,12 @@ export function thisMachine(): Machine {
     write: (text) => void stdout.write(text),
     writeError: (text) => void stderr.write(text),
     ask: askOn(stdin, stderr),
+    input: async () => {
+      stdin.setEncoding('utf8')
+      let text = ''
+      for await (const part of stdin) text += String(part)
+      return text
+    },
     now: () => Date.now(),
     pause: (ms, signal) => pause(ms, undefined, signal === undefined ? {} : { signal }),
     newId: () => randomUUID(),

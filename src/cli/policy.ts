@@ -29,7 +29,7 @@ that are not here are told, and hinder nothing: they lie where the broker runs.`
     if (what !== 'explain') throw usage('writ policy check DIR, writ policy test DIR or writ policy explain FILE')
     const { checked, readAsking } = await import('./asking.ts')
     const { explain } = await import('./dry-run.ts')
-    await explain(context, await context.client(), checked(readAsking(where)))
+    await explain(context, await context.client(), checked(await readAsking(context.machine, where)))
     return EXIT.ok
   },
 }

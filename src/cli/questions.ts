@@ -1,6 +1,7 @@
 // An asking by questions on a terminal, one at a time. Invariant: each answer is checked by the schema of the wire before the next question,
 // and nothing is filed before the whole has been explained and confirmed.
 import type { z } from 'zod'
+import { parseDuration, parseInstant } from '../domain/instant.ts'
 import { askBody, entitlementsAnswer } from '../http/wire.ts'
 import { type Asking, checked, planOf, ticketOf, windowOf } from './asking.ts'
 import type { Client } from './client.ts'
@@ -61,15 +62,23 @@ export async function askByQuestions(context: Context, client: Client): Promise<
     otherwise: offer.planRequired ? undefined : '',
     read: (text) => (text === '' ? undefined : valid(askBody.shape.plan, planOf(text, undefined))),
   })
-  const window = await ask(context, {
-    question: `When and how long? From now: 30m. Later: 2026-03-01T22:00:00+01:00 1h. (at most ${offer.limits.maxDuration}, opening within ${offer.limits.horizon})`,
-    otherwise: '30m',
+  const opensAt = await ask(context, {
+    question: `From when? now, or a time with its zone such as 2026-03-01T22:00:00+01:00 (within ${offer.limits.horizon})`,
+    otherwise: 'now',
     read: (text) => {
-      const [first = '', second] = words(text)
-      const asked = second === undefined ? windowOf(first, undefined, undefined) : windowOf(second, first, undefined)
-      return valid(askBody.shape.window, asked.window)
+      if (text === 'now' || parseInstant(text) !== undefined) return text
+      throw new Error('Answer now, or a time such as 2026-03-01T22:00:00+01:00.')
     },
   })
+  const long = await ask(context, {
+    question: `For how long? (at most ${offer.limits.maxDuration})`,
+    otherwise: '30m',
+    read: (text) => {
+      if ((parseDuration(text) ?? 0) > 0) return text
+      throw new Error('Answer with a duration such as 30m or 1h30m.')
+    },
+  })
+  const { window } = windowOf(long, opensAt === 'now' ? undefined : opensAt, undefined)
   const asking = checked({
     entitlement: offer.id,
     actions,
@@ -105,7 +114,7 @@ export async function ask<T>(
   const hint = asked.otherwise === undefined || asked.otherwise === '' ? '' : ` [${asked.otherwise}]`
   const optional = asked.otherwise === '' ? ' (may be empty)' : ''
   for (;;) {
-    const answer = await machine.ask(textOf(shown`${paint.bold(`${asked.question}${optional}${hint}`)} `))
+    const answer = await machine.ask(textOf(shown`${paint.bold(`${asked.question}${optional}${hint}`)} › `))
     if (answer === undefined) throw new Failure(EXIT.refused, 'Left; nothing was sent.')
     const text = answer.trim() === '' && asked.otherwise !== undefined ? asked.otherwise : answer.trim()
     try {

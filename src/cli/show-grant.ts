@@ -4,7 +4,7 @@
 import type { z } from 'zod'
 import type { GrantAnswer, mintAnswer } from '../http/wire.ts'
 import type { Context } from './command.ts'
-import { type Fact, facts, quoted } from './facts.ts'
+import { counted, type Fact, facts, quoted } from './facts.ts'
 import { digestHere } from './intent-of-wire.ts'
 import { type Paint, type Shown, shown } from './shown.ts'
 
@@ -49,10 +49,13 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer): void {
   ])
   showIntent(speaker, grant)
   showTexts(speaker, grant)
-  for (const mint of grant.mints) say(shown`  ${paint.dim(`credential ${mint.n}`)}  ${mintInWords(mint)}`)
+  facts(
+    speaker,
+    grant.mints.map((mint) => [`credential ${mint.n}`, mintInWords(mint)] as const),
+  )
   showEnd(speaker, grant)
   for (const [name, value] of Object.entries(grant.result ?? {})) quoted(speaker, `result ${name}`, value)
-  say(shown`  ${paint.dim('next')}  ${grant.next_action}`)
+  facts(speaker, [['next', grant.next_action]])
 }
 
 /** Exactly the members that are hashed, in the order of the table in src/README.md: none left out, also where it says nothing. */
@@ -76,7 +79,7 @@ export function intentFacts({ intent }: Pick<GrantAnswer, 'intent'>): readonly F
     ['ticket', ticket === undefined ? '–' : `${ticket.system}:${ticket.id}`],
     ['plan', plan === undefined ? '–' : `${plan.digest} (${plan.mediaType})`],
     ['window', `${window.opensAt} until ${window.closesAt}`],
-    ['credential', `${credential.kind}, at most ${credential.uses}`],
+    ['credential', `${credential.kind}, ${counted(credential.uses, 'use')}`],
     ['change class', intent.changeClass],
     ['impact', nothing(impacts.join(', '))],
     ['data types', nothing(intent.dataTypes.join(', '))],
@@ -108,19 +111,17 @@ export function showTexts(speaker: Speaker, { texts, intent }: Pick<GrantAnswer,
 
 export function ruleInWords(rule: GrantAnswer['rule']): string {
   if (rule.mode === 'auto') return 'by the policy itself'
-  const seats = rule.reviewers.map(({ group, count }) => `${count} of ${group}`)
-  return `${rule.approvals} needed: ${[`one of ${rule.owners.join(', ')}`, ...seats].join(', ')}`
+  const owners = rule.owners.length === 1 ? rule.owners.join() : `one of ${rule.owners.join(', ')}`
+  const seats = rule.reviewers.map(({ group, count }) => `${count} of the group ${group}`)
+  return `${counted(rule.approvals, 'person')}: ${[owners, ...seats].join(', and ')}`
 }
 
 export const reasonOf = (reason: string): Shown => (reason === '' ? shown`` : shown`: “${reason}”`)
 
 export function mintInWords(mint: z.infer<typeof mintAnswer>): string {
-  const times = [
-    mint.expiresAt === undefined ? undefined : `until ${mint.expiresAt}`,
-    mint.closedAt === undefined ? undefined : `closed ${mint.closedAt}`,
-    mint.confirmation === undefined ? undefined : `${mint.confirmation.asked} answered: ${mint.confirmation.answer}`,
-  ]
-  return [mint.status, ...times.filter((part) => part !== undefined)].join(', ')
+  const { status, expiresAt, closedAt, confirmation } = mint
+  if (closedAt !== undefined) return `closed ${closedAt}${confirmation === undefined ? '' : `: ${confirmation.answer}`}`
+  return expiresAt === undefined ? status : `${status}, until ${expiresAt}`
 }
 
 /** What is known of the end. Nothing is called over that is not confirmed. */
