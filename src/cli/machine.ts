@@ -1,7 +1,7 @@
 // What the command touches on the machine it runs on: its terminal, environment, clock, randomness, browser. The command line's own
 // composition root, so that everything else here is told and not asking. Invariant: colour and questions only on a terminal.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -22,7 +22,6 @@ export interface Machine {
   now(): number
   pause(ms: number, signal?: AbortSignal): Promise<void>
   newId(): string
-  random(bytes: number): Uint8Array
   /** Tries to show an address to the user; false where there is nothing to show it with. */
   browse(url: string): Promise<boolean>
   /** Aborted by Ctrl-C. */
@@ -51,7 +50,6 @@ export function thisMachine(): Machine {
     now: () => Date.now(),
     pause: (ms, signal) => pause(ms, undefined, signal === undefined ? {} : { signal }),
     newId: () => randomUUID(),
-    random: (bytes) => randomBytes(bytes),
     browse: (url) => browse(url, env),
     interrupted: interrupted.signal,
   }

@@ -53,9 +53,7 @@ export interface Profiles {
 const nameOf = (broker: string): string =>
   `${new URL(broker).host.replace(/[^a-z0-9.-]/gi, '_')}-${createHash('sha256').update(broker).digest('hex').slice(0, 8)}`
 
-const LOCK_MS = 30_000
-
-export function profilesIn(folder: string, machine: Pick<Machine, 'newId' | 'pause' | 'now'>): Profiles {
+export function profilesIn(folder: string, machine: Pick<Machine, 'newId' | 'pause'>): Profiles {
   const path = (broker: string, end: string): string => join(folder, `${nameOf(broker)}.${end}`)
   const write = (file: string, text: string): void => {
     openFolder(folder)
@@ -87,11 +85,7 @@ export function profilesIn(folder: string, machine: Pick<Machine, 'newId' | 'pau
     alone: async (broker, work) => {
       openFolder(folder)
       const lock = path(broker, 'lock')
-      for (;;) {
-        const taken = takeLock(lock, machine.now())
-        if (taken) break
-        await machine.pause(50)
-      }
+      for (let waitedMs = 0; !takeLock(lock, waitedMs); waitedMs += LOOK_MS) await machine.pause(LOOK_MS)
       try {
         return await work()
       } finally {
@@ -101,16 +95,32 @@ export function profilesIn(folder: string, machine: Pick<Machine, 'newId' | 'pau
   }
 }
 
-function takeLock(lock: string, now: number): boolean {
+const LOOK_MS = 50
+/** The lock holds who has it: whoever is gone has it no more, and a refresh that takes longer than this hangs. */
+const LOCK_MS = 30_000
+
+function takeLock(lock: string, waitedMs: number): boolean {
   try {
-    closeSync(openSync(lock, 'wx', 0o600))
+    const file = openSync(lock, 'wx', 0o600)
+    writeSync(file, String(process.pid))
+    closeSync(file)
     return true
   } catch (thrown) {
     if (!hasCode(thrown, 'EEXIST')) throw thrown
-    // Whoever held it for so long is gone.
-    const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? now
-    if (now - since > LOCK_MS) rmSync(lock, { force: true })
+    if (waitedMs > LOCK_MS || isGone(lock)) rmSync(lock, { force: true })
     return false
+  }
+}
+
+function isGone(lock: string): boolean {
+  try {
+    const holder = Number(readFileSync(lock, 'utf8'))
+    // Between its making and its first byte it is somebody's all the same.
+    if (!Number.isInteger(holder) || holder <= 0) return false
+    process.kill(holder, 0)
+    return false
+  } catch (thrown) {
+    return hasCode(thrown, 'ESRCH')
   }
 }
 

@@ -44,7 +44,10 @@ The exit code is 0 when it is filed; with --wait, 0 when it is approved, 7 when 
       given.words.length === 0 && !given.has('file') && Object.keys(MEMBERS).every((name) => !given.has(name))
     if (nothing && !machine.terminal.input)
       throw usage('Nothing is asked for.', 'Name an entitlement, or --file ask.yaml; see writ request --help.')
-    if (!nothing) return fileOrExplain(context, await context.client(), checked(await askingFrom(context)))
+    if (!nothing) {
+      const asking = checked(await askingFrom(context))
+      return fileOrExplain(context, await context.client(), asking)
+    }
     const { askByQuestions } = await import('./questions.ts')
     const client = await context.client()
     const asking = await askByQuestions(context, client)
