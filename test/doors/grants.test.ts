@@ -391,7 +391,9 @@ describe('deciding and ending', () => {
     expect((await post(`${path}/decisions`, { ...vote, digest })).status).toBe(200)
     expect((await post(`${path}/decisions`, vote, [['If-Match', `"${digest}"`]])).status).toBe(200)
     expect((await post(`${path}/decisions`, { ...vote, digest }, [['If-Match', `"${digest}"`]])).status).toBe(200)
-    expect(on.calls.map(({ args }) => args)).toEqual(Array(3).fill([caller, grant.id, { ...vote, digest, again: false }]))
+    expect(on.calls.map(({ args }) => args)).toEqual(
+      Array(3).fill([caller, grant.id, { ...vote, digest, again: false }]),
+    )
     expect((await post(`${path}/decisions`, vote)).status).toBe(200)
     expect(on.calls[3]?.args[2]).toEqual({ ...vote, digest: undefined, again: false })
     expect((await post(`${path}/decisions`, vote, [['Idempotency-Key', '"the-vote-of-today"']])).status).toBe(200)
