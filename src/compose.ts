@@ -4,16 +4,15 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
-import type { Archive, CredentialSource, Ports } from './broker/ports.ts'
+import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, grantIdFrom, type Shard, shard } from './domain/ids.ts'
+import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
-
 import { type Door, httpDoor } from './http/door.ts'
-import { healthEndpoints } from './http/health.ts'
+import { type Check, healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
@@ -26,10 +25,21 @@ import { metadataEndpoints } from './oauth/metadata.ts'
 import { tokenEndpoint } from './oauth/token.ts'
 import { doorWatch } from './observe/door-watch.ts'
 import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
-import { measuredSeal, measuredStore } from './observe/measured.ts'
+import {
+  type Endings,
+  endingsSeen,
+  measuredCredentials,
+  measuredExchange,
+  measuredSeal,
+  measuredStore,
+} from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
+import { scrape } from './observe/scrape.ts'
+import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
+import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
+import type { OnSpans, Traces } from './observe/traces.ts'
 import { openTimetable } from './queue/timetable.ts'
-import { startWorker } from './queue/worker.ts'
+import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
 import {
@@ -39,6 +49,7 @@ import {
   redisAddress,
   safeAtEachConnect,
 } from './redis/connect.ts'
+import { firstDeadline } from './redis/due.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisRateLimits } from './redis/rate-limits.ts'
@@ -56,7 +67,7 @@ import { grantedDetail } from './tokens/authorization-details.ts'
 import { decisionSigner } from './tokens/decisions.ts'
 import { DPOP_ALGORITHMS, proofChecker } from './tokens/dpop.ts'
 import { jwks } from './tokens/jwks.ts'
-import { ensureKeyRing, type KeyRing, loadKeyRing } from './tokens/key-ring.ts'
+import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
 import { tokenSigner } from './tokens/sign.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
 import { type Backends, compileBackends } from './vault/backends.ts'
@@ -68,6 +79,9 @@ import { processTimer } from './vault/timer.ts'
 const RATES = { requests: { most: 30_000, perMs: 60_000 }, ends: { most: 60_000, perMs: 60_000 } } as const
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
+const { version: VERSION }: { readonly version: string } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+)
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
 
 /** Everything that was opened for one broker, before a verb is bound: tests wrap `ports` and start the very same broker on them. */
@@ -77,6 +91,9 @@ export interface Adapters {
   readonly lanes: readonly Lane[]
   readonly log: Log
   readonly metrics: Metrics
+  readonly endings: Endings
+  /** Absent where nothing is traced: then nothing is wrapped either. */
+  readonly traces: Traces | undefined
   readonly clock: RedisClock
   readonly store: ShardStore
   readonly ring: KeyRing
@@ -102,8 +119,12 @@ export async function openAdapters(
   const configuration = readConfiguration(settings, backends)
   const figures = metrics()
   let time = (): string => ''
-  const log = jsonLog({ write, time: () => time() })
-  const toClose: (() => Promise<void> | void)[] = []
+  const traces = await tracesTo(
+    settings.otlpUrl,
+    spansWatch(figures, (level, message) => log(level, message)),
+  )
+  const log: Log = jsonLog({ write, time: () => time(), ...(traces === undefined ? {} : { traceId: traces.traceId }) })
+  const toClose: (() => Promise<void> | void)[] = [() => traces?.close()]
   const close = async (): Promise<void> => {
     for (const undo of toClose.splice(0).reverse()) await undo()
   }
@@ -157,13 +178,15 @@ export async function openAdapters(
         log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
     })
     toClose.push(() => queue.close())
-    const ports: Ports = {
-      grants: measuredStore(store, figures),
-      credentials: vault ?? NO_BACKEND,
+    const endings = endingsSeen(clock.nowToEnd)
+    const measuring = { figures, endings, ticks: () => performance.now() }
+    const plain: Ports = {
+      grants: measuredStore(store, measuring),
+      credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       timetable: queue,
-      seal: measuredSeal(witness, figures, () => performance.now()),
+      seal: measuredSeal(witness, measuring),
       rules: (control) => {
         assertSafe()
         return book.under(control)
@@ -180,6 +203,7 @@ export async function openAdapters(
       sha256,
       issuer: settings.publicUrl,
     }
+    const ports = traces === undefined ? plain : tracedPorts(plain, traces)
     const publish = publisher({ store, shards: SHARDS, book, witness, log })
     await publish()
     // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
@@ -191,6 +215,8 @@ export async function openAdapters(
       lanes,
       log,
       metrics: figures,
+      endings,
+      traces,
       clock,
       store,
       ring,
@@ -220,19 +246,22 @@ export interface RunningBroker {
 
 /** Binds the verbs to the ports and starts everything that calls them. */
 export async function startBroker(adapters: Adapters, ports: Ports = adapters.ports): Promise<RunningBroker> {
-  const { settings, log, lanes, metrics: figures } = adapters
-  const verbs = broker(ports)
-  const sweepLane = sweeper(verbs, figures, log)
+  const { settings, log, lanes, metrics: figures, traces } = adapters
+  const ticks = (): number => performance.now()
+  const bound = broker(ports)
+  const measured: Broker = { ...bound, exchange: measuredExchange(bound.exchange, { figures, ticks }) }
+  const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
+  const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
     now: ports.nowToEnd,
     jitter: Math.random,
-    sweep: sweepLane,
+    sweep: sweeps.sweep,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
   const stops = [
-    ...lanes.map((lane) => sweepAlone(lane, sweepLane, settings.sweepEveryMs)),
+    ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     retireAlone(adapters, ports),
     every(
@@ -243,7 +272,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
           .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
     ),
   ]
-  const door = doorOf(adapters, verbs, worker.healthy)
+  const door = doorOf(adapters, verbs, { worker, sweeps })
   const stop = async (): Promise<void> => {
     await door.close(10_000)
     for (const undo of stops) undo()
@@ -260,12 +289,19 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   }
 }
 
-function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean): Door {
-  const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections } = adapters
+/** What works by itself, and is asked how it does. */
+interface Workers {
+  readonly worker: QueueWorker
+  readonly sweeps: WatchedSweep
+}
+
+function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
+  const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections, traces } = adapters
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
   // something asks `ports.now()` itself.
-  const useOnce = redisUseOnce(connections.issue, HOME)
+  const once = redisUseOnce(connections.issue, HOME)
+  const useOnce = traces === undefined ? once : tracedCall(once, 'useOnce', traces)
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
   const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.nowToEnd })
@@ -282,6 +318,7 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
   const calls = grantCalls({ redis: connections.issue, library: renderLibrary(), deadlineMs: 700 })
   const limits = redisRateLimits({ calls, shard: HOME, rates: RATES, ticks: () => performance.now() })
   const operate = operatePorts(adapters)
+  const checks = checksOf(adapters, workers)
   return httpDoor({
     broker: verbs,
     issuer,
@@ -294,6 +331,7 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
+    ...(traces === undefined ? {} : { traced: traces.door }),
     endpoints: [
       tokenEndpoint({
         broker: verbs,
@@ -320,7 +358,7 @@ function doorOf(adapters: Adapters, verbs: Broker, queueHealthy: () => boolean):
         proofAlgorithms: DPOP_ALGORITHMS,
         login: loginFor(configuration.issuers, issuer),
       }),
-      ...healthEndpoints({ checks: checksOf(adapters, queueHealthy), metrics: () => figures.text(), checkMs: 2_000 }),
+      ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],
   })
 }
@@ -335,8 +373,32 @@ function operatePorts({ store, book, clock, log }: Adapters): OperatePorts {
   }
 }
 
-function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
-  const { store, clock, book, witness, vault, ports } = adapters
+/** Whose targets there are today. Grants under an entitlement that is gone are counted while another one of its tenant is there. */
+const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
+  ...new Set(policy.entitlements().map(({ tenant }) => tenant)),
+]
+
+function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: readonly Check[]) {
+  const { metrics: figures, endings, lanes, clock, witness, store, connections, book } = adapters
+  return scrape({
+    figures,
+    build: { version: VERSION, node: process.version },
+    checks: checks.map(({ name }) => name),
+    lanes,
+    endings,
+    now: clock.nowToEnd,
+    counts: () => store.counts(tenantsOf(book.current().policy)),
+    firstDeadline: firstDeadline(connections.end, SHARDS),
+    sweepAgeMs: sweeps.ageMs,
+    queueQuietMs: worker.quietMs,
+    clockState: clock.state,
+    witnessHealthy: witness.healthy,
+    recovering: () => SHARDS.some((of) => store.recovering(of) !== undefined),
+  })
+}
+
+function checksOf(adapters: Adapters, { worker, sweeps }: Workers): readonly Check[] {
+  const { settings, store, clock, book, ring, witness, vault, ports, connections } = adapters
   const said = async (work: () => unknown): Promise<string | undefined> => {
     try {
       await work()
@@ -346,6 +408,11 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
     }
   }
   return [
+    {
+      name: 'redis',
+      mend: 'see why in the answer; README.md says how redis must be set, and it is asked again each time',
+      check: () => said(() => assertSafeRedis(connections.issue, { dev: settings.mode === 'dev' })),
+    },
     {
       name: 'control',
       mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover',
@@ -362,14 +429,27 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
       check: () => said(() => clock.now()),
     },
     {
+      name: 'keys',
+      mend: 'make signing keys with npm run keys:rotate, in the folder that all brokers share',
+      check: () => said(() => PURPOSES.map((purpose) => ring.keys().signing(purpose, clock.nowToEnd()))),
+    },
+    {
       name: 'witness',
       mend: 'make WRIT_DATA_DIR writable and give its disk room',
       check: async () => (witness.healthy() ? undefined : 'the witness file cannot be written'),
     },
     {
+      name: 'sweep',
+      mend: 'ends are not certain here: look for the cause in the log, and start this broker again if there is none',
+      check: async () => {
+        const dead = sweeps.dead()
+        return dead.length === 0 ? undefined : `no sweep has worked lately in ${dead.join(', ')}`
+      },
+    },
+    {
       name: 'queue',
       mend: 'nothing at once, the sweep ends what is due; look for the cause in the log',
-      check: async () => (queueHealthy() ? undefined : 'no job was done lately'),
+      check: async () => (worker.healthy() ? undefined : 'no job was done lately'),
     },
     ...(vault === undefined
       ? []
@@ -381,27 +461,6 @@ function checksOf(adapters: Adapters, queueHealthy: () => boolean) {
           },
         ]),
   ]
-}
-
-function sweeper(verbs: Broker, figures: Metrics, log: Log): (lane: Lane) => Promise<{ readonly more: boolean }> {
-  return async (lane) => {
-    const started = performance.now()
-    try {
-      const swept = await verbs.sweep(lane)
-      if (swept.done + swept.failed.length > 0) {
-        figures.count('sweeps_total', { lane, result: 'done' })
-        figures.count('swept_grants_total', { lane, result: 'done' }, swept.done)
-        figures.count('swept_grants_total', { lane, result: 'failed' }, swept.failed.length)
-        figures.observe('sweep_seconds', { lane }, (performance.now() - started) / 1_000)
-      }
-      for (const grant of swept.failed.slice(0, 10)) log('warn', 'not ended now; it is tried again', { lane, grant })
-      return swept
-    } catch (thrown) {
-      figures.count('sweeps_total', { lane, result: 'failed' })
-      if (!isBrokerError(thrown, 'store_unavailable')) log('error', 'a sweep failed', { lane, ...thrownRecord(thrown) })
-      throw thrown
-    }
-  }
 }
 
 /** The plain interval: needs no job. A sweep that still runs is not doubled; one that found a full batch goes on at once. */
@@ -462,6 +521,13 @@ const NO_BACKEND: CredentialSource = (() => {
   }
   return { open: none, keep: none, issue: none, close: none, confirmGone: none }
 })()
+
+/** Nothing of tracing is even loaded where it is off. */
+async function tracesTo(url: string | undefined, onSpans: OnSpans): Promise<Traces | undefined> {
+  if (url === undefined) return undefined
+  const { openTraces } = await import('./observe/traces.ts')
+  return openTraces({ url, version: VERSION, instance: randomUUID(), onSpans })
+}
 
 function readBackends(settings: Settings): Backends {
   const compiled = compileBackends(readFileSync(settings.backendsFile, 'utf8'), {

@@ -26,6 +26,8 @@ export interface Settings {
   readonly sweepEveryMs: number
   /** How long what is over stays in Redis before it leaves for the archive. */
   readonly retention: Duration
+  /** Base URL of an OpenTelemetry collector, without a trailing slash; absent, nothing is traced. */
+  readonly otlpUrl: string | undefined
 }
 
 export interface SettingProblem {
@@ -60,6 +62,8 @@ export const SETTINGS = {
   WRIT_SWEEP_EVERY_MS: 'interval of the sweep, 100 to 1000 (default 500)',
   WRIT_RETENTION:
     'how long an ended grant stays before it leaves for the archive, at least 1d (default 30d); in dev at least 1m',
+  WRIT_OTLP_URL:
+    'base URL of an OpenTelemetry collector (OTLP over HTTP): traces go to its /v1/traces; off where absent',
 } as const
 
 /** Reads and checks everything. Throws SettingsError with every problem. Unknown WRIT_ names are problems too: a typo must not be a default. */
@@ -106,6 +110,7 @@ export function readSettings(env: Environment): Settings {
     vault: oneOf('WRIT_VAULT', ['on', 'off'], 'on') === 'on',
     sweepEveryMs: whole('WRIT_SWEEP_EVERY_MS', env.WRIT_SWEEP_EVERY_MS ?? '500', 100, 1_000, problem),
     retention: span('WRIT_RETENTION', env.WRIT_RETENTION ?? '30d', mode === 'dev' ? minutes(1) : days(1), problem),
+    otlpUrl: collectorUrl(env.WRIT_OTLP_URL, problem),
   }
   if (problems.length > 0) throw new SettingsError(problems)
   return Object.freeze(settings)
@@ -124,6 +129,13 @@ function publicUrl(text: string, mode: Settings['mode'], problem: Problem): stri
     )
   }
   return text
+}
+
+function collectorUrl(text: string | undefined, problem: Problem): string | undefined {
+  const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined
+  const plain = url !== undefined && /^https?:$/.test(url.protocol) && `${url.origin}${url.pathname}` === url.href
+  if (text !== undefined && !plain) problem('WRIT_OTLP_URL', 'must be an http(s) URL without a user, query or fragment')
+  return url?.href.replace(/\/$/, '')
 }
 
 function redisUrl(env: Environment, problem: Problem): Secret<string> {

@@ -99,14 +99,17 @@ function indexesFor(rules: Rules, principal: Principal, filters: Filters): reado
   const statuses = waiting === true ? (['pending'] as const) : (filters.statuses ?? STATUSES)
   const own = tenant === undefined || tenant === principal.tenant
   const inTenant = mine === true || !own ? [] : statuses.map((status) => ({ tenant: principal.tenant, status }))
-  return waiting === true ? inTenant : [...inTenant, ...partiesOf(rules, principal).map((party) => ({ party }))]
+  const parties = mine === true ? ownOf(rules, principal) : [...ownOf(rules, principal), ...lookedAtBy(principal)]
+  return waiting === true ? inTenant : [...inTenant, ...parties.map((party) => ({ party }))]
 }
 
-/** Whose grants are this one's own: its own, those of whom a person answers for, and for a person's agent that person's. */
-function partiesOf({ directory }: Rules, principal: Principal): readonly PrincipalId[] {
-  if (principal.kind === 'person') return [principal.id, ...directory.answeredForBy(principal.person)]
-  return [principal.id, ...principal.sponsors.map((person) => person as string as PrincipalId)]
-}
+/** Itself, and whom a person answers for. */
+const ownOf = ({ directory }: Rules, principal: Principal): readonly PrincipalId[] =>
+  principal.kind === 'person' ? [principal.id, ...directory.answeredForBy(principal.person)] : [principal.id]
+
+/** A person's agent may look at that person's grants, and does not own them. */
+const lookedAtBy = (principal: Principal): readonly PrincipalId[] =>
+  principal.kind === 'person' ? [] : principal.sponsors.map((person) => person as string as PrincipalId)
 
 function fits(rules: Rules, principal: Principal, grant: Grant, filters: Filters): boolean {
   const { intent, filedAt } = grant.ask
@@ -119,7 +122,7 @@ function fits(rules: Rules, principal: Principal, grant: Grant, filters: Filters
   if ((filedFrom !== undefined && filedAt < filedFrom) || (filedTo !== undefined && filedAt >= filedTo)) return false
   if (
     mine === true &&
-    !partiesOf(rules, principal).some((id) => [intent.requester, intent.executor.principal].includes(id))
+    !ownOf(rules, principal).some((id) => [intent.requester, intent.executor.principal].includes(id))
   )
     return false
   if (waiting === true && !waitsFor(rules, principal, grant)) return false

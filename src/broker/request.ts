@@ -89,8 +89,10 @@ export const request =
     const parts = [asking, ...asking.more]
     const ids = parts.map((_, n) => (key === undefined ? p.newGrantId() : p.grantIdOf(seedOf(caller, key, n))))
     const asked = key === undefined ? '' : askedBy(p, caller, asking)
+    // What is one commit needs no look back unless it may be a repetition; what is several may have been cut short by a change of the rules.
+    const mayBeThere = key !== undefined || parts.length > 1
     const filed = await again(async () => {
-      const before = key === undefined ? ids.map(() => undefined) : await filedBefore(p, ids, asked)
+      const before = mayBeThere ? await filedBefore(p, ids, asked) : ids.map(() => undefined)
       return before.every((grant) => grant !== undefined)
         ? { grants: before, again: true }
         : { grants: await fileAll(p, caller, asking, { ids, asked, before }), again: false }

@@ -20,6 +20,15 @@ export interface Watch {
     readonly thrown: unknown
   }): void
 }
+export type Traced = (
+  call: {
+    readonly route: string
+    readonly path: string
+    readonly method: string
+    readonly traceparent: readonly string[]
+  },
+  work: () => Promise<Answer>,
+) => Promise<Answer>
 export interface AppPorts {
   readonly endpoints: readonly Endpoint[]
   /** Unique; what the client sends as an id is not trusted. */
@@ -27,6 +36,8 @@ export interface AppPorts {
   /** Monotonic milliseconds, for durations only. */
   ticks(): number
   readonly watch: Watch
+  /** Runs the answering inside a span; absent where nothing is traced. */
+  readonly traced?: Traced
   /** Whether clients reach us by https: then they are told to stay there. */
   readonly https: boolean
   /** Aborted when the broker stops: whoever waits is answered. */
@@ -61,7 +72,10 @@ export function buildServer(app: express.Express): Server {
 async function serve(p: AppPorts, endpoint: Endpoint, req: Request, res: Response): Promise<void> {
   const started = p.ticks()
   const requestId = p.newRequestId()
-  const answer = await answerOf(p, endpoint, requestId, req, res)
+  const work = () => answerOf(p, endpoint, requestId, req, res)
+  const { name: route, path } = endpoint
+  const traceparent = req.headersDistinct.traceparent ?? []
+  const answer = await (p.traced?.({ route, path, method: req.method, traceparent }, work) ?? work())
   if (answer.stream === undefined) send(p, req, res, answer, requestId)
   else stream(p, endpoint, req, res, answer, answer.stream, requestId)
   p.watch.answered(endpoint.name, req.method, answer.status, (p.ticks() - started) / 1_000)

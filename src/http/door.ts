@@ -7,7 +7,7 @@ import type { Endpoint } from './endpoint.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
 import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
 
-export interface DoorPorts extends Omit<V1Ports, 'waiters'>, Pick<AppPorts, 'newRequestId' | 'ticks'> {
+export interface DoorPorts extends Omit<V1Ports, 'waiters'>, Pick<AppPorts, 'newRequestId' | 'ticks' | 'traced'> {
   /** OAuth, health, and whatever else is served beside `/v1`. */
   readonly endpoints: readonly Endpoint[]
   readonly watch: Watch & { waiting(count: number): void }
@@ -28,7 +28,10 @@ export function httpDoor(p: DoorPorts): Door {
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
   const endpoints = [...v1, ...p.endpoints]
-  const server = buildServer(buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal }))
+  const traced = p.traced === undefined ? {} : { traced: p.traced }
+  const server = buildServer(
+    buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal, ...traced }),
+  )
   return {
     server,
     listen: (port, host) =>

@@ -5,7 +5,7 @@ import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endp
 import { problem } from './problem.ts'
 
 export interface Check {
-  /** `store`, `control`, `clock`, `policy`, `witness`, `queue`, `vault`. */
+  /** `redis`, `control`, `policy`, `clock`, `keys`, `witness`, `sweep`, `queue`, `vault`. */
   readonly name: string
   /** What an operator does about it, as one line. */
   readonly mend: string
@@ -14,8 +14,8 @@ export interface Check {
 }
 export interface HealthPorts {
   readonly checks: readonly Check[]
-  /** The text of all metrics, and its media type. */
-  metrics(): Promise<{ readonly text: string; readonly media: string }>
+  /** The text of all metrics, and its media type. It is told which checks fail now. */
+  metrics(failing: readonly string[]): Promise<{ readonly text: string; readonly media: string }>
   /** How long a check may take; longer is a failure. */
   readonly checkMs: number
 }
@@ -33,7 +33,10 @@ export function healthEndpoints(p: HealthPorts): readonly Endpoint[] {
       const ready = failing.length === 0
       return json(ready ? 200 : 503, { ready, failing }, ready ? {} : { 'Retry-After': '2' })
     }),
-    get('/metrics', async () => ({ status: 200, ...(await p.metrics()) })),
+    get('/metrics', async () => {
+      const failing = (await readiness()).flatMap((result) => result?.name ?? [])
+      return { status: 200, ...(await p.metrics(failing)) }
+    }),
   ]
 }
 

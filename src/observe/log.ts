@@ -5,6 +5,7 @@ import { isBrokerError } from '../domain/errors.ts'
 /** What a line may name. A log call with another name does not compile, and is dropped if it gets here all the same. */
 const NAMES = [
   'requestId',
+  'traceId',
   'route',
   'status',
   'code',
@@ -40,11 +41,21 @@ export type Log = (level: Level, message: string, record?: LogRecord) => void
 
 const MOST = 500
 
-/** Writes one line per call. `time` is for the reader of the log only; nothing is decided by it. */
-export function jsonLog({ write, time }: { write(line: string): void; time(): string }): Log {
+export interface LogOutput {
+  write(line: string): void
+  /** For the reader of the log only; nothing is decided by it. */
+  time(): string
+  /** Of the trace that is open where the line is written. */
+  traceId?(): string | undefined
+}
+
+/** Writes one line per call. */
+export function jsonLog({ write, time, traceId }: LogOutput): Log {
   return (level, message, record = {}) => {
-    const named = NAMES.flatMap((name) => (record[name] === undefined ? [] : [[name, safe(record[name])]]))
-    write(`${escaped(JSON.stringify({ time: time(), level, message: safe(message), ...Object.fromEntries(named) }))}\n`)
+    const whole: LogRecord = { traceId: traceId?.(), ...record }
+    const named = NAMES.flatMap((name) => (whole[name] === undefined ? [] : [[name, printable(whole[name])]]))
+    const line = { time: time(), level, message: printable(message), ...Object.fromEntries(named) }
+    write(`${escaped(JSON.stringify(line))}\n`)
   }
 }
 
@@ -83,7 +94,8 @@ const place = (thrown: unknown): string | undefined =>
 // Compact JWTs, Vault's tokens, and what follows the words of an Authorization header.
 const TOKENS = /eyJ[\w-]+\.[\w-]+(\.[\w-]*)*|\bhv[sbr]\.[\w-]+|\b(bearer|dpop|basic)\s+[\w.~+/=-]{8,}/gi
 
-const safe = (value: unknown): string | number | boolean => {
+/** A value as it may be told: shortened, and without what looks like a token. */
+export const printable = (value: unknown): string | number | boolean => {
   if (typeof value === 'number' || typeof value === 'boolean') return value
   return String(value).replace(TOKENS, '[token]').slice(0, MOST)
 }

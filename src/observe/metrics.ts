@@ -1,9 +1,10 @@
 // Every metric with its labels, in one table. Invariant: a label's values are few and known (routes, codes, outcomes, lanes, checks);
 // never an id, a person, an address or anything that somebody typed.
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 const FAST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60]
 const LATE_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3_600]
+const HUMAN_SECONDS = [1, 10, 60, 300, 900, 3_600, 14_400, 86_400, 604_800]
 
 export const METRICS = {
   http_requests_total: { kind: 'counter', labels: ['route', 'method', 'status'], help: 'HTTP requests answered.' },
@@ -11,7 +12,32 @@ export const METRICS = {
   http_waiting: { kind: 'gauge', labels: [], help: 'Long polls that wait now.' },
   refusals_total: { kind: 'counter', labels: ['route', 'code'], help: 'Requests refused, by code.' },
   grants_ended_total: { kind: 'counter', labels: ['outcome'], help: 'Grants ended, by outcome.' },
+  grants: { kind: 'gauge', labels: ['status'], help: 'Grants in the store, by status.' },
+  decision_seconds: {
+    kind: 'histogram',
+    labels: ['verdict', 'by'],
+    buckets: HUMAN_SECONDS,
+    help: 'From filing to approval or denial; by a person or by the policy.',
+  },
+  mint_seconds: {
+    kind: 'histogram',
+    labels: ['kind'],
+    buckets: FAST_SECONDS,
+    help: 'From the asking for a credential to its answer.',
+  },
   end_late_seconds: { kind: 'histogram', labels: [], buckets: LATE_SECONDS, help: 'From deadline to confirmed end.' },
+  end_seconds: {
+    kind: 'histogram',
+    labels: [],
+    buckets: LATE_SECONDS,
+    help: 'From the beginning of an end to its confirmation.',
+  },
+  oldest_unconfirmed_end_seconds: {
+    kind: 'gauge',
+    labels: [],
+    help: 'How long the oldest end that this broker has seen lately has been unconfirmed; 0 for none.',
+  },
+  stuck: { kind: 'gauge', labels: [], help: 'Stuck grants that this broker has seen lately.' },
   stuck_total: {
     kind: 'counter',
     labels: [],
@@ -24,7 +50,45 @@ export const METRICS = {
     help: 'Grants worked on by sweeps: done or failed.',
   },
   sweep_seconds: { kind: 'histogram', labels: ['lane'], buckets: FAST_SECONDS, help: 'Time of one sweep.' },
+  sweep_age_seconds: { kind: 'gauge', labels: ['lane'], help: 'Since the last sweep that worked.' },
+  due_age_seconds: {
+    kind: 'gauge',
+    labels: ['lane'],
+    help: 'How long the oldest deadline that nobody works on has passed; 0 for none.',
+  },
+  queue_quiet_seconds: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Since the queue worker last finished a job, canaries included.',
+  },
   witness_seconds: { kind: 'histogram', labels: [], buckets: FAST_SECONDS, help: 'From commit to stable storage.' },
+  witness_healthy: { kind: 'gauge', labels: [], help: '1 while the witness can be written, else 0.' },
+  store_call_seconds: {
+    kind: 'histogram',
+    labels: ['call', 'result'],
+    buckets: FAST_SECONDS,
+    help: 'Calls of the store in Redis: done, refused or failed.',
+  },
+  backend_call_seconds: {
+    kind: 'histogram',
+    labels: ['call', 'result'],
+    buckets: FAST_SECONDS,
+    help: 'Calls of the backends (Vault and the question behind it): done, refused or failed.',
+  },
+  ready: { kind: 'gauge', labels: [], help: '1 when every check of /readyz passes, else 0.' },
+  check_failing: { kind: 'gauge', labels: ['check'], help: '1 while this check of /readyz fails, else 0.' },
+  clock_state: {
+    kind: 'gauge',
+    labels: ['state'],
+    help: '1 for the state of the clock: only trusted allows anything.',
+  },
+  recovering: { kind: 'gauge', labels: [], help: '1 while the store is behind or has no control record, else 0.' },
+  trace_spans_total: {
+    kind: 'counter',
+    labels: ['result'],
+    help: 'Spans that were sent, dropped because the queue was full, or failed at the collector.',
+  },
+  build_info: { kind: 'gauge', labels: ['version', 'node'], help: 'Always 1: what runs here.' },
 } as const satisfies Record<string, Definition>
 
 type Definition = { readonly labels: readonly string[]; readonly help: string } & (
@@ -35,17 +99,24 @@ type Definition = { readonly labels: readonly string[]; readonly help: string } 
 type Name = keyof typeof METRICS
 type Of<Kind extends Definition['kind']> = { [N in Name]: (typeof METRICS)[N]['kind'] extends Kind ? N : never }[Name]
 type Labels<N extends Name> = Readonly<Record<(typeof METRICS)[N]['labels'][number], string>>
+/** Left out where there are none. */
+type MaybeLabels<N extends Name> = (typeof METRICS)[N]['labels'] extends readonly [] ? [] : [labels: Labels<N>]
 
 export interface Metrics {
   count<N extends Of<'counter'>>(name: N, labels: Labels<N>, by?: number): void
   observe<N extends Of<'histogram'>>(name: N, labels: Labels<N>, seconds: number): void
-  set<N extends Of<'gauge'>>(name: N, value: number): void
+  /** Undefined takes the figure away: what is not known is not shown. */
+  set<N extends Of<'gauge'>>(name: N, value: number | undefined, ...labels: MaybeLabels<N>): void
   text(): Promise<{ readonly text: string; readonly media: string }>
 }
 
-/** A registry of its own, so that two brokers in one process do not share figures. Names on the outside begin with `writ_`. */
+/**
+ * A registry of its own, so that two brokers in one process do not share figures. Names on the outside begin with `writ_`; those of the
+ * process (memory, processor, event loop, collections) have the names that every Node dashboard knows.
+ */
 export function metrics(): Metrics {
   const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
   const counters = new Map<string, Counter>()
   const histograms = new Map<string, Histogram>()
   const gauges = new Map<string, Gauge>()
@@ -59,7 +130,10 @@ export function metrics(): Metrics {
   return {
     count: (name, labels, by = 1) => counters.get(name)?.inc(labels, by),
     observe: (name, labels, seconds) => histograms.get(name)?.observe(labels, seconds),
-    set: (name, value) => gauges.get(name)?.set(value),
+    set: (name, value, ...[labels = {}]) => {
+      if (value === undefined) gauges.get(name)?.remove(labels)
+      else gauges.get(name)?.set(labels, value)
+    },
     text: async () => ({ text: await registry.metrics(), media: registry.contentType }),
   }
 }

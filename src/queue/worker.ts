@@ -22,6 +22,8 @@ export interface WorkerOptions extends QueueServer {
 export interface QueueWorker {
   /** False when no job was done for 10 s, canaries included. */
   healthy(): boolean
+  /** How long ago a job was done, canaries included. */
+  quietMs(): number
   /** How often a deaf worker was replaced. */
   restarts(): number
   /** Lets running jobs finish (10 s at most), then closes the connections. */
@@ -91,6 +93,7 @@ export async function startWorker(options: WorkerOptions): Promise<QueueWorker> 
   await current.ready()
   return {
     healthy: () => now() - lastDone <= DEAF_AFTER_MS,
+    quietMs: () => Math.max(0, now() - lastDone),
     restarts: () => restarts,
     close: async () => {
       if (closed) return

@@ -227,6 +227,31 @@ describe('one asking for several entitlements', () => {
     expect(all.map(({ ask }) => ask.intent.scope.join()).sort()).toEqual(['', 'report:sales'])
   })
 
+  it('files each of them once when the rules change between two of them', async () => {
+    const w = await world()
+    let moved = false
+    const verbs = w.another({
+      grants: {
+        ...w.store,
+        commit: async (step, guard) => {
+          const receipt = await w.store.commit(step, guard)
+          if (!moved) await w.publish({ policy: policyWith(['revision: 1', 'revision: 2']) })
+          moved = true
+          return receipt
+        },
+      },
+    })
+    const asked = report(w, { more: [part('sales-report', 'report.read')] })
+    const { grant, again } = await verbs.request(w.as('dana'), asked)
+    const all = await everything(w)
+    expect([all.length, again, [grant.id, ...grant.ask.linked].sort()]).toEqual([
+      2,
+      false,
+      all.map(({ id }) => id).sort(),
+    ])
+    expect(new Set(all.map(({ ask }) => ask.policy.revision))).toEqual(new Set([1, 2]))
+  })
+
   it('files none of them when one of them is refused', async () => {
     const w = await world()
     const more = [part('sales-report', 'report.read'), part('no-such-thing', 'x')]

@@ -68,6 +68,7 @@ describe('a list', () => {
     expect(await found(w, 'vera', { entitlement: named.entitlement('ticket-triage') })).toEqual([])
     // Her agent may look at hers; a person sees what the agent that they answer for has.
     expect(idsOf(await found(w, 'vera-agent', {}))).toEqual(own)
+    expect(await found(w, 'vera-agent', { mine: true })).toEqual([])
     expect(await found(w, 'sam', { mine: true })).toHaveLength(1)
   })
 

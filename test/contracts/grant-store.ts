@@ -1,11 +1,11 @@
 // What every store of grants must do, as guarantees. The memory store of the tests and the Redis store run the same suite, so a verb
 // that was tested on one behaves on the other.
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Control, Receipt } from '../../src/broker/ports.ts'
+import type { Control, Index, Receipt } from '../../src/broker/ports.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { type ErrorCode, isBrokerError } from '../../src/domain/errors.ts'
 import { deadlineOf, type Grant, type Step } from '../../src/domain/grant.ts'
-import type { Digest, GrantId, Shard } from '../../src/domain/ids.ts'
+import { type Digest, type GrantId, named, type Shard } from '../../src/domain/ids.ts'
 import {
   type Duration,
   type Instant,
@@ -414,6 +414,11 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         expect(await store.events(id)).toEqual([])
       }
       expect(idsOf((await store.list({ of: ALL, limit: 100, cursor: undefined })).grants)).toEqual(idsOf([open, young]))
+      const { ticket, requester } = open.ask.intent
+      const lasting: readonly Index[] = [{ party: requester }, ...(ticket === undefined ? [] : [{ ticket }])]
+      expect(idsOf((await store.list({ of: lasting, limit: 100, cursor: undefined })).grants)).toEqual(
+        idsOf([open, young]),
+      )
       expect([await loaded(open.id), await loaded(young.id)]).toStrictEqual([open, young])
       expect([await store.events(open.id), await store.events(young.id)]).toEqual(kept)
       expect(await all()).toEqual([])
@@ -516,6 +521,58 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       expect(seen).toEqual([4, 2, 3, 1, 0].map((n) => ids[n]))
     })
 
+    it('holds what is in any of the sets asked for, each once; a grant is in the set of its status and no other', async () => {
+      for (const status of STATUSES) await stored(status)
+      const tenant = named.tenant('northwind')
+      const statusesIn = async (of: readonly Index[]) =>
+        (await store.list({ of, limit: 100, cursor: undefined })).grants.map(({ head }) => head.status).sort()
+      for (const status of STATUSES) expect(await statusesIn([{ tenant, status }])).toEqual([status])
+      const all = [...STATUSES].sort()
+      const lasting: readonly Index[] = [
+        { party: named.principal('vera') },
+        { ticket: { system: 'desk', id: 'CHG-1' } },
+        { task: 'migrate' },
+      ]
+      for (const index of lasting) expect(await statusesIn([index])).toEqual(all)
+      expect(await statusesIn([...ALL, ...lasting])).toEqual(all)
+      const none: readonly Index[] = [
+        { tenant: named.tenant('acme'), status: 'pending' },
+        { party: named.principal('olivia') },
+        { ticket: { system: 'desk', id: 'CHG-2' } },
+        { task: '' },
+        { session: '' },
+      ]
+      expect(await statusesIn(none)).toEqual([])
+      expect(await store.counts([tenant, named.tenant('acme')])).toEqual(
+        Object.fromEntries(STATUSES.map((status) => [status, 1])),
+      )
+    })
+
+    it('holds what was filed from one time on and before another, page by page', async () => {
+      const times = [0, 1, 1, 2, 3].map((n) => later(now, milliseconds(n)))
+      for (const filedAt of times) await store.commit(sampleBirth(nextGrantId(shard), filedAt), guard())
+      const range = { filedFrom: later(now, milliseconds(1)), filedTo: later(now, milliseconds(3)) }
+      const seen: number[] = []
+      let cursor: string | undefined
+      do {
+        const page = await store.list({ of: ALL, limit: 2, cursor, ...range })
+        seen.push(...page.grants.map(({ ask }) => ask.filedAt - now))
+        expect(page.places).toHaveLength(page.grants.length)
+        if (page.next !== undefined) expect(page.next).toBe(page.places.at(-1))
+        cursor = page.next
+      } while (cursor !== undefined)
+      expect(seen).toEqual([2, 1, 1])
+    })
+
+    it('goes on behind any grant of a page', async () => {
+      for (let n = 0; n < 4; n += 1) await store.commit(sampleBirth(nextGrantId(shard), now), guard())
+      const page = await store.list({ of: ALL, limit: 4, cursor: undefined })
+      for (const [n, cursor] of page.places.entries()) {
+        const rest = await store.list({ of: ALL, limit: 4, cursor })
+        expect(rest.grants.map(({ id }) => id)).toEqual(page.grants.slice(n + 1).map(({ id }) => id))
+      }
+    })
+
     it('refuses a cursor that no page returned', async () => {
       expect(await codeOf(store.list({ of: ALL, limit: 2, cursor: 'x' }))).toBe('invalid_request')
       const far = `9999999999999999-${nextGrantId(shard)}`
@@ -526,6 +583,35 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       const elsewhere = nextGrantId(7_777 as Shard)
       expect(await store.load(elsewhere)).toBeUndefined()
       expect(await store.loadToEnd(elsewhere)).toBeUndefined()
+    })
+  })
+
+  describe('the feed', () => {
+    it('tells what was committed after a place, in order, with the grant as it is now', async () => {
+      const { next: start, events } = await store.feed(undefined, 10)
+      expect(events).toEqual([])
+      const birth = sampleBirth(nextGrantId(shard), now)
+      await store.commit(birth, guard())
+      const approved = sampleStep(birth.grant, 'approved', now)
+      await store.commit(approved, guard())
+      const fed = await store.feed(start, 10)
+      expect(fed.events.map(({ type, version }) => [type, version])).toEqual([
+        [birth.event.type, 1],
+        [approved.event.type, 2],
+      ])
+      for (const { of } of fed.events) expect(of).toStrictEqual(approved.grant)
+      expect(fed.next).toBe(fed.events.at(-1)?.place)
+      const second = await store.feed(fed.events[0]?.place, 10)
+      expect(second.events.map(({ version }) => version)).toEqual([2])
+      expect(await store.feed(fed.next, 10)).toEqual({ events: [], next: fed.next })
+      expect((await store.feed(undefined, 10)).next).toBe(fed.next)
+      const one = await store.feed(start, 1)
+      expect([one.events.length, one.next]).toEqual([1, fed.events[0]?.place])
+    })
+
+    it('refuses a place that no reader was ever at', async () => {
+      for (const place of ['x', '', '1-0', '0.1', `${shard}.1-0_`])
+        expect([place, await codeOf(store.feed(place, 10))]).toEqual([place, 'invalid_request'])
     })
   })
 

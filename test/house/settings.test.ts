@@ -33,3 +33,24 @@ describe('the retention', () => {
       expect([text, refusedNames({ WRIT_MODE: 'dev', WRIT_RETENTION: text })]).toEqual([text, ['WRIT_RETENTION']])
   })
 })
+
+describe('the collector of traces', () => {
+  it('is none unless its address is given', () => {
+    expect(readSettings(complete).otlpUrl).toBeUndefined()
+    for (const text of ['http://collector:4318', 'http://collector:4318/', 'https://otlp.example/tenant/'])
+      expect(readSettings({ ...complete, WRIT_OTLP_URL: text }).otlpUrl).toBe(text.replace(/\/$/, ''))
+  })
+
+  it('is a plain http address, without anything that would be a secret', () => {
+    for (const text of [
+      '',
+      'collector:4318',
+      'ftp://c',
+      'http://u:p@c',
+      'http://u@c',
+      'http://c/?token=1',
+      'http://c/#x',
+    ])
+      expect([text, refusedNames({ WRIT_OTLP_URL: text })]).toEqual([text, ['WRIT_OTLP_URL']])
+  })
+})

@@ -1,11 +1,12 @@
 // Secrets rest nowhere. The whole story, and every failure we can make, with each token, proof, password and Vault secret remembered; then
-// every sink is searched for them: Redis and all it was ever told, job data, logs, the witness, and the bodies of errors.
+// every sink is searched for them: Redis and all it was ever told, job data, logs, the witness, traces, figures, and the bodies of errors.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { client, proofKey, tokenExchange } from '../../deploy/dev/client.ts'
 import { type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { playDatabase, playTheEnd, playTokens, type Told } from '../../deploy/dev/story.ts'
+import { type Collector, startCollector } from '../support/collector.ts'
 import { leaksIn, redisAsText, type Sink, sinksOnDisk } from '../support/leak-scan.ts'
 import { until } from '../support/until.ts'
 
@@ -50,10 +51,12 @@ const listening: typeof fetch = async (input, init) => {
 }
 
 let stage: DevStage
+let collector: Collector
 
 beforeAll(async () => {
   globalThis.fetch = listening
   stage = await openStage({ vault: true })
+  collector = await startCollector()
   for (const file of ['redis-url'])
     secrets.add(new URL(readFileSync(join(stage.dir, 'secrets', file), 'utf8')).password)
 }, 120_000)
@@ -61,6 +64,7 @@ beforeAll(async () => {
 afterAll(async () => {
   globalThis.fetch = plainFetch
   await stage?.stop()
+  await collector?.stop()
 })
 
 describe('the canary', () => {
@@ -71,7 +75,7 @@ describe('the canary', () => {
     for (const file of ['vault-secret-id', 'inventory-secret-id', 'probe-password'])
       secrets.add(readFileSync(join(stage.dir, 'secrets', file), 'utf8'))
     secrets.add(vault.rootToken)
-    await stage.startBroker()
+    await stage.startBroker(0, { env: { WRIT_OTLP_URL: collector.url } })
     const told: Told = { seen: {}, failures: [] }
     const quiet = stage.story(() => undefined)
     await playTokens(quiet, told)
@@ -129,8 +133,13 @@ describe('the canary', () => {
     expect(errorBodies.length).toBeGreaterThan(10)
   })
 
-  it('and afterwards none is found in Redis, on its disk, in jobs, logs, the witness or any error', async () => {
-    const sinks = [await redisAsText(stage.redis.url), ...sinksOnDisk(stage), ...errorBodies]
+  it('and afterwards none is found in Redis, on its disk, in jobs, logs, the witness, traces, figures or any error', async () => {
+    const figures = { name: 'figures', text: await plainFetch(`${stage.url}/metrics`).then((answer) => answer.text()) }
+    const traces = collector.sinks()
+    const sinks = [await redisAsText(stage.redis.url), ...sinksOnDisk(stage), ...traces, figures, ...errorBodies]
+    const systems = new Set(collector.spans().map(({ name }) => name.split(' ')[0]))
+    expect(systems).toEqual(new Set(['GET', 'POST', 'verb', 'redis', 'vault', 'witness', 'queue']))
+    expect(collector.spans().some(({ name, failed }) => name === 'vault open' && failed)).toBe(true)
     expect(secrets.size).toBeGreaterThan(30)
     if (stage.redis.dir !== undefined) expect(sinks.some(({ name }) => name.includes('appendonly'))).toBe(true)
     expect(sinks.some(({ name }) => name.includes('broker-0.log'))).toBe(true)

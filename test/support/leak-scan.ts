@@ -1,4 +1,5 @@
-// Looks for secrets where none may be: everything Redis holds and was ever told, what it wrote to disk, the brokers' logs, and the witness.
+// Looks for secrets where none may be: everything Redis holds and was ever told, what it wrote to disk, the brokers' logs, the witness,
+// and what a collector was sent.
 // By exact value for what a test has seen, and by shape for what it could not see (a hold's Vault token never leaves the broker).
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -85,11 +86,11 @@ export function leaksIn(sinks: readonly Sink[], secrets: Iterable<string>): read
   ])
 }
 
-/** Stops a stage, and fails if anything like a secret lies in what its Redis and its brokers wrote. Every journey ends here. */
-export async function closeStage(stage: DevStage | undefined): Promise<void> {
+/** Stops a stage, and fails if anything like a secret lies in what its Redis and its brokers wrote, or in `more`. Every journey ends here. */
+export async function closeStage(stage: DevStage | undefined, more: readonly Sink[] = []): Promise<void> {
   if (stage === undefined) return
   try {
-    expect(leaksIn(sinksOnDisk(stage), [])).toEqual([])
+    expect(leaksIn([...sinksOnDisk(stage), ...more], [])).toEqual([])
   } finally {
     await stage.stop()
   }
