@@ -66,6 +66,9 @@ export const SETTINGS = {
     'base URL of an OpenTelemetry collector (OTLP over HTTP): traces go to its /v1/traces; off where absent',
 } as const
 
+/** Of the set-up and of the command line, which people have in the same shell. */
+const OF_OTHERS = new Set(['WRIT_CACHE_DIR', 'WRIT_BROKER', 'WRIT_TOKEN', 'WRIT_DEBUG'])
+
 /** Reads and checks everything. Throws SettingsError with every problem. Unknown WRIT_ names are problems too: a typo must not be a default. */
 export function readSettings(env: Environment): Settings {
   const problems: SettingProblem[] = []
@@ -85,7 +88,7 @@ export function readSettings(env: Environment): Settings {
     if (
       name.startsWith('WRIT_') &&
       !name.startsWith('WRIT_TEST_') &&
-      name !== 'WRIT_CACHE_DIR' &&
+      !OF_OTHERS.has(name) &&
       !Object.hasOwn(SETTINGS, name)
     ) {
       problem(name, 'is not a setting of Writ')

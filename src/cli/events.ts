@@ -43,9 +43,9 @@ connection breaks. With --json each event is one line of JSON. \`writ show ID --
 }
 
 export const eventLine = ({ version, at, type, by, details }: Event, paint: Paint): Shown =>
-  shown`${paint.dim(at)}  ${padded(version, 3)} ${padded(paint.bold(type), 17)} ${by}  ${paint.dim(detailsOf(details))}`
+  shown`${paint.dim(at)}  ${padded(version, 3)} ${padded(paint.bold(type), 17)} ${padded(by, 8)}  ${paint.dim(detailsOf(details))}`
 const feedLine = ({ at, grant, type, by, details }: FeedEvent, paint: Paint): Shown =>
-  shown`${paint.dim(at)}  ${grant}  ${padded(paint.bold(type), 17)} ${by}  ${paint.dim(detailsOf(details))}`
+  shown`${paint.dim(at)}  ${grant}  ${padded(paint.bold(type), 17)} ${padded(by, 8)}  ${paint.dim(detailsOf(details))}`
 const detailsOf = (details: Event['details']): string =>
   Object.entries(details)
     .map(([name, value]) => `${name}=${Array.isArray(value) ? value.join(',') : value}`)

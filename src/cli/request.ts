@@ -7,8 +7,9 @@ import type { Client } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { explain, wantsKey } from './dry-run.ts'
 import { EXIT, type ExitCode, exitOfStatus } from './exit-codes.ts'
+import { facts } from './facts.ts'
 import { Failure, usage } from './failure.ts'
-import { showGrant } from './show-grant.ts'
+import { headline, ruleInWords } from './show-grant.ts'
 import { shown } from './shown.ts'
 import { isDecided, waitFor, waitSeconds } from './wait.ts'
 
@@ -84,10 +85,22 @@ async function file(context: Context, client: Client, asking: Asking): Promise<E
     : { grant: filed.value, raw: filed.raw }
   context.sayJson(raw)
   if (!context.json) {
-    showGrant(context, grant)
+    showFiled(context, grant)
     tellLinked(context, grant)
   }
   return seconds === undefined ? EXIT.ok : exitOfStatus(grant.status)
+}
+
+/** What the requester needs now; the whole of it is `writ show`. */
+function showFiled(context: Context, grant: GrantAnswer): void {
+  const { opensAt, closesAt } = grant.intent.window
+  context.say(headline(grant, context.paint))
+  facts(context, [
+    ['approval', ruleInWords(grant.rule)],
+    ['window', `${opensAt} until ${closesAt}`],
+    ['digest', grant.digest],
+    ['next', grant.next_action],
+  ])
 }
 
 function tellLinked({ note }: Context, { linked }: GrantAnswer): void {

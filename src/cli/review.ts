@@ -9,7 +9,7 @@ import { EXIT } from './exit-codes.ts'
 import { facts } from './facts.ts'
 import { Refusal, usage } from './failure.ts'
 import { ask } from './questions.ts'
-import { isTrueTo, ruleInWords, showIntent, showTexts } from './show-grant.ts'
+import { digestShown, isTrueTo, ruleInWords, showIntent, showTexts } from './show-grant.ts'
 import { shown } from './shown.ts'
 
 type Done = 'approved' | 'denied' | 'asked' | 'skipped' | 'refused'
@@ -72,7 +72,7 @@ async function allWaiting(client: Client): Promise<readonly GrantAnswer[]> {
 async function one(context: Context, client: Client, grant: GrantAnswer): Promise<Done | 'quit'> {
   const { note, paint } = context
   const isTrue = isTrueTo(grant, client.broker)
-  showForDecision(context, grant, isTrue)
+  showForDecision(context, grant, client.broker)
   await showQuestions(context, client, grant.id)
   for (;;) {
     const wanted = await ask(context, {
@@ -101,20 +101,13 @@ async function one(context: Context, client: Client, grant: GrantAnswer): Promis
   }
 }
 
-function showForDecision(context: Context, grant: GrantAnswer, isTrue: boolean): void {
+function showForDecision(context: Context, grant: GrantAnswer, issuer: string): void {
   const { say, paint } = context
   say(shown`${paint.bold(grant.id)}  tier ${grant.tier}, filed ${grant.filedAt}, decide by ${grant.decideBy}`)
   say(shown`  ${paint.dim('this is what you decide on:')}`)
   showIntent(context, grant)
-  facts(context, [
-    [
-      'digest',
-      isTrue
-        ? shown`${grant.digest} ${paint.good('reckoned here too')}`
-        : shown`${grant.digest} ${paint.bad('DOES NOT FIT what is shown')}`,
-    ],
-  ])
-  if (!isTrue)
+  facts(context, [['digest', digestShown(grant, issuer, paint)]])
+  if (!isTrueTo(grant, issuer))
     say(paint.bad('  What is shown is not what the digest stands for: it cannot be approved here. Tell the operator.'))
   showTexts(context, grant)
   facts(context, [

@@ -30,7 +30,7 @@ export const headline = (grant: GrantAnswer, paint: Paint): Shown =>
   shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.intent.entitlement}  ${grant.intent.requester}: ${grant.texts.summary}`
 
 /** Everything about a grant, for `writ show`. */
-export function showGrant(speaker: Speaker, grant: GrantAnswer): void {
+export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string): void {
   const { say, paint } = speaker
   say(shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.texts.summary}`)
   facts(speaker, [
@@ -48,6 +48,7 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer): void {
     ['linked', grant.linked.join(', ')],
   ])
   showIntent(speaker, grant)
+  facts(speaker, [['digest', digestShown(grant, issuer, paint)]])
   showTexts(speaker, grant)
   facts(
     speaker,
@@ -99,6 +100,12 @@ export const isTrueTo = (grant: Pick<GrantAnswer, 'intent' | 'digest'>, issuer: 
     return false
   }
 }
+
+/** The digest that the broker names, and whether it is that of what has been shown. */
+export const digestShown = (grant: Pick<GrantAnswer, 'intent' | 'digest'>, issuer: string, paint: Paint): Shown =>
+  isTrueTo(grant, issuer)
+    ? shown`${grant.digest} ${paint.good('reckoned here too')}`
+    : shown`${grant.digest} ${paint.bad('DOES NOT FIT what is shown')}`
 
 export function showTexts(speaker: Speaker, { texts, intent }: Pick<GrantAnswer, 'texts' | 'intent'>): void {
   speaker.say(shown`  ${speaker.paint.dim(`written by ${intent.requester}:`)}`)

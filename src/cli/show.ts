@@ -8,18 +8,22 @@ import { Failure } from './failure.ts'
 import { grantIdIn } from './grant-id.ts'
 import { isTrueTo, showGrant } from './show-grant.ts'
 import { shown } from './shown.ts'
-import { hasMovedOn, waitFor, waitSeconds } from './wait.ts'
+import { settledFrom, waitFor, waitSeconds } from './wait.ts'
 
 export const show: Command = {
   name: 'show',
   summary: 'one grant, what happened to it, or wait for what becomes of it',
   usage: 'ID [--wait[=SECONDS]] [--events]',
   about: `Shows a grant: what was asked, under which digest, who decided, which credentials were made, and how it ended. With --events, what
-happened, in order. With --wait it waits for what comes next: for the decision on a pending one, for the window of a scheduled one, for the
-confirmed end of one that is ending. Exit code: 0; with --wait, 6 when the wait is over before, 7 when it was denied, withdrawn or lapsed.`,
+happened, in order. With --wait it waits for the decision on a pending one, for the window of a scheduled one, for the confirmed end of
+one that is ending; what has come already is not waited for. Exit code: 0; with --wait, 6 when the wait is over before, 7 when it was denied, withdrawn or lapsed.`,
   examples: ['writ show g0-7xk2m4q6s2u3w5y7a2c4e6g3i5 --wait=600', 'writ show g0-7xk2m4q6s2u3w5y7a2c4e6g3i5 --events'],
   options: {
-    wait: { takes: 'maybe', value: 'SECONDS', help: 'wait until it moves on, an hour if nothing is said' },
+    wait: {
+      takes: 'maybe',
+      value: 'SECONDS',
+      help: 'wait for what is still to come, at most an hour if nothing is said',
+    },
     events: { takes: 'flag', help: 'what happened to it, in order' },
   },
   words: [1, 1],
@@ -38,10 +42,10 @@ confirmed end of one that is ending. Exit code: 0; with --wait, 6 when the wait 
     const waited =
       seconds === undefined
         ? { grant: first.value, raw: first.raw, timedOut: false }
-        : await waitFor(context, client, id, { seconds, until: hasMovedOn(first.value) })
+        : await waitFor(context, client, id, { seconds, until: settledFrom(first.value) })
     context.sayJson(waited.raw)
     if (!context.json) {
-      showGrant(context, waited.grant)
+      showGrant(context, waited.grant, client.broker)
       await showQuestions(context, client, id)
       if (!isTrueTo(waited.grant, client.broker))
         throw new Failure(EXIT.refused, 'What is shown here is not what its digest stands for.', {

@@ -58,9 +58,11 @@ export const isDecided = ({ status }: GrantAnswer): boolean => status !== 'pendi
 export const isOver = ({ status }: GrantAnswer): boolean => ['denied', 'withdrawn', 'lapsed', 'ended'].includes(status)
 export const isUsable = (grant: GrantAnswer): boolean => isDecided(grant) && !grant.scheduled
 
-/** What `show --wait` waits for: the next thing that somebody in this place would wait for. */
-export const hasMovedOn = (from: GrantAnswer): ((grant: GrantAnswer) => boolean) => {
-  if (from.status === 'pending') return isDecided
-  if (from.scheduled) return isUsable
-  return (grant) => isOver(grant) || (grant.status !== from.status && grant.status !== 'stuck')
-}
+/**
+ * What `show --wait` waits for: a decision, where there is none; else until the grant is in the hands of somebody, its window open or its end
+ * confirmed. Nothing is waited for that has come already, so that a script cannot be too late to wait.
+ */
+export const settledFrom = (from: GrantAnswer): ((grant: GrantAnswer) => boolean) =>
+  from.status === 'pending' ? isDecided : isSettled
+const isSettled = (grant: GrantAnswer): boolean =>
+  isOver(grant) || grant.status === 'active' || (grant.status === 'approved' && !grant.scheduled)

@@ -54,3 +54,10 @@ describe('the collector of traces', () => {
       expect([text, refusedNames({ WRIT_OTLP_URL: text })]).toEqual([text, ['WRIT_OTLP_URL']])
   })
 })
+
+describe('variables of others', () => {
+  it('do not stop the start, and a setting that is misspelt does', () => {
+    expect(refusedNames({ WRIT_BROKER: 'https://writ.example', WRIT_TOKEN: 'x', WRIT_CACHE_DIR: '/tmp' })).toEqual([])
+    expect(refusedNames({ WRIT_BROKERS: 'https://writ.example' })).toEqual(['WRIT_BROKERS'])
+  })
+})

@@ -30,6 +30,8 @@ export function asPage(lines: readonly Line[], addresses: Readonly<Record<string
       .replace(/g\d+-[a-z2-7]{26}/g, standIn)
       .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'YYYY-MM-DDThh:mm:ss.sssZ')
       .replace(/sha-256:[A-Za-z0-9_-]{43}/g, 'sha-256:…')
+      .replace(/fingerprint=[\w-]{43}/g, 'fingerprint=…')
+      .replace(/(lease=\S+\/)\w{24}\b/g, '$1…')
       .replace(/answers in \d+ ms/g, 'answers in 5 ms')
       .replace(/\b[A-Z]{4}-[A-Z]{4}\b/g, 'WDJB-MJHT')
       .replace(/^.*waiting \d+ s.*\n/gm, '')
