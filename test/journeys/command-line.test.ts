@@ -179,6 +179,52 @@ describe('with nothing but writ', () => {
     )
   })
 
+  it('an asking is explained before it is filed, filed once however often, linked, refused and taken back', {
+    timeout: 60_000,
+  }, async () => {
+    const dana = person(folder.path, 'dana')
+    const token = join(dana.folder, 'token')
+    writeFileSync(token, await stage.idp.personToken('dana'))
+    const as = (...args: readonly string[]) => dana.run([...args, '--broker', stage.url, '--token-file', token])
+    const one = { entitlement: 'sales-report', actions: ['report.read'] }
+    const ask = join(dana.folder, 'ask.yaml')
+    writeFileSync(
+      ask,
+      JSON.stringify({ ...one, task: { id: 'T-1', summary: 'Weekly' }, window: { duration: '10m' }, more: [one] }),
+    )
+    expect((await as('policy', 'explain', ask)).out).toContain('would be filed at tier low')
+    expect((await as('list')).out).toBe('')
+
+    const filed = await as('request', '--file', ask, '--key', 'weekly-1', '--json')
+    const again = await as('request', '--file', ask, '--key', 'weekly-1', '--json')
+    expect(JSON.parse(again.out)).toEqual(JSON.parse(filed.out))
+    expect((await as('request', '--file', ask, '--key', 'weekly-1', '--for', '11m')).code).toBe(1)
+    const { id, linked } = JSON.parse(filed.out)
+    expect(linked).toHaveLength(1)
+    expect((await as('list', '--task', 'T-1')).out.trim().split('\n')).toHaveLength(3)
+
+    // The same attempt is the same token: same claims, signed again.
+    const claims = async (): Promise<string> => {
+      const made = await as('exchange', id, '--output', 'json', '--attempt', 'attempt-1')
+      const { token: jwt, ...credential } = JSON.parse(made.out)
+      expect(credential).toMatchObject({ kind: 'jwt', tokenType: 'DPoP' })
+      return jwt.split('.')[1]
+    }
+    expect(await claims()).toBe(await claims())
+    const elsewhere = person(folder.path, 'elsewhere')
+    expect((await elsewhere.run(['exchange', id, '--broker', stage.url, '--token-file', token])).code).toBe(4)
+    expect((await as('withdraw', linked[0])).code).toBe(0)
+    expect((await as('complete', '--task', 'T-1', '--json')).code).toBe(0)
+    expect((await as('show', id)).out).toContain('ended')
+
+    const denied = idIn(
+      (await vera.run([...ASK, '--summary', 'Drop a table', '--ticket', 'servicenow:CHG0031339'])).out,
+    )
+    expect((await olivia.run(['deny', denied, '--reason', 'Not before the quarter is closed'])).code).toBe(0)
+    expect((await vera.run(['show', denied, '--wait'])).code).toBe(7)
+    expect((await dana.run(['show', denied, '--broker', stage.url, '--token-file', token])).code).toBe(5)
+  })
+
   it('the transcript in the README is of this run, and no secret was ever said', () => {
     const said = lines.map(({ saw }) => saw).join('\n')
     expect(secrets).toHaveLength(2)
