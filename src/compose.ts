@@ -7,6 +7,7 @@ import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
+import { readFiles } from './check.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
@@ -54,14 +55,7 @@ import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
 import { redisRateLimits } from './redis/rate-limits.ts'
 import { redisUseOnce } from './redis/use-once.ts'
-import {
-  type Configuration,
-  type LoadedRules,
-  publisher,
-  readConfiguration,
-  tellWarnings,
-  watchRules,
-} from './rules.ts'
+import { type Configuration, type LoadedRules, publisher, tellWarnings, watchRules } from './rules.ts'
 import type { Settings } from './settings.ts'
 import { grantedDetail } from './tokens/authorization-details.ts'
 import { decisionSigner } from './tokens/decisions.ts'
@@ -70,13 +64,11 @@ import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
 import { tokenSigner } from './tokens/sign.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
-import { type Backends, compileBackends } from './vault/backends.ts'
+import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
 
-/** What one caller may ask of all brokers together. */
-const RATES = { requests: { most: 30_000, perMs: 60_000 }, ends: { most: 60_000, perMs: 60_000 } } as const
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
 const { version: VERSION }: { readonly version: string } = JSON.parse(
@@ -115,8 +107,7 @@ export async function openAdapters(
   write: (line: string) => void = (line) => process.stdout.write(line),
 ): Promise<Adapters> {
   assertSafeEnvironment(process.env)
-  const backends = settings.vault ? readBackends(settings) : undefined
-  const configuration = readConfiguration(settings, backends)
+  const { configuration, backends } = readFiles(settings)
   const figures = metrics()
   let time = (): string => ''
   const traces = await tracesTo(
@@ -316,7 +307,12 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
   })
   const parseJson = (text: string): unknown => parseStrictJson(text)
   const calls = grantCalls({ redis: connections.issue, library: renderLibrary(), deadlineMs: 700 })
-  const limits = redisRateLimits({ calls, shard: HOME, rates: RATES, ticks: () => performance.now() })
+  const limits = redisRateLimits({
+    calls,
+    shard: HOME,
+    rates: { requests: settings.rateLimit, ends: settings.rateLimitEnds },
+    ticks: () => performance.now(),
+  })
   const operate = operatePorts(adapters)
   const checks = checksOf(adapters, workers)
   return httpDoor({
@@ -332,6 +328,8 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
     ...(traces === undefined ? {} : { traced: traces.door }),
+    trustedProxies: settings.trustedProxies,
+    ...(settings.tls && { tls: { files: settings.tls, every, told: tellCertificate(log) } }),
     endpoints: [
       tokenEndpoint({
         broker: verbs,
@@ -363,13 +361,25 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
   })
 }
 
-function operatePorts({ store, book, clock, log }: Adapters): OperatePorts {
+const tellCertificate =
+  (log: Log) =>
+  (refusal: string | undefined): void =>
+    refusal === undefined
+      ? log('info', 'the certificate was read again')
+      : log('error', 'the changed certificate is refused, the former one stays', { reason: refusal })
+
+function operatePorts({ settings, store, book, clock, log }: Adapters): OperatePorts {
   return {
     shards: SHARDS,
+    firstOperator: settings.firstOperator,
     rulesToEnd: () => book.current(),
     acceptStore: (of) => store.accept(of, publishedOf(book.current())),
     acceptClock: clock.acceptJump,
-    record: async ({ what, by, reason }) => log('warn', `an operator took over: ${what}`, { principal: by, reason }),
+    record: async ({ what, by, asFirstOperator, reason }) =>
+      log('warn', `${asFirstOperator ? 'the first operator' : 'an operator'} took over: ${what}`, {
+        principal: by,
+        reason,
+      }),
   }
 }
 
@@ -527,18 +537,6 @@ async function tracesTo(url: string | undefined, onSpans: OnSpans): Promise<Trac
   if (url === undefined) return undefined
   const { openTraces } = await import('./observe/traces.ts')
   return openTraces({ url, version: VERSION, instance: randomUUID(), onSpans })
-}
-
-function readBackends(settings: Settings): Backends {
-  const compiled = compileBackends(readFileSync(settings.backendsFile, 'utf8'), {
-    file: settings.backendsFile,
-    plainHttp: settings.mode === 'dev',
-    readFile: (path) => readFileSync(path, 'utf8'),
-  })
-  if (compiled.ok) return compiled.value
-  throw new Error(
-    `the backends cannot be used:\n${compiled.problems.map(({ file, line, message }) => `  ${file}:${line}: ${message}`).join('\n')}`,
-  )
 }
 
 function every(ms: number, task: () => void): () => void {

@@ -1,4 +1,5 @@
-// Start and stop: settings, adapters, broker; on SIGTERM doors first, then workers, then clients. What nobody expected ends the process.
+// Start and stop, or `--check`, which reads settings and files and starts nothing: settings, adapters, broker; on SIGTERM doors first, then workers, then clients. What nobody expected ends the process.
+import { check } from './check.ts'
 import { openAdapters, startBroker } from './compose.ts'
 import { readSettings } from './settings.ts'
 
@@ -10,6 +11,18 @@ function fail(thrown: unknown): void {
   const forPeople = thrown instanceof Error && 'problems' in thrown
   const text = thrown instanceof Error ? (forPeople ? thrown.message : (thrown.stack ?? thrown.message)) : 'unknown'
   process.stderr.write(`${text}\n`)
+  process.exit(1)
+}
+
+const [option, ...others] = process.argv.slice(2)
+if (option === '--check' && others.length === 0) {
+  const { ok, said } = check(process.env)
+  process.stderr.write(said.map((line) => `${line}\n`).join(''))
+  if (ok) process.stdout.write('settings and files can be used\n')
+  process.exit(ok ? 0 : 1)
+}
+if (option !== undefined) {
+  process.stderr.write('the broker takes no option but --check; its settings come from the environment and a file\n')
   process.exit(1)
 }
 

@@ -1,8 +1,29 @@
-// WRIT_… variables into frozen Settings. Every problem is reported at once; a secret comes from a file named by WRIT_…_FILE, never from a default.
+// WRIT_… variables and a settings file into frozen Settings. One table makes the parser, the file's schema and config/SETTINGS.md.
+// Every problem of both is reported at once; the environment wins; a secret comes from a file of its own, never from a default.
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { type Duration, days, formatDuration, minutes, parseDuration } from './domain/instant.ts'
-import { type Secret, secret } from './domain/secret.ts'
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import type { PrincipalId } from './domain/ids.ts'
+import { type Duration, days, minutes } from './domain/instant.ts'
+import type { Secret } from './domain/secret.ts'
+import type { Subnet } from './http/client-address.ts'
+import { readConfig } from './identity/config-file.ts'
+import {
+  choice,
+  collector,
+  type Kind,
+  listen,
+  origin,
+  path,
+  person,
+  type Rate,
+  rate,
+  redisUrl,
+  redisUrlFile,
+  span,
+  subnets,
+  whole,
+} from './setting-kinds.ts'
 
 export interface Settings {
   /** `dev` takes plain http, private addresses and a Redis without AOF; `production` refuses them. */
@@ -11,6 +32,10 @@ export interface Settings {
   readonly port: number
   /** The issuer of every token and the base of every DPoP `htu`; no path, no trailing slash. */
   readonly publicUrl: string
+  /** Who may say in a header whose request it is. */
+  readonly trustedProxies: readonly Subnet[]
+  /** The listener's own certificate; absent where a proxy ends TLS. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
   readonly redisUrl: Secret<string>
   /** The witness and the archive, nothing else; one folder per broker. */
   readonly dataDir: string
@@ -26,152 +51,348 @@ export interface Settings {
   readonly sweepEveryMs: number
   /** How long what is over stays in Redis before it leaves for the archive. */
   readonly retention: Duration
+  /** Per principal; ends have a budget of their own, so that nobody is kept from revoking by having asked much. */
+  readonly rateLimit: Rate
+  readonly rateLimitEnds: Rate
   /** Base URL of an OpenTelemetry collector, without a trailing slash; absent, nothing is traced. */
   readonly otlpUrl: string | undefined
+  /** A person who may operate while the guards let nobody. */
+  readonly firstOperator: PrincipalId | undefined
 }
 
+/** Where the other files are, and what is asked about them. */
+export type Places = Pick<
+  Settings,
+  'mode' | 'configDir' | 'issuersFile' | 'clientsFile' | 'backendsFile' | 'vault' | 'tls' | 'firstOperator'
+>
+
+interface Row<T> {
+  readonly kind: Kind<T>
+  readonly meaning: string
+  /** As the environment writes it. */
+  readonly example: string
+  /** Read where nothing is given. */
+  readonly fallback?: string
+  readonly required?: true
+}
+/** One row per setting. The environment has it under this name, the file under `fileKey` of it. */
+export const SETTINGS = {
+  WRIT_SETTINGS_FILE: {
+    kind: path,
+    meaning: 'a YAML file with settings; only in the environment',
+    example: '/etc/writ/settings.yaml',
+  },
+  WRIT_MODE: {
+    kind: choice('dev', 'production'),
+    meaning: 'dev or production',
+    example: 'production',
+    fallback: 'production',
+  },
+  WRIT_LISTEN: {
+    kind: listen,
+    meaning: 'address and port to listen on',
+    example: '0.0.0.0:8480',
+    fallback: '127.0.0.1:8480',
+  },
+  WRIT_PUBLIC_URL: {
+    kind: origin,
+    meaning: 'the URL that clients use; issuer of every token',
+    example: 'https://writ.example.com',
+    required: true,
+  },
+  WRIT_TRUSTED_PROXIES: {
+    kind: subnets,
+    meaning: 'proxies whose `X-Forwarded-For` or `Forwarded` says whose request it is; each must write one of the two',
+    example: '10.1.0.0/16,fd00:1::/64',
+  },
+  WRIT_TLS_CERT_FILE: {
+    kind: path,
+    meaning: 'certificate chain (PEM) of a listener that speaks TLS itself',
+    example: '/run/writ/tls.crt',
+  },
+  WRIT_TLS_KEY_FILE: {
+    kind: path,
+    meaning: 'its key (PEM); both are read again when they change',
+    example: '/run/writ/tls.key',
+  },
+  WRIT_REDIS_URL: {
+    kind: redisUrl,
+    meaning: 'redis:// or rediss:// URL without a password',
+    example: 'rediss://redis.example.com:6379',
+  },
+  WRIT_REDIS_URL_FILE: {
+    kind: redisUrlFile,
+    meaning: 'a file that holds the URL, for one with a password; one of the two is required',
+    example: '/run/secrets/redis-url',
+  },
+  WRIT_DATA_DIR: {
+    kind: path,
+    meaning: 'folder for the witness and the archive, one per broker',
+    example: '/var/lib/writ',
+    required: true,
+  },
+  WRIT_CONFIG_DIR: {
+    kind: path,
+    meaning: 'folder of the configuration files',
+    example: '/etc/writ',
+    fallback: 'config',
+  },
+  WRIT_ISSUERS_FILE: {
+    kind: path,
+    meaning: 'another place for issuers.yaml',
+    example: '/etc/writ/issuers.yaml',
+  },
+  WRIT_CLIENTS_FILE: {
+    kind: path,
+    meaning: 'another place for clients.yaml',
+    example: '/etc/writ/clients.yaml',
+  },
+  WRIT_BACKENDS_FILE: {
+    kind: path,
+    meaning: 'another place for backends.yaml',
+    example: '/etc/writ/backends.yaml',
+  },
+  WRIT_KEYS_DIR: {
+    kind: path,
+    meaning: 'folder of the signing keys, shared by all brokers',
+    example: '/run/writ/keys',
+    required: true,
+  },
+  WRIT_VAULT: {
+    kind: choice('on', 'off'),
+    meaning: 'on or off: off leaves the backends out',
+    example: 'off',
+    fallback: 'on',
+  },
+  WRIT_SWEEP_EVERY_MS: {
+    kind: whole(100, 1_000),
+    meaning: 'interval of the sweep in milliseconds, 100 to 1000',
+    example: '250',
+    fallback: '500',
+  },
+  WRIT_RETENTION: {
+    kind: span((mode) => (mode === 'dev' ? minutes(1) : days(1))),
+    meaning: 'how long an ended grant stays before it leaves for the archive, at least 1d; in dev at least 1m',
+    example: '90d',
+    fallback: '30d',
+  },
+  WRIT_RATE_LIMIT: {
+    kind: rate,
+    meaning: 'requests of one principal per time',
+    example: '600/1m',
+    fallback: '60000/1m',
+  },
+  WRIT_RATE_LIMIT_ENDS: {
+    kind: rate,
+    meaning: 'the same for what ends a grant, counted apart',
+    example: '1200/1m',
+    fallback: '60000/1m',
+  },
+  WRIT_OTLP_URL: {
+    kind: collector,
+    meaning:
+      'base URL of an OpenTelemetry collector (OTLP over HTTP): traces go to its /v1/traces; without it nothing is traced',
+    example: 'http://collector:4318',
+  },
+  WRIT_FIRST_OPERATOR: {
+    kind: person,
+    meaning: 'a person of people.yaml who may operate the broker as long as the guards permit it to nobody',
+    example: 'oscar',
+  },
+} as const satisfies Readonly<Record<`WRIT_${string}`, Row<unknown>>>
+
+export type SettingName = keyof typeof SETTINGS
+type ValueOf<R> = R extends { readonly kind: Kind<infer T> } ? T : never
+/** A fallback or `required` means that it is there once there is no problem. */
+type Sure<R> = R extends { readonly fallback: string } | { readonly required: true }
+  ? ValueOf<R>
+  : ValueOf<R> | undefined
+type Values = { readonly [N in SettingName]: Sure<(typeof SETTINGS)[N]> }
+
+export const SETTING_NAMES: readonly SettingName[] = Object.keys(SETTINGS) as SettingName[]
+export const rowOf = (name: SettingName): Row<unknown> => SETTINGS[name]
+export const isInFile = (name: SettingName): boolean => name !== 'WRIT_SETTINGS_FILE'
+/** `WRIT_REDIS_URL_FILE` is `redisUrlFile`. */
+export const fileKey = (name: SettingName): string =>
+  name
+    .slice('WRIT_'.length)
+    .toLowerCase()
+    .replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+/** The JSON Schema of the file, for editors. What is required may come from the environment, so nothing is required here. */
+export const settingsSchema = (): object =>
+  z.toJSONSchema(
+    z.strictObject(
+      Object.fromEntries(
+        SETTING_NAMES.filter(isInFile).map((name) => [
+          fileKey(name),
+          rowOf(name)
+            .kind.inFile.optional()
+            .describe(`${rowOf(name).meaning}.`),
+        ]),
+      ),
+    ),
+    { io: 'input' },
+  )
+
 export interface SettingProblem {
+  /** The variable, or file and line. */
   readonly name: string
   readonly message: string
 }
 export class SettingsError extends Error {
   readonly problems: readonly SettingProblem[]
-  constructor(problems: readonly SettingProblem[]) {
+  /** Absent where that is what is wrong. */
+  readonly places: Places | undefined
+  constructor(problems: readonly SettingProblem[], places: Places | undefined) {
     super(`the settings are not usable:\n${problems.map(({ name, message }) => `  ${name}: ${message}`).join('\n')}`)
     this.name = 'SettingsError'
     this.problems = problems
+    this.places = places
   }
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
+type Report = (name: string, message: string) => void
 
-/** One row per setting: the README's table is made from it. */
-export const SETTINGS = {
-  WRIT_MODE: 'dev or production (default production)',
-  WRIT_LISTEN: 'address and port to listen on (default 127.0.0.1:8480)',
-  WRIT_PUBLIC_URL: 'the URL that clients use; issuer of every token (required)',
-  WRIT_REDIS_URL: 'redis:// or rediss:// URL without a password',
-  WRIT_REDIS_URL_FILE: 'a file that holds the URL, for one with a password; one of the two is required',
-  WRIT_DATA_DIR: 'folder for the witness and the archive, one per broker (required)',
-  WRIT_CONFIG_DIR: 'folder of the configuration files (default ./config)',
-  WRIT_ISSUERS_FILE: 'another place for issuers.yaml',
-  WRIT_CLIENTS_FILE: 'another place for clients.yaml',
-  WRIT_BACKENDS_FILE: 'another place for backends.yaml',
-  WRIT_KEYS_DIR: 'folder of the signing keys, shared by all brokers (required)',
-  WRIT_VAULT: 'on or off (default on): off leaves the backends out',
-  WRIT_SWEEP_EVERY_MS: 'interval of the sweep, 100 to 1000 (default 500)',
-  WRIT_RETENTION:
-    'how long an ended grant stays before it leaves for the archive, at least 1d (default 30d); in dev at least 1m',
-  WRIT_OTLP_URL:
-    'base URL of an OpenTelemetry collector (OTLP over HTTP): traces go to its /v1/traces; off where absent',
-} as const
-
-/** Of the set-up and of the command line, which people have in the same shell. */
-const OF_OTHERS = new Set(['WRIT_CACHE_DIR', 'WRIT_BROKER', 'WRIT_TOKEN', 'WRIT_DEBUG'])
+/** A setting as somebody wrote it, and where a problem with it is. */
+interface Given {
+  /** Undefined where it is of the wrong type, which has been told. */
+  readonly text: string | undefined
+  readonly folder: string
+  report(message: string): void
+}
+type Source = ReadonlyMap<SettingName, Given>
 
 /** Reads and checks everything. Throws SettingsError with every problem. Unknown WRIT_ names are problems too: a typo must not be a default. */
 export function readSettings(env: Environment): Settings {
   const problems: SettingProblem[] = []
-  const problem = (name: string, message: string): void => void problems.push({ name, message })
-  const text = (name: keyof typeof SETTINGS, fallback?: string): string => {
-    const value = env[name] ?? fallback
-    if (value === undefined || value === '') problem(name, `is required: ${SETTINGS[name]}`)
-    return value ?? ''
+  const report: Report = (name, message) => void problems.push({ name, message })
+  const fromEnvironment = readEnvironment(env, report)
+  const file = fromEnvironment.get('WRIT_SETTINGS_FILE')
+  const fromFile = file?.text ? readFile(file, report) : NOTHING
+  const given = merged(fromFile ?? NOTHING, fromEnvironment)
+  // Of a file that could not be read nobody knows what it lacks.
+  const missing = (name: SettingName): void => {
+    if (fromFile !== undefined) report(name, `is required: ${rowOf(name).meaning}, like ${rowOf(name).example}`)
   }
-  const oneOf = <T extends string>(name: keyof typeof SETTINGS, choices: readonly T[], fallback: T): T => {
-    const value = env[name] ?? fallback
-    const chosen = choices.find((choice) => choice === value)
-    if (chosen === undefined) problem(name, `must be ${choices.join(' or ')}`)
-    return chosen ?? fallback
+  const mode = given.get('WRIT_MODE')?.text === 'dev' ? 'dev' : 'production'
+  const read = (name: SettingName): unknown => {
+    const { kind, fallback, required } = rowOf(name)
+    const { text, folder, report: problem } = given.get(name) ?? { text: fallback, folder: '', report: undefined }
+    if (text === undefined) return problem === undefined && required ? missing(name) : undefined
+    const reading = kind.read(text, { folder, mode })
+    if ('value' in reading) return reading.value
+    return problem?.(reading.problem)
   }
-  for (const name of Object.keys(env)) {
-    if (
-      name.startsWith('WRIT_') &&
-      !name.startsWith('WRIT_TEST_') &&
-      !OF_OTHERS.has(name) &&
-      !Object.hasOwn(SETTINGS, name)
-    ) {
-      problem(name, 'is not a setting of Writ')
-    }
-  }
-  const mode = oneOf('WRIT_MODE', ['dev', 'production'], 'production')
-  const listen = /^(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})$/i.exec(env.WRIT_LISTEN ?? '127.0.0.1:8480')
-  if (listen === null) problem('WRIT_LISTEN', 'must be address:port')
-  const configDir = resolve(text('WRIT_CONFIG_DIR', 'config'))
-  const settings: Settings = {
-    mode,
-    host: (listen?.[1] ?? '127.0.0.1').replace(/^\[|\]$/g, ''),
-    port: Number(listen?.[2] ?? 0),
-    publicUrl: publicUrl(text('WRIT_PUBLIC_URL'), mode, problem),
-    redisUrl: redisUrl(env, problem),
-    dataDir: resolve(text('WRIT_DATA_DIR')),
-    configDir,
-    issuersFile: resolve(env.WRIT_ISSUERS_FILE ?? `${configDir}/issuers.yaml`),
-    clientsFile: resolve(env.WRIT_CLIENTS_FILE ?? `${configDir}/clients.yaml`),
-    backendsFile: resolve(env.WRIT_BACKENDS_FILE ?? `${configDir}/backends.yaml`),
-    keysDir: resolve(text('WRIT_KEYS_DIR')),
-    vault: oneOf('WRIT_VAULT', ['on', 'off'], 'on') === 'on',
-    sweepEveryMs: whole('WRIT_SWEEP_EVERY_MS', env.WRIT_SWEEP_EVERY_MS ?? '500', 100, 1_000, problem),
-    retention: span('WRIT_RETENTION', env.WRIT_RETENTION ?? '30d', mode === 'dev' ? minutes(1) : days(1), problem),
-    otlpUrl: collectorUrl(env.WRIT_OTLP_URL, problem),
-  }
-  if (problems.length > 0) throw new SettingsError(problems)
-  return Object.freeze(settings)
+  const values = Object.fromEntries(SETTING_NAMES.map((name) => [name, read(name)])) as Values
+  if (!EITHER.some((name) => given.has(name))) missing('WRIT_REDIS_URL')
+  if (fromFile !== undefined) checkTogether(given, values, report)
+  const areKnown = fromFile !== undefined && PLACES.every((name) => values[name] !== undefined)
+  if (problems.length > 0) throw new SettingsError(problems, areKnown ? placesOf(values) : undefined)
+  return settingsOf(values)
 }
 
-type Problem = (name: string, message: string) => void
+const NOTHING: Source = new Map()
+const PLACES = ['WRIT_MODE', 'WRIT_CONFIG_DIR', 'WRIT_VAULT'] as const
+const EITHER = ['WRIT_REDIS_URL', 'WRIT_REDIS_URL_FILE'] as const
 
-function publicUrl(text: string, mode: Settings['mode'], problem: Problem): string {
-  if (text === '') return text
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  const secure = url?.protocol === 'https:' || (mode === 'dev' && url?.protocol === 'http:')
-  if (url === undefined || !secure || url.origin !== text) {
-    problem(
-      'WRIT_PUBLIC_URL',
-      `must be an ${mode === 'dev' ? 'http(s)' : 'https'} origin without path, query or trailing slash`,
-    )
-  }
-  return text
+function readEnvironment(env: Environment, report: Report): Source {
+  const found = Object.entries(env).flatMap(([variable, text]): [SettingName, Given][] => {
+    if (!variable.startsWith('WRIT_') || NOT_OURS.test(variable) || text === undefined) return []
+    const name = SETTING_NAMES.find((one) => one === variable)
+    if (name !== undefined) return [[name, { text, folder: '', report: (message) => report(name, message) }]]
+    report(variable, 'is not a setting of Writ')
+    return []
+  })
+  return new Map(found)
 }
+/** Of the set-up, of tests, and of the command line, which people have in the same shell. */
+const NOT_OURS = /^WRIT_(CACHE_DIR$|TEST_|(BROKER|TOKEN|DEBUG)$)/
 
-function collectorUrl(text: string | undefined, problem: Problem): string | undefined {
-  const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined
-  const plain = url !== undefined && /^https?:$/.test(url.protocol) && `${url.origin}${url.pathname}` === url.href
-  if (text !== undefined && !plain) problem('WRIT_OTLP_URL', 'must be an http(s) URL without a user, query or fragment')
-  return url?.href.replace(/\/$/, '')
+/** Undefined where the file could not be read at all. */
+function readFile(named: Given, report: Report): Source | undefined {
+  const file = resolve(named.text ?? '')
+  const text = textOf(file)
+  if (text === undefined) return void named.report('names a file that cannot be read')
+  const { value, problems, line } = readConfig(text, file, SETTINGS_FILE)
+  for (const problem of problems) report(`${file}:${problem.line}`, problem.message)
+  if (problems.length > 0) return undefined
+  const found = Object.entries(value ?? {}).flatMap(([key, written]): [SettingName, Given][] => {
+    const problem = (message: string): void => report(`${file}:${line([key])}`, `${key}: ${message}`)
+    const name = SETTING_NAMES.find((one) => isInFile(one) && fileKey(one) === key)
+    if (name === undefined) problem('there is no setting of this name')
+    const parsed = name && rowOf(name).kind.inFile.safeParse(written)
+    for (const issue of parsed?.error?.issues ?? []) problem(issue.message)
+    const text = parsed?.data === undefined ? undefined : String(parsed.data)
+    return name === undefined ? [] : [[name, { text, folder: dirname(file), report: problem }]]
+  })
+  return new Map(found)
 }
+const SETTINGS_FILE = z.record(z.string(), z.unknown(), { error: 'settings by name are needed' }).nullable()
 
-function redisUrl(env: Environment, problem: Problem): Secret<string> {
-  const fromFile = env.WRIT_REDIS_URL_FILE
-  const given = fromFile === undefined ? env.WRIT_REDIS_URL : readText('WRIT_REDIS_URL_FILE', fromFile, problem)
-  if (given === undefined) problem('WRIT_REDIS_URL', `or WRIT_REDIS_URL_FILE is required: ${SETTINGS.WRIT_REDIS_URL}`)
-  const url = given !== undefined && URL.canParse(given) ? new URL(given) : undefined
-  if (given !== undefined && !/^rediss?:$/.test(url?.protocol ?? ''))
-    problem('WRIT_REDIS_URL', 'must be a redis:// or rediss:// URL')
-  if (fromFile === undefined && (url?.password ?? '') !== '') {
-    problem('WRIT_REDIS_URL', 'holds a password: put the URL into a file and name it in WRIT_REDIS_URL_FILE')
-  }
-  return secret(given ?? '')
-}
-
-function readText(name: string, file: string, problem: Problem): string | undefined {
+function textOf(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (cause) {
-    problem(name, `cannot be read: ${cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'}`)
+    return readFileSync(file, 'utf8')
+  } catch {
     return undefined
   }
 }
 
-function span(name: string, text: string, least: Duration, problem: Problem): Duration {
-  const value = parseDuration(text)
-  if (value !== undefined && value >= least) return value
-  problem(name, `must be a duration like 30d, at least ${formatDuration(least)}`)
-  return least
+/** The environment wins; where two settings are two ways to say one thing, it puts both of the file aside. */
+function merged(file: Source, environment: Source): Source {
+  const aside = EITHER.some((name) => environment.has(name)) ? EITHER : []
+  const rest = [...file].filter(([name]) => !aside.some((one) => one === name))
+  return new Map([...rest, ...environment])
 }
 
-function whole(name: string, text: string, least: number, most: number, problem: Problem): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-  if (!(value >= least && value <= most)) problem(name, `must be a whole number from ${least} to ${most}`)
-  return value
+/** What no setting can say alone. */
+function checkTogether(given: Source, values: Values, report: Report): void {
+  if (EITHER.every((name) => given.has(name)))
+    given.get('WRIT_REDIS_URL')?.report('is given, and a file for it too; leave one out')
+  const tls = ['WRIT_TLS_CERT_FILE', 'WRIT_TLS_KEY_FILE'] as const
+  const [one, ...both] = tls.filter((name) => given.has(name))
+  if (one !== undefined && both.length === 0)
+    given.get(one)?.report(`needs ${tls.find((name) => name !== one)} beside it`)
+  const isOpen = one === undefined && !given.has('WRIT_TRUSTED_PROXIES') && !isLoopback(values.WRIT_LISTEN?.host ?? '')
+  if (values.WRIT_MODE === 'production' && isOpen && values.WRIT_LISTEN !== undefined)
+    report(
+      'WRIT_LISTEN',
+      'would take plain http from the network: set WRIT_TLS_CERT_FILE and WRIT_TLS_KEY_FILE, or WRIT_TRUSTED_PROXIES to the proxy that ends TLS, or listen on 127.0.0.1',
+    )
+}
+
+const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|::1)$/i.test(host)
+
+function settingsOf(values: Values): Settings {
+  const redis = values.WRIT_REDIS_URL_FILE ?? values.WRIT_REDIS_URL
+  if (redis === undefined) throw new Error('a missing Redis URL was not reported')
+  return Object.freeze({
+    ...placesOf(values),
+    ...values.WRIT_LISTEN,
+    publicUrl: values.WRIT_PUBLIC_URL,
+    trustedProxies: values.WRIT_TRUSTED_PROXIES ?? [],
+    redisUrl: redis,
+    dataDir: values.WRIT_DATA_DIR,
+    keysDir: values.WRIT_KEYS_DIR,
+    sweepEveryMs: values.WRIT_SWEEP_EVERY_MS,
+    retention: values.WRIT_RETENTION,
+    rateLimit: values.WRIT_RATE_LIMIT,
+    rateLimitEnds: values.WRIT_RATE_LIMIT_ENDS,
+    otlpUrl: values.WRIT_OTLP_URL,
+  } satisfies Settings)
+}
+
+function placesOf(values: Values): Places {
+  const { WRIT_CONFIG_DIR: configDir, WRIT_TLS_CERT_FILE: certFile, WRIT_TLS_KEY_FILE: keyFile } = values
+  return {
+    mode: values.WRIT_MODE,
+    configDir,
+    issuersFile: values.WRIT_ISSUERS_FILE ?? resolve(configDir, 'issuers.yaml'),
+    clientsFile: values.WRIT_CLIENTS_FILE ?? resolve(configDir, 'clients.yaml'),
+    backendsFile: values.WRIT_BACKENDS_FILE ?? resolve(configDir, 'backends.yaml'),
+    vault: values.WRIT_VAULT === 'on',
+    tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+    firstOperator: values.WRIT_FIRST_OPERATOR,
+  }
 }

@@ -1,13 +1,16 @@
 // What an operator may do to the broker itself: take the store as it is after a loss, take the clock as it is after a jump.
 // Both are judged by the guards (`Operate`) under the rules this broker trusts, because there may be no control record, and both are recorded.
+// The first operator comes from the settings, and counts only while the guards let nobody else in the directory operate.
 import { BrokerError } from '../domain/errors.ts'
-import type { Shard } from '../domain/ids.ts'
+import type { PrincipalId, Shard } from '../domain/ids.ts'
 import { formatInstant, type Instant } from '../domain/instant.ts'
-import type { Caller } from '../domain/principal.ts'
+import type { Caller, Principal } from '../domain/principal.ts'
 import type { Rules } from './ports.ts'
 
 export interface OperatePorts {
   readonly shards: readonly Shard[]
+  /** A person who may operate while nobody else could. */
+  readonly firstOperator: PrincipalId | undefined
   rulesToEnd(): Rules
   /** Takes the shard as it is: the sequence rises above all that was seen, a missing control record is restored. */
   acceptStore(shard: Shard): Promise<{ readonly seq: number }>
@@ -16,6 +19,8 @@ export interface OperatePorts {
   record(act: {
     readonly what: 'recover' | 'accept_clock'
     readonly by: string
+    /** That the guards did not permit it: the settings did, because the guards permit nobody. */
+    readonly asFirstOperator: boolean
     readonly reason: string
   }): Promise<void>
 }
@@ -25,8 +30,8 @@ type Done = Readonly<Record<string, string | number | boolean>>
 export const recover =
   (p: OperatePorts) =>
   async (caller: Caller, reason: string): Promise<Done> => {
-    mayOperate(p, caller)
-    await p.record({ what: 'recover', by: caller.principal.id, reason })
+    const { asFirstOperator } = mayOperate(p, caller)
+    await p.record({ what: 'recover', by: caller.principal.id, asFirstOperator, reason })
     const taken = await Promise.all(p.shards.map((shard) => p.acceptStore(shard)))
     return { recovered: true, shards: taken.length, sequence: Math.max(...taken.map(({ seq }) => seq)) }
   }
@@ -34,15 +39,18 @@ export const recover =
 export const acceptClock =
   (p: OperatePorts) =>
   async (caller: Caller, reason: string): Promise<Done> => {
-    mayOperate(p, caller)
-    await p.record({ what: 'accept_clock', by: caller.principal.id, reason })
+    const { asFirstOperator } = mayOperate(p, caller)
+    await p.record({ what: 'accept_clock', by: caller.principal.id, asFirstOperator, reason })
     return { accepted: true, now: formatInstant(p.acceptClock()) }
   }
 
-function mayOperate(p: OperatePorts, { principal }: Caller): void {
+function mayOperate(p: OperatePorts, { principal }: Caller): { readonly asFirstOperator: boolean } {
   const { policy, directory } = p.rulesToEnd()
+  const isOperator = (one: Principal): boolean => policy.judge({ action: 'Operate', principal: one }).allowed
   const today = directory.principal(principal.id)
-  if (today !== undefined && policy.judge({ action: 'Operate', principal: today }).allowed) return
+  if (today !== undefined && isOperator(today)) return { asFirstOperator: false }
+  if (today?.kind === 'person' && today.id === p.firstOperator && !directory.principals().some(isOperator))
+    return { asFirstOperator: true }
   throw new BrokerError('not_permitted', 'Only operators may do this.', {
     nextAction: 'Ask one of the operators named in the people directory.',
   })

@@ -39,6 +39,8 @@ export interface Directory {
   persons(): readonly Principal[]
   /** The workloads and agents that this person answers for. */
   answeredForBy(person: PersonId): readonly PrincipalId[]
+  /** Persons, agents and workloads, for the question whether anybody operates. */
+  principals(): readonly Principal[]
 }
 
 /** Policy and directory as loaded in this broker right now. */

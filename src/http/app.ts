@@ -1,9 +1,11 @@
 // The pipeline, in order, on one screen: an id and headers, the routes, and what is said where none fits. Invariant: every answer
 // goes out through `send`, complete, with the security headers, and `no-store` unless the answer says otherwise.
 import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
 import { isBrokerError } from '../domain/errors.ts'
 import { hasBody, isDrainable, readText } from './body.ts'
+import type { Certificate } from './certificate.ts'
 import { type Answer, DoorRefusal, type Endpoint, type Incoming } from './endpoint.ts'
 import { parsePairs } from './pairs.ts'
 import { problem } from './problem.ts'
@@ -16,6 +18,7 @@ export interface Watch {
   failed(failure: {
     readonly requestId: string
     readonly route: string
+    readonly address: string
     readonly status: number
     readonly thrown: unknown
   }): void
@@ -38,6 +41,8 @@ export interface AppPorts {
   readonly watch: Watch
   /** Runs the answering inside a span; absent where nothing is traced. */
   readonly traced?: Traced
+  /** The client's address, from the peer's and the headers. */
+  addressOf(peer: string | undefined, header: (name: string) => readonly string[]): string
   /** Whether clients reach us by https: then they are told to stay there. */
   readonly https: boolean
   /** Aborted when the broker stops: whoever waits is answered. */
@@ -61,9 +66,13 @@ export function buildApp(p: AppPorts): express.Express {
 }
 
 /** A listener with every time limit set. A waiting request may last a minute, so an idle socket lives a little longer. */
-export function buildServer(app: express.Express): Server {
+export function buildServer(app: express.Express, tls?: Certificate): Server | TlsServer {
   const limits = { headersTimeout: 10_000, requestTimeout: 20_000, keepAliveTimeout: 65_000, maxHeaderSize: 32_768 }
-  const server = createServer({ ...limits, connectionsCheckingInterval: 5_000, requireHostHeader: true }, app)
+  const options = { ...limits, connectionsCheckingInterval: 5_000, requireHostHeader: true }
+  const server =
+    tls === undefined
+      ? createServer(options, app)
+      : createTlsServer({ ...options, ...tls, handshakeTimeout: 10_000 }, app)
   server.maxHeadersCount = 64
   server.setTimeout(90_000)
   return server
@@ -97,7 +106,7 @@ async function answerOf(
     p.watch.refused(endpoint.name, answer.code ?? 'internal')
     const hasCause = isBrokerError(thrown) && thrown.cause !== undefined
     if (answer.status >= 500 || hasCause)
-      p.watch.failed({ requestId, route: endpoint.name, status: answer.status, thrown })
+      p.watch.failed({ requestId, route: endpoint.name, address: addressOf(p, req), status: answer.status, thrown })
     return answer
   }
 }
@@ -111,12 +120,16 @@ function incomingOf(p: AppPorts, endpoint: Endpoint, requestId: string, req: Req
     params: req.params as Readonly<Record<string, string>>,
     query: mark < 0 ? '' : req.url.slice(mark + 1),
     requestId,
+    address: addressOf(p, req),
     header: (name) => req.headersDistinct[name] ?? [],
     text,
     pairs: async () => parsePairs(await text()),
     gone: () => goneSignal(res, p.stopping),
   }
 }
+
+const addressOf = (p: AppPorts, req: Request): string =>
+  p.addressOf(req.socket.remoteAddress, (name) => req.headersDistinct[name] ?? [])
 
 /** By hand: `AbortSignal.any` keeps a trace of every request in a signal that lives as long as the process (measured on Node 26). */
 function goneSignal(res: Response, stopping: AbortSignal): AbortSignal {
@@ -147,7 +160,8 @@ function refuse(p: AppPorts, req: Request, res: Response, thrown: unknown, endpo
   const requestId = p.newRequestId()
   const answer = endpoint === undefined ? problem(thrown, requestId) : endpoint.refuse(thrown, requestId)
   const route = endpoint?.name ?? 'none'
-  if (!(thrown instanceof DoorRefusal)) p.watch.failed({ requestId, route, status: answer.status, thrown })
+  if (!(thrown instanceof DoorRefusal))
+    p.watch.failed({ requestId, route, address: addressOf(p, req), status: answer.status, thrown })
   p.watch.refused(route, answer.code ?? 'internal')
   p.watch.answered(route, METHODS.has(req.method) ? req.method : 'other', answer.status, 0)
   send(p, req, res, answer, requestId)
@@ -165,6 +179,7 @@ function stream(
   requestId: string,
 ): void {
   const gone = req.method === 'HEAD' || res.destroyed ? AbortSignal.abort() : goneSignal(res, p.stopping)
+  const at = { requestId, route: endpoint.name, address: addressOf(p, req), status: answer.status }
   if (!res.destroyed) {
     res.writeHead(answer.status, { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no' })
     if (req.method !== 'HEAD') res.flushHeaders()
@@ -181,7 +196,7 @@ function stream(
       gone.addEventListener('abort', done, { once: true })
     })
   void run({ write, gone })
-    .catch((thrown: unknown) => p.watch.failed({ requestId, route: endpoint.name, status: answer.status, thrown }))
+    .catch((thrown: unknown) => p.watch.failed({ ...at, thrown }))
     .finally(() => res.end())
 }
 

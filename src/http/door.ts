@@ -1,8 +1,11 @@
 // The http door as the composition makes it: `/v1`, whatever other endpoints are handed over, one listener. Invariant: closing first
 // answers those who wait, then lets requests finish, and cuts what is left after the grace.
 import type { Server } from 'node:http'
+import { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { type AppPorts, buildApp, buildServer, type Watch } from './app.ts'
+import { type Certificate, type CertificateFiles, certificateWatch, readCertificate } from './certificate.ts'
+import { clientAddress, type Subnet } from './client-address.ts'
 import type { Endpoint } from './endpoint.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
 import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
@@ -12,9 +15,18 @@ export interface DoorPorts extends Omit<V1Ports, 'waiters'>, Pick<AppPorts, 'new
   readonly endpoints: readonly Endpoint[]
   readonly watch: Watch & { waiting(count: number): void }
   readonly waitLimits?: WaitLimits
+  /** Whose word about the client's address is taken; nobody's where it is absent. */
+  readonly trustedProxies?: readonly Subnet[]
+  readonly tls?: DoorTls
+}
+export interface DoorTls {
+  readonly files: CertificateFiles
+  every(ms: number, task: () => void): () => void
+  /** The certificate in use was replaced, or why a new one was not taken. */
+  told(refusal: string | undefined): void
 }
 export interface Door {
-  readonly server: Server
+  readonly server: Server | TlsServer
   /** Resolves to the port: the given one, or a free one for 0. Rejects if it cannot be had. */
   listen(port: number, host: string): Promise<number>
   /** Resolves when every connection is gone: by itself, or cut after the grace. */
@@ -29,9 +41,20 @@ export function httpDoor(p: DoorPorts): Door {
   const https = p.issuer.startsWith('https:')
   const endpoints = [...v1, ...p.endpoints]
   const traced = p.traced === undefined ? {} : { traced: p.traced }
-  const server = buildServer(
-    buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal, ...traced }),
-  )
+  const addressOf = clientAddress(p.trustedProxies ?? [])
+  const app = buildApp({
+    endpoints,
+    newRequestId,
+    ticks,
+    watch,
+    addressOf,
+    https,
+    stopping: stopping.signal,
+    ...traced,
+  })
+  const inUse = p.tls && readCertificate(p.tls.files)
+  const server = buildServer(app, inUse)
+  const stopLooking = p.tls && inUse && server instanceof TlsServer ? renewing(p.tls, inUse, server) : () => undefined
   return {
     server,
     listen: (port, host) =>
@@ -45,6 +68,7 @@ export function httpDoor(p: DoorPorts): Door {
     close: (graceMs) =>
       new Promise((resolve) => {
         stopping.abort()
+        stopLooking()
         const cut = setTimeout(() => server.closeAllConnections(), graceMs)
         server.close(() => {
           clearTimeout(cut)
@@ -53,4 +77,17 @@ export function httpDoor(p: DoorPorts): Door {
         server.closeIdleConnections()
       }),
   }
+}
+
+function renewing(tls: DoorTls, inUse: Certificate, server: TlsServer): () => void {
+  const look = certificateWatch({
+    files: tls.files,
+    inUse,
+    use: (certificate) => {
+      server.setSecureContext(certificate)
+      tls.told(undefined)
+    },
+    refuse: tls.told,
+  })
+  return tls.every(1_000, look)
 }

@@ -12,6 +12,8 @@ export interface Incoming {
   /** What follows the `?`, as sent; empty where there is none. */
   readonly query: string
   readonly requestId: string
+  /** The client's address, as far as it is known: a forwarded one only from a trusted proxy. For logs and counts; it allows nothing. */
+  readonly address: string
   /** Every value sent under this name, in order: a header sent twice is two values, never one joined. */
   header(name: string): readonly string[]
   /** The body as text, within the endpoint's limit and of its media type. Rejects with a DoorRefusal. Read it once. */

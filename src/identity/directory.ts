@@ -77,6 +77,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     if (principal.kind !== 'person')
       for (const sponsor of principal.sponsors)
         answeredFor.set(sponsor, [...(answeredFor.get(sponsor) ?? []), principal.id])
+  const everybody = Object.freeze([...principals.values()])
   const servers = new Map(clients.resourceServers.map((server) => [server.id, server]))
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
@@ -95,6 +96,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     principal: (id) => principals.get(id),
     persons: () => persons,
     answeredForBy: (person) => answeredFor.get(person) ?? [],
+    principals: () => everybody,
     resolve: (issuer, claims) => {
       const found = fitting(issuer, claims)
       return found.length === 1 ? found[0] : undefined

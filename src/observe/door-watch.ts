@@ -11,10 +11,10 @@ export function doorWatch(metrics: Metrics, log: Log) {
     },
     refused: (route: string, code: string): void => metrics.count('refusals_total', { route, code }),
     waiting: (count: number): void => metrics.set('http_waiting', count),
-    failed(failure: { requestId: string; route: string; status: number; thrown: unknown }): void {
-      const { requestId, route, status, thrown } = failure
+    failed(failure: { requestId: string; route: string; address: string; status: number; thrown: unknown }): void {
+      const { requestId, route, address, status, thrown } = failure
       const level = status === 500 ? 'error' : status > 500 ? 'warn' : 'info'
-      log(level, 'request refused or failed', { requestId, route, status, ...thrownRecord(thrown) })
+      log(level, 'request refused or failed', { requestId, route, address, status, ...thrownRecord(thrown) })
     },
   }
 }

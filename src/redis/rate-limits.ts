@@ -8,9 +8,10 @@ import type { Calls } from './calls.ts'
 import { unavailable } from './connect.ts'
 import { bucketKey } from './keys.ts'
 
+/** So many in so many milliseconds. */
 export interface Rate {
-  readonly most: number
-  readonly perMs: number
+  readonly count: number
+  readonly per: number
 }
 export interface RateLimitPorts {
   readonly calls: Pick<Calls, 'take'>
@@ -50,7 +51,7 @@ export function redisRateLimits({ calls, shard, rates, ticks }: RateLimitPorts):
   }
 
   async function fill(purse: Purse, who: PrincipalId, budget: Budget): Promise<void> {
-    const { most, perMs } = rates[budget]
+    const { count: most, per: perMs } = rates[budget]
     const want = Math.max(1, Math.min(50, Math.floor(most / 100)))
     // A budget is no commit: what this broker has seen of the shard says nothing about it.
     const seen = { seq: 0, event: '' }
@@ -66,7 +67,8 @@ export function redisRateLimits({ calls, shard, rates, ticks }: RateLimitPorts):
   return {
     take: async (who, budget) => {
       const purse = purseOf(who, budget)
-      const quota = (left: number, retryMs?: number): Quota => ({ budget, ...rates[budget], left, retryMs })
+      const { count: most, per: perMs } = rates[budget]
+      const quota = (left: number, retryMs?: number): Quota => ({ budget, most, perMs, left, retryMs })
       for (;;) {
         const now = ticks()
         if (now < purse.refusedUntil) return quota(0, purse.refusedUntil - now)

@@ -22,7 +22,7 @@ afterAll(async () => {
   await service?.stop()
 })
 
-const ENDS: Rate = { most: 1_000, perMs: 60_000 }
+const ENDS: Rate = { count: 1_000, per: 60_000 }
 /** A broker's limits, on a clock that only this test moves: Redis's by an offset, the broker's own by the same. */
 async function brokers(requests: Rate, count = 1) {
   shard = await freshShard(connections.issue)
@@ -50,7 +50,7 @@ async function taken(limits: readonly Limits[], tries: number, who = vera): Prom
 
 describe('a budget', () => {
   it('gives out what it holds, however many brokers are asked, and refills evenly', async () => {
-    const { limits, advance } = await brokers({ most: 30, perMs: 60_000 }, 3)
+    const { limits, advance } = await brokers({ count: 30, per: 60_000 }, 3)
     const started = performance.now()
     const given = await taken(limits, 200)
     // Real time goes on under the offset: half a minute of it would be needed for fifteen more.
@@ -63,14 +63,14 @@ describe('a budget', () => {
   })
 
   it('is each caller’s own, and ends have one of their own', async () => {
-    const { limits } = await brokers({ most: 3, perMs: 600_000 })
+    const { limits } = await brokers({ count: 3, per: 600_000 })
     expect(await taken(limits, 10)).toBe(3)
     expect(await taken(limits, 10, named.principal('olivia'))).toBe(3)
     expect((await limits[0]?.take(vera, 'ends'))?.retryMs).toBeUndefined()
   })
 
   it('says what is left and when to come again', async () => {
-    const { limits } = await brokers({ most: 4, perMs: 40_000 })
+    const { limits } = await brokers({ count: 4, per: 40_000 })
     const left: number[] = []
     for (let n = 0; n < 4; n += 1) left.push((await limits[0]?.take(vera, 'requests'))?.left ?? -1)
     expect(left).toEqual([3, 2, 1, 0])
@@ -80,20 +80,20 @@ describe('a budget', () => {
   })
 
   it('asks Redis for some at a time, so that most requests cost it nothing, and never gives more for it', async () => {
-    const { limits } = await brokers({ most: 1_000, perMs: 600_000 }, 2)
+    const { limits } = await brokers({ count: 1_000, per: 600_000 }, 2)
     const before = await commands()
     expect(await taken(limits, 1_500)).toBe(1_000)
     expect((await commands()) - before).toBeLessThan(200)
   })
 
   it('counts right when many ask at the same moment', async () => {
-    const { limits } = await brokers({ most: 500, perMs: 6_000_000 }, 2)
+    const { limits } = await brokers({ count: 500, per: 6_000_000 }, 2)
     const quotas = await Promise.all(Array.from({ length: 2_000 }, (_, n) => limits[n % 2]?.take(vera, 'requests')))
     expect(quotas.filter((quota) => quota?.retryMs === undefined)).toHaveLength(500)
   })
 
   it('with Redis away refuses requests and lets ends through', async () => {
-    await brokers({ most: 10, perMs: 60_000 })
+    await brokers({ count: 10, per: 60_000 })
     const away = await connected(service)
     const calls = grantCalls({ redis: away.issue, library: offsetLibrary(String(shard)), deadlineMs: 300 })
     away.close()

@@ -11,7 +11,7 @@ import type { Status } from '../../src/domain/lifecycle.ts'
 import type { LiveMint } from '../../src/domain/mint.ts'
 import type { Caller } from '../../src/domain/principal.ts'
 import { secret } from '../../src/domain/secret.ts'
-import { type Door, httpDoor } from '../../src/http/door.ts'
+import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
@@ -94,7 +94,10 @@ export interface Stage {
 }
 
 /** A listening door. Stop it when the test is over. */
-export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
+export async function stage(
+  waitLimits?: WaitLimits,
+  more: Pick<DoorPorts, 'trustedProxies' | 'tls'> = {},
+): Promise<Stage> {
   const calls: Call[] = []
   const lines: string[] = []
   const proofs: unknown[] = []
@@ -166,6 +169,7 @@ export async function stage(waitLimits?: WaitLimits): Promise<Stage> {
     ticks: () => performance.now(),
     watch: doorWatch(recorder, log),
     ...(waitLimits === undefined ? {} : { waitLimits }),
+    ...more,
     endpoints: [
       tokenEndpoint({ ...common, nowToShow, grantedDetail }),
       introspectEndpoint({

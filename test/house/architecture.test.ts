@@ -41,8 +41,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Files beside the folders. */
 const TOP: Readonly<Record<string, readonly string[]>> = {
   'compose.ts': ['*'],
-  'main.ts': ['compose.ts', 'settings.ts'],
-  'settings.ts': ['domain/'],
+  'main.ts': ['check.ts', 'compose.ts', 'settings.ts'],
+  'settings.ts': ['setting-kinds.ts', 'domain/', 'identity/config-file.ts', 'type:http/'],
+  'setting-kinds.ts': ['domain/', 'http/client-address.ts'],
+  'check.ts': ['http/certificate.ts', 'identity/config-file.ts', 'rules.ts', 'settings.ts', 'vault/backends.ts'],
   'rules.ts': [
     'broker/ports.ts',
     'broker/rulebook.ts',

@@ -1,0 +1,114 @@
+// `--check` says everything that would stop the start, and opens nothing: no service runs here.
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { check } from '../../src/check.ts'
+import { certificateFor } from '../support/certificate.ts'
+import { someJwks } from '../support/directory.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const all = mkdtempSync(join(tmpdir(), 'writ-check-'))
+afterAll(() => rmSync(all, { recursive: true }))
+let folder: string
+let env: Record<string, string>
+
+beforeEach(() => {
+  folder = mkdtempSync(join(all, 'config-'))
+  cpSync(join(ROOT, 'config'), folder, { recursive: true })
+  mkdirSync(join(folder, 'resource-servers'))
+  for (const [, file = ''] of readFileSync(join(folder, 'clients.yaml'), 'utf8').matchAll(/jwksFile: (\S+)/g))
+    writeFileSync(join(folder, file), someJwks())
+  env = {
+    WRIT_PUBLIC_URL: 'https://broker.example',
+    // Nothing listens there; nobody asks.
+    WRIT_REDIS_URL: 'redis://127.0.0.1:1',
+    WRIT_DATA_DIR: join(folder, 'data'),
+    WRIT_KEYS_DIR: join(folder, 'keys'),
+    WRIT_CONFIG_DIR: folder,
+    WRIT_VAULT: 'off',
+  }
+})
+const edit = (file: string, from: string, to: string): void => {
+  const text = readFileSync(join(folder, file), 'utf8')
+  if (!text.includes(from)) throw new Error(`${file} has no ${from}`)
+  writeFileSync(join(folder, file), text.replace(from, to))
+}
+const said = (): string => check(env).said.join('\n')
+const run = (...options: readonly string[]) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'src/main.ts'), ...options], {
+    env: { PATH: process.env.PATH, ...env },
+    encoding: 'utf8',
+    cwd: ROOT,
+  })
+  return { status, stdout, stderr }
+}
+
+describe('node src/main.ts --check', () => {
+  it('exits 0 where broker and files can be used, and makes nothing', () => {
+    const before = readdirSync(folder)
+    expect(run('--check')).toMatchObject({ status: 0, stdout: 'settings and files can be used\n' })
+    expect(readdirSync(folder)).toEqual(before)
+  })
+
+  it('exits 1 with the problems of the settings and of every file', () => {
+    delete env.WRIT_PUBLIC_URL
+    edit('entitlements.yaml', '    tier: low\n', '    tier: low\n    colour: blue\n')
+    edit('people.yaml', '    groups: [dba]', '    groups: dba')
+    const { status, stdout, stderr } = run('--check')
+    expect([status, stdout]).toEqual([1, ''])
+    for (const part of ['WRIT_PUBLIC_URL: ', `${folder}/entitlements.yaml:`, `${folder}/people.yaml:`])
+      expect(stderr).toContain(part)
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  it('is the only option there is', () => {
+    expect([run('--chek').status, run('--check', 'more').status]).toEqual([1, 1])
+  })
+})
+
+describe('the check', () => {
+  it('is content with the shipped files', () => {
+    expect(check(env)).toMatchObject({ ok: true })
+  })
+
+  it('reads no file where the settings that name them are wrong', () => {
+    expect(check({ ...env, WRIT_MODE: 'x', WRIT_CONFIG_DIR: join(folder, 'not-there') }).said).toHaveLength(1)
+  })
+
+  it('wants backends that can be read where there are backends', () => {
+    env.WRIT_VAULT = 'on'
+    env.WRIT_BACKENDS_FILE = join(folder, 'not-there.yaml')
+    expect(said()).toContain('not-there.yaml:1: this file cannot be read')
+    delete env.WRIT_BACKENDS_FILE
+    edit('backends.yaml', 'backends:', 'backend:')
+    edit('people.yaml', '    groups: [dba]', '    groups: dba')
+    expect(said()).toMatch(/backends\.yaml:\d+: [\s\S]*people\.yaml:\d+: /)
+  })
+
+  it('wants a first operator who is a person of the directory', () => {
+    for (const [id, ok] of [
+      ['oscar', true],
+      ['vera', true],
+      ['vera-agent', false],
+      ['webshop-deploy', false],
+      ['nobody', false],
+    ] as const) {
+      env.WRIT_FIRST_OPERATOR = id
+      expect([id, check(env).ok, said().includes(`people.yaml:1: has no person '${id}'`)]).toEqual([id, ok, !ok])
+    }
+  })
+
+  it('wants a certificate that can be used', () => {
+    const [one, other] = [certificateFor('writ.example'), certificateFor('writ.example')]
+    env.WRIT_TLS_CERT_FILE = join(folder, 'tls.crt')
+    env.WRIT_TLS_KEY_FILE = join(folder, 'tls.key')
+    expect(said()).toContain('tls.crt:1: ')
+    writeFileSync(env.WRIT_TLS_CERT_FILE, one.cert)
+    writeFileSync(env.WRIT_TLS_KEY_FILE, other.key)
+    expect(said()).toContain('ERR_OSSL_X509_KEY_VALUES_MISMATCH')
+    writeFileSync(env.WRIT_TLS_KEY_FILE, one.key)
+    expect(check(env).ok).toBe(true)
+  })
+})
