@@ -26,13 +26,15 @@ const Metadata = z.object({
 })
 const Keys = z.object({ keys: z.array(z.object({ kid: z.string() })) })
 
-/** What the broker's own checks are about, for people. */
+/** What the broker's own checks are about, for people; one that is not here is told under its own name. */
 const ABOUT: Readonly<Record<string, string>> = {
-  store: 'Redis',
+  redis: 'Redis, as it is set up',
   control: 'Redis and the rules in force',
-  clock: 'the clock of Redis',
   policy: 'the configuration files of the broker',
+  clock: 'the clock of Redis',
+  keys: 'the signing keys',
   witness: 'the data folder of the broker',
+  sweep: 'ending what is due',
   queue: 'the timetable',
   vault: 'Vault and what is behind it',
 }
@@ -114,16 +116,16 @@ function clockFinding(date: string | null, now: number, tookMs: number): Finding
   const theirs = date === null ? Number.NaN : Date.parse(date)
   if (!Number.isFinite(theirs))
     return {
-      name: 'clock',
+      name: 'local clock',
       ok: false,
       what: 'the broker names no time',
       mend: 'Something in between takes the Date header away; set it right there.',
     }
   const off = Math.abs(now - theirs) - tookMs - 1_000
   const seconds = Math.round((now - theirs) / 1_000)
-  if (off <= SKEW_MS) return { name: 'clock', ok: true, what: 'this machine and the broker agree' }
+  if (off <= SKEW_MS) return { name: 'local clock', ok: true, what: 'this machine and the broker agree' }
   return {
-    name: 'clock',
+    name: 'local clock',
     ok: false,
     what: `this machine is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} the broker`,
     mend: 'Set the clock: timedatectl set-ntp true',
@@ -163,7 +165,7 @@ async function documents(look: Look, broker: string): Promise<readonly Finding[]
       mend: `Use that address: --broker ${metadata.issuer}, or set WRIT_PUBLIC_URL there.`,
     },
     {
-      name: 'keys',
+      name: 'jwks',
       ok: keys !== undefined && keys.keys.length > 0,
       what: keys === undefined ? 'the public keys cannot be read' : `${keys.keys.length} published`,
       mend: 'On the broker: npm run keys:rotate -- <WRIT_KEYS_DIR> --create',

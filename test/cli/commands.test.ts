@@ -842,16 +842,16 @@ describe('doctor', () => {
     const down = {
       ready: false,
       failing: [
-        { name: 'store', why: 'no answer', mend: 'start redis' },
+        { name: 'redis', why: 'no answer', mend: 'start redis' },
         { name: 'vault', why: 'sealed', mend: 'unseal it' },
       ],
     }
     expect(await failing({ 'GET /readyz': () => ({ status: 503, body: down }) })).toEqual([
       EXIT.unavailable,
-      'store',
+      'redis',
       'vault',
     ])
-    expect(await failing({ 'GET /oauth2/jwks': ok({ keys: [] }) })).toEqual([EXIT.unavailable, 'keys'])
+    expect(await failing({ 'GET /oauth2/jwks': ok({ keys: [] }) })).toEqual([EXIT.unavailable, 'jwks'])
     expect(await failing({ 'GET /.well-known/openid-configuration': () => ({ status: 500 }) })).toEqual([
       EXIT.unavailable,
       'identity',
@@ -860,7 +860,7 @@ describe('doctor', () => {
       EXIT.unauthenticated,
       'login',
     ])
-    expect(await failing({}, () => Date.now() + 60_000)).toEqual([EXIT.unavailable, 'clock'])
+    expect(await failing({}, () => Date.now() + 60_000)).toEqual([EXIT.unavailable, 'local clock'])
     const renamed = { issuer: 'https://writ.example', jwks_uri: 'x' }
     expect(await failing({ 'GET /.well-known/oauth-authorization-server': ok(renamed) })).toEqual([
       EXIT.unavailable,

@@ -225,6 +225,27 @@ describe('with nothing but writ', () => {
     expect((await dana.run(['show', denied, '--broker', stage.url, '--token-file', token])).code).toBe(5)
   })
 
+  it('the doctor names what is down, with the line that mends it, and is content when it is back', {
+    timeout: 60_000,
+  }, async () => {
+    const { vault } = await stage.services()
+    const findings = async () => {
+      const { code, out } = await sol.run(['doctor', '--json'])
+      const wrong = JSON.parse(out).checks.filter(({ ok }: { readonly ok: boolean }) => !ok)
+      for (const { mend } of wrong) expect(mend).toMatch(/\w/)
+      return [code, ...wrong.map(({ name }: { readonly name: string }) => name)]
+    }
+    for (const [name, service] of [
+      ['redis', stage.redis],
+      ['vault', vault],
+    ] as const) {
+      await service.freeze()
+      await eventually(`${name} is missed`, findings, (seen) => seen[0] === 8 && seen.includes(name), 20_000)
+      await service.thaw()
+      await eventually(`${name} is back`, findings, (seen) => seen.length === 1 && seen[0] === 0, 20_000)
+    }
+  })
+
   it('the transcript in the README is of this run, and no secret was ever said', () => {
     const said = lines.map(({ saw }) => saw).join('\n')
     expect(secrets).toHaveLength(2)
