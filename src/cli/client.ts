@@ -3,7 +3,7 @@
 // what may be repeated: reads, ends, and what carries an idempotency key or an attempt.
 import { z } from 'zod'
 import { EXIT, exitOfProblem } from './exit-codes.ts'
-import { Failure, Refusal } from './failure.ts'
+import { Failure, Refusal, usage } from './failure.ts'
 import type { Machine } from './machine.ts'
 import type { PrivateJwk } from './profiles.ts'
 import { makeProof } from './proof.ts'
@@ -149,6 +149,16 @@ function pauseBefore(thrown: unknown, again: Asking['again'], tried: number): nu
   if (thrown instanceof Refusal && thrown.code === 'vault_refused') return undefined
   const asked = thrown instanceof Refusal ? thrown.retryAfterMs : undefined
   return Math.min(LONGEST_PAUSE_MS, asked ?? 250 * 2 ** tried)
+}
+
+/** The address of a broker in its one spelling, or a usage error. */
+export function brokerAt(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = url !== undefined && url.username + url.password + url.search + url.hash === ''
+  if (!isPlain)
+    throw usage('This is not the address of a broker.', 'Write it whole, with nothing behind it: https://writ.example')
+  mustBeSafe(url.href)
+  return url.href.replace(/\/+$/, '')
 }
 
 /** A token over plain http could be read on the way: only to this machine itself. */

@@ -68,7 +68,7 @@ async function follow(context: Context, from: string | undefined): Promise<ExitC
       await machine.pause(QUIETLY_MS, machine.interrupted)
       continue
     } catch (thrown) {
-      if (machine.interrupted.aborted || thrown instanceof Interrupted) throw new Interrupted('interrupted')
+      if (machine.interrupted.aborted) throw new Interrupted('interrupted')
       // What the broker refuses it refuses again; only what broke is taken up.
       if (thrown instanceof Failure && thrown.exit !== EXIT.unavailable) throw thrown
     }

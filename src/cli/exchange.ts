@@ -2,7 +2,7 @@
 // only you can read; to a terminal only by --show; and everything that could fail here is tried before the broker makes it.
 import type { z } from 'zod'
 import { exchangeAnswer, type GrantAnswer, waitAnswer } from '../http/wire.ts'
-import type { Client } from './client.ts'
+import { type Client, Interrupted } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { EXIT, exitOfStatus } from './exit-codes.ts'
 import { Failure, usage } from './failure.ts'
@@ -77,8 +77,8 @@ function formatOf({ given }: Context): Format {
   return format
 }
 
-function mayPrint({ given, machine, json }: Context, format: Format): void {
-  const toTerminal = machine.terminal.output && (json || !given.has('file')) && !given.has('show')
+function mayPrint({ given, machine }: Context, format: Format): void {
+  const toTerminal = machine.terminal.output && !given.has('file') && !given.has('show')
   if (toTerminal)
     throw usage(
       'The credential would stay in the scrollback of this terminal. Nothing was made.',
@@ -148,6 +148,8 @@ async function make(context: Context, client: Client, id: string, withKey: boole
   try {
     return await client.post(`/v1/grants/${id}/exchange`, { attempt }, exchangeAnswer, { again: 'race', withKey })
   } catch (thrown) {
+    if (thrown instanceof Interrupted)
+      context.tell(shown`It may have been made: the same again with --attempt ${attempt}.`)
     if (!(thrown instanceof Failure) || thrown.exit !== EXIT.unavailable) throw thrown
     throw new Failure(thrown.exit, thrown.message, {
       next: `It may have been made: the very same again within a minute, with --attempt ${attempt}.`,

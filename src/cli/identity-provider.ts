@@ -42,7 +42,7 @@ export async function loginByBrowser(place: Place, show: Show, machine: Machine)
       code_challenge_method: 'S256',
       state,
     })
-    await show(start.href, undefined)
+    await show(openable(start.href), undefined)
     const patience = AbortSignal.any([machine.interrupted, AbortSignal.timeout(PATIENCE_MS)])
     const landed = await Promise.race([back.landed, rejection(patience)])
     const checks = { pkceCodeVerifier: verifier, expectedState: state }
@@ -61,10 +61,17 @@ export async function loginByDevice(place: Place, show: Show, machine: Machine):
     })
   const wanted = { scope: place.scope, resource: place.resource }
   const device = await toldApart(place.issuer, oidc.initiateDeviceAuthorization(config, wanted))
-  await show(device.verification_uri_complete ?? device.verification_uri, device.user_code)
+  await show(openable(device.verification_uri_complete ?? device.verification_uri), device.user_code)
   const signal = AbortSignal.any([machine.interrupted, AbortSignal.timeout(device.expires_in * 1_000)])
   const got = oidc.pollDeviceAuthorizationGrant(config, device, { resource: place.resource }, { signal })
   return loginOf(place, await toldApart(place.issuer, got), machine)
+}
+
+/** What is given to a browser is an address of the web and nothing else, whatever a provider says. */
+function openable(address: string): string {
+  if (!URL.canParse(address)) throw new Failure(EXIT.refused, 'The identity provider names no address to log in at.')
+  mustBeSafe(address)
+  return address
 }
 
 export async function refresh(login: Login, refreshToken: string, machine: Machine): Promise<Login> {

@@ -1,10 +1,10 @@
 // `writ login`: asks the broker where persons log in, logs in there, and keeps what came of it only if the broker knows that person.
 import { z } from 'zod'
 import { whoamiAnswer } from '../http/wire.ts'
-import { brokerClient, mustBeSafe, reach } from './client.ts'
+import { brokerAt, brokerClient, reach } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { EXIT } from './exit-codes.ts'
-import { Failure, usage } from './failure.ts'
+import { Failure } from './failure.ts'
 import type { Place } from './identity-provider.ts'
 import { shown } from './shown.ts'
 
@@ -21,7 +21,8 @@ one per broker; the broker used last is the one that later commands talk to. A p
   words: [0, 1],
   run: async (context) => {
     const { given, machine, profiles, paint } = context
-    const broker = brokerOf(context)
+    const [url] = given.words
+    const broker = url === undefined ? context.brokerUrl() : brokerAt(url)
     const place = await placeOf(broker)
     const provider = await import('./identity-provider.ts')
     const by = given.has('device') ? provider.loginByDevice : provider.loginByBrowser
@@ -35,14 +36,6 @@ one per broker; the broker used last is the one that later commands talk to. A p
     context.say(shown`Logged in at ${broker} as ${paint.bold(value.principal)} of ${value.tenant}.`)
     return EXIT.ok
   },
-}
-
-function brokerOf(context: Context): string {
-  const [url] = context.given.words
-  if (url === undefined) return context.brokerUrl()
-  if (!URL.canParse(url)) throw usage(`${url} is not the address of a broker.`, 'Write it whole: https://writ.example')
-  mustBeSafe(url)
-  return url.replace(/\/+$/, '')
 }
 
 async function show({ tell, machine }: Context, address: string, code: string | undefined): Promise<void> {

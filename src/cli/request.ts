@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { type GrantAnswer, grantAnswer } from '../http/wire.ts'
 import { type Asking, askingFrom, checked, MEMBERS } from './asking.ts'
-import type { Client } from './client.ts'
+import { type Client, Interrupted } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { explain, wantsKey } from './dry-run.ts'
 import { EXIT, type ExitCode, exitOfStatus } from './exit-codes.ts'
@@ -71,6 +71,8 @@ async function file(context: Context, client: Client, asking: Asking): Promise<E
   try {
     filed = await client.post('/v1/grants', asking, grantAnswer, { again: 'safe', headers, withKey })
   } catch (thrown) {
+    if (thrown instanceof Interrupted)
+      context.tell(shown`It may have been filed: the very same again with --key ${key}.`)
     if (!(thrown instanceof Failure) || thrown.exit !== EXIT.unavailable || given.has('key')) throw thrown
     throw new Failure(thrown.exit, thrown.message, {
       next: `It may have been filed: ask the very same again with --key ${key}.`,

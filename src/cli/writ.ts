@@ -2,7 +2,7 @@
 // next and has an exit code of the table, and nothing that was not made visible reaches a terminal.
 import { readFileSync } from 'node:fs'
 import { closest, type Given, GLOBAL, readArguments } from './arguments.ts'
-import { brokerClient, type Client, Interrupted, mustBeSafe } from './client.ts'
+import { brokerAt, brokerClient, type Client, Interrupted } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { Failure, usage } from './failure.ts'
@@ -86,10 +86,7 @@ export function contextOf(given: Given, machine: Machine): Context {
     const url = given.text('broker') ?? (env.WRIT_BROKER || profiles.latest())
     if (url === undefined)
       throw usage('Which broker?', 'Log in: writ login https://writ.example; or give --broker URL, or WRIT_BROKER.')
-    if (!URL.canParse(url))
-      throw usage('The address of the broker is not a URL.', 'Write it whole: https://writ.example')
-    mustBeSafe(url)
-    return url.replace(/\/+$/, '')
+    return brokerAt(url)
   }
   let client: Client | undefined
   return {

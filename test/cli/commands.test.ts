@@ -165,6 +165,15 @@ describe('what is sent', () => {
     expect(code).toBe(EXIT.usage)
     expect(err).toContain('https')
   })
+  it('goes to one spelling of an address, and to none that holds more than an address', async () => {
+    on.routes({ 'GET /v1/grants': ok({ grants: [] }) })
+    expect((await on.run(['list', '--broker', `${on.url.replace('http', 'HTTP')}//`])).code).toBe(EXIT.ok)
+    for (const more of ['?a=b', '#a', 'no url'])
+      expect((await on.run(['list', '--broker', more.includes(' ') ? more : on.url + more])).code).toBe(EXIT.usage)
+    const { code, err } = await on.run(['list', '--broker', on.url.replace('//', '//vera:hunter2@')])
+    expect([code, err]).toEqual([EXIT.usage, expect.not.stringContaining('hunter2')])
+    expect(on.received).toHaveLength(1)
+  })
   it('does not follow a redirect', async () => {
     on.routes({ 'GET /v1/grants': () => ({ status: 302, headers: { location: `${on.url}/elsewhere` } }) })
     expect((await on.run(['list'])).code).toBe(EXIT.unavailable)
@@ -683,6 +692,27 @@ describe('exchange', () => {
     const file = join(folder, 'never')
     expect((await on.run(['exchange', grant.id, '--file', file])).code).toBe(EXIT.over)
     expect(existsSync(file)).toBe(false)
+  })
+  it('beside a file, is no secret that a terminal could not be shown', async () => {
+    const grant = ready()
+    on.routes(made(grant))
+    const args = ['exchange', grant.id, '--json', '--file', join(folder, 'beside')]
+    const { code, out } = await on.run(args, { terminal: { output: true } })
+    expect([code, out]).toEqual([EXIT.ok, expect.not.stringContaining("p'ss")])
+  })
+  it('that was interrupted may have been made, and is named to be repeated', async () => {
+    const grant = ready()
+    const stop = new AbortController()
+    on.routes(
+      show(grant, {
+        [`POST /v1/grants/${grant.id}/exchange`]: () => {
+          stop.abort()
+          return { cut: true }
+        },
+      }),
+    )
+    const { code, err } = await on.run(['exchange', grant.id], { interrupted: stop.signal })
+    expect([code, err]).toEqual([130, expect.stringMatching(/--attempt cli-[0-9a-f-]{36}/)])
   })
   it('is not tried with another key than the one that the grant is bound to', async () => {
     const grant = ready({ executor: { principal: 'vera', key: 'A'.repeat(43) } })
