@@ -3,6 +3,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
+import { EVENLY_MS } from './broker/evenly.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
@@ -186,6 +187,7 @@ export async function openAdapters(
       control: () => store.control(HOME),
       now: clock.now,
       nowToEnd: clock.nowToEnd,
+      evenly: () => new Promise((resolve) => setTimeout(resolve, EVENLY_MS)),
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,

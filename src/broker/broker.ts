@@ -2,6 +2,7 @@
 import { complete } from './complete.ts'
 import { decide } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
+import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
 import { introspect } from './introspect.ts'
 import { feed, list } from './list.ts'
@@ -14,22 +15,22 @@ import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
 
 export const broker = (p: Ports) => ({
-  request: request(p),
-  explain: explain(p),
-  decide: decide(p),
-  withdraw: withdraw(p),
-  exchange: exchange(p),
-  complete: complete(p),
-  revoke: revoke(p),
-  completeEach: completeEach(p),
-  revokeEach: revokeEach(p),
-  view: view(p),
+  request: evenly(p, request(p)),
+  explain: evenly(p, explain(p)),
+  decide: evenly(p, decide(p)),
+  withdraw: evenly(p, withdraw(p)),
+  exchange: evenly(p, exchange(p)),
+  complete: evenly(p, complete(p)),
+  revoke: evenly(p, revoke(p)),
+  completeEach: evenly(p, completeEach(p)),
+  revokeEach: evenly(p, revokeEach(p)),
+  view: evenly(p, view(p)),
   list: list(p),
   feed: feed(p),
-  events: events(p),
-  questions: questions(p),
-  ask: ask(p),
-  answer: answer(p),
+  events: evenly(p, events(p)),
+  questions: evenly(p, questions(p)),
+  ask: evenly(p, ask(p)),
+  answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
   sweep: sweep(p),
@@ -37,6 +38,7 @@ export const broker = (p: Ports) => ({
 
 export type Broker = ReturnType<typeof broker>
 
+export type { Action } from '../policy/policy.ts'
 export type { Introspected } from './introspect.ts'
 export type { Credential, Exchanged } from './issue.ts'
 export type { Question } from './question.ts'

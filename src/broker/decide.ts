@@ -2,17 +2,16 @@
 // Nobody decides on what they asked for, execute, or answer for; agents and workloads never decide.
 
 import { type Conflict, conflictOf } from '../domain/duties.ts'
-import { type Entitlement, laneOf } from '../domain/entitlement.ts'
+import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Decision, type Grant, type GrantIn, inStatus, type Verdict } from '../domain/grant.ts'
 import type { Digest, GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person, Principal } from '../domain/principal.ts'
-import { isEligible } from '../domain/quorum.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import { countedVoters, known, offeredEntitlement, permit, quorums } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
-import { mayView } from './view.ts'
+import { hasSeat, mayView } from './view.ts'
 
 export interface Vote {
   readonly verdict: Verdict
@@ -82,10 +81,6 @@ function judgeVote(p: DecidePorts, rules: Rules, control: Control, caller: Calle
   const step = met ? approved(grant, decision, control) : voted(grant, decision, control, missing)
   return { step, guard: { notAfter: grant.ask.decideBy, judgedUnder: control } }
 }
-
-/** Under the rule as filed, or under today's: which of them must be met is the quorum's to say. */
-const hasSeat = (grant: Grant, entitlement: Entitlement, { person, groups }: Person): boolean =>
-  [grant.ask.rule, entitlement.approval].some((rule) => rule.mode === 'people' && isEligible(rule, { person, groups }))
 
 /** Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. */
 export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {

@@ -93,14 +93,16 @@ async function walk(
 /** The smallest sets in which everything lies that the caller can see and asked for. */
 function indexesFor(rules: Rules, principal: Principal, filters: Filters): readonly Index[] {
   const { ticket, task, session, waiting, mine, tenant } = filters
-  if (ticket !== undefined) return [{ ticket }]
-  if (session !== undefined) return [{ session }]
-  if (task !== undefined) return [{ task }]
+  const whom = mine === true ? ownOf(rules, principal) : [...ownOf(rules, principal), ...lookedAtBy(principal)]
+  const parties = whom.map((party) => ({ party }))
+  const ours = [{ tenant: principal.tenant }, ...parties]
+  if (ticket !== undefined) return ours.map((whose) => ({ whose, ticket }))
+  if (session !== undefined) return ours.map((whose) => ({ whose, session }))
+  if (task !== undefined) return ours.map((whose) => ({ whose, task }))
   const statuses = waiting === true ? (['pending'] as const) : (filters.statuses ?? STATUSES)
   const own = tenant === undefined || tenant === principal.tenant
   const inTenant = mine === true || !own ? [] : statuses.map((status) => ({ tenant: principal.tenant, status }))
-  const parties = mine === true ? ownOf(rules, principal) : [...ownOf(rules, principal), ...lookedAtBy(principal)]
-  return waiting === true ? inTenant : [...inTenant, ...parties.map((party) => ({ party }))]
+  return waiting === true ? inTenant : [...inTenant, ...parties]
 }
 
 /** Itself, and whom a person answers for. */
@@ -129,8 +131,9 @@ function fits(rules: Rules, principal: Principal, grant: Grant, filters: Filters
   return mayView(rules, principal, grant)
 }
 
-/** How many events are looked at for one page of the feed. */
+/** How many events are looked at in one go, and how often at most, for one page of the feed. */
 const FEED_READ = 500
+const FEED_READS = 20
 
 /** What happened to the grants that the caller may see, oldest first, after this place; without one, only where `now` is. */
 export const feed =
@@ -141,10 +144,16 @@ export const feed =
     limit: number,
   ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string }> => {
     const rules = p.rules(await p.control())
-    const { events, next } = await p.grants.feed(after, FEED_READ)
-    const seen = events.filter(({ of }) => mayView(rules, caller.principal, of))
+    const seen: FedEvent[] = []
+    let read = await p.grants.feed(after, FEED_READ)
+    for (let reads = 1; ; reads += 1) {
+      seen.push(...read.events.filter(({ of }) => mayView(rules, caller.principal, of)))
+      // A page is filled before it ends, so that where it ends tells of what is in it and not of what was passed over.
+      if (!read.more || seen.length > limit || reads >= FEED_READS) break
+      read = await p.grants.feed(read.next, FEED_READ)
+    }
     const page = seen.slice(0, limit)
-    return { events: page, next: seen.length > limit ? (page.at(-1)?.place ?? next) : next }
+    return { events: page, next: seen.length > limit ? (page.at(-1)?.place ?? read.next) : read.next }
   }
 
 /** A ticket as one word: `servicenow:CHG0031337`. Throws `invalid_request`. */

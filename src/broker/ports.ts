@@ -77,14 +77,15 @@ export interface StoredEvent extends GrantEvent {
   readonly seq: number
 }
 
-/** What grants can be found by: each is a set that is written in the same commit as the grant. */
+/** Whose grants: those of a tenant's targets, or those that a principal asked for or executes. */
+export type Whose = { readonly tenant: TenantId } | { readonly party: PrincipalId }
+/** What grants can be found by: each is a set that is written in the same commit as the grant. No set is of everybody's grants. */
 export type Index =
   | { readonly tenant: TenantId; readonly status: Status }
-  /** Requester or executor. */
   | { readonly party: PrincipalId }
-  | { readonly ticket: { readonly system: string; readonly id: string } }
-  | { readonly task: string }
-  | { readonly session: string }
+  | { readonly whose: Whose; readonly ticket: { readonly system: string; readonly id: string } }
+  | { readonly whose: Whose; readonly task: string }
+  | { readonly whose: Whose; readonly session: string }
 
 /** A page of grants that are in at least one of these sets, newest first, each once. */
 export interface ListQuery {
@@ -144,13 +145,14 @@ export interface GrantStore {
   /** Rejects `invalid_request` for a cursor that is none. One record that cannot be read hides no other. */
   list(query: ListQuery): Promise<Found>
   /**
-   * What was committed after this place, oldest first, at most about `limit` events; without a place only where to begin from now on.
-   * Events of grants that have been forgotten are not in it. Rejects `invalid_request` for a place that is none.
+   * What was committed after this place, oldest first, at most about `limit` events and `more` where that was not all; without a place
+   * only where to begin from now on. What was committed within this very millisecond comes with the next look. Where that was all, `next`
+   * is a time and tells of no event. Events of grants that have been forgotten are not in it. Rejects `invalid_request` for a place that is none.
    */
   feed(
     after: string | undefined,
     limit: number,
-  ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string }>
+  ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string; readonly more: boolean }>
   /** How many grants of these tenants are in each status. */
   counts(tenants: readonly TenantId[]): Promise<Readonly<Record<Status, number>>>
   /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
@@ -281,6 +283,8 @@ export interface Ports {
   now(): Instant
   /** Redis's time for ending, which goes on whatever the clock did. */
   nowToEnd(): Instant
+  /** Resolves a set time from now, whatever else is done meanwhile; for when to say that there is no such grant. */
+  evenly(): Promise<void>
   newGrantId(): GrantId
   /** The one grant id of this text: the same at every broker, and of no other text. */
   grantIdOf(text: string): GrantId

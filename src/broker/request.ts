@@ -7,7 +7,7 @@ import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
-import type { Digest, EntitlementId, GrantId, PrincipalId, Thumbprint } from '../domain/ids.ts'
+import type { Digest, EntitlementId, GrantId, PrincipalId, TenantId, Thumbprint } from '../domain/ids.ts'
 import { after, type Duration, earliest, type Instant, minutes } from '../domain/instant.ts'
 import {
   asSet,
@@ -156,7 +156,8 @@ async function fileAll(
   // What a former try has begun goes on in the same window.
   const window = windowOf(asking, before.find((grant) => grant !== undefined)?.ask.filedAt ?? now)
   const judged = [asking, ...asking.more].map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
-  if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, ids[0])
+  const tenant = onlyTenantOf(judged)
+  if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, { by: ids[0], tenant })
   const grants: Grant[] = []
   for (const [n, part] of judged.entries()) {
     const id = ids[n]
@@ -184,17 +185,36 @@ async function file(p: RequestPorts, caller: Caller, ask: Ask, control: Control)
 }
 
 /** Before the new one is filed: whatever dies in between, never are both of them there to be exchanged. */
-async function withdrawReplaced(p: RequestPorts, caller: Caller, old: GrantId, by: GrantId | undefined): Promise<void> {
-  const { receipt } = await changeToEnd(p, old, (grant) => replacement(p, p.rulesToEnd(), caller, grant, by))
+async function withdrawReplaced(p: RequestPorts, caller: Caller, old: GrantId, next: Next): Promise<void> {
+  const { receipt } = await changeToEnd(p, old, (grant) => replacement(p, p.rulesToEnd(), caller, grant, next))
   await witness(p, receipt)
 }
 
 /** What was decided against, or by nobody, may be asked again in another form; what was exchanged is completed first. */
-function replacement(p: RequestPorts, rules: Rules, caller: Caller, old: Grant, by: GrantId | undefined): Move {
-  if (!inStatus(old, 'denied', 'lapsed')) return withdrawal(p, rules, caller, old, `replaced by ${by}`)
+function replacement(p: RequestPorts, rules: Rules, caller: Caller, old: Grant, { by, tenant }: Next): Move {
   checkRequester(rules, caller, old)
-  return { done: old }
+  if (old.ask.intent.tenant !== tenant) throw ofAnotherTenant()
+  return inStatus(old, 'denied', 'lapsed') ? { done: old } : withdrawal(p, rules, caller, old, `replaced by ${by}`)
 }
+
+/** What comes instead of a grant. */
+interface Next {
+  readonly by: GrantId | undefined
+  readonly tenant: TenantId
+}
+
+/** Grants of one asking name each other, so all are one tenant's: nobody learns from theirs what is asked of another tenant. */
+function onlyTenantOf(judged: readonly JudgedAsking[]): TenantId {
+  const [tenant, ...others] = new Set(judged.map(({ entitlement }) => entitlement.tenant))
+  if (tenant === undefined) throw new Error('an asking without a part')
+  if (others.length > 0) throw ofAnotherTenant()
+  return tenant
+}
+const ofAnotherTenant = (): BrokerError =>
+  new BrokerError('policy_refused', 'One asking, and what it replaces, concerns the targets of one tenant.', {
+    nextAction: 'Ask each tenant for its own.',
+    facts: { limit: 'tenant' },
+  })
 
 const windowOf = ({ window }: Asking, filedAt: Instant): Window =>
   'duration' in window ? { opensAt: filedAt, closesAt: after(filedAt, window.duration) } : window
@@ -219,21 +239,21 @@ export const explain =
     const control = await p.control()
     const now = p.now()
     const rules = p.rules(control)
+    const window = windowOf(asking, now)
+    const parts = [asking, ...asking.more]
+    const judged = parts.map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+    const tenant = onlyTenantOf(judged)
     if (asking.replaces !== undefined) {
       const old = await p.grants.loadToEnd(asking.replaces)
       if (old === undefined) throw notFound()
-      replacement(p, rules, caller, old, undefined)
+      replacement(p, rules, caller, old, { by: undefined, tenant })
     }
-    const window = windowOf(asking, now)
-    return [asking, ...asking.more].map((part) => {
-      const judged = judgeAsking(rules, caller, { ...asking, ...part, window }, now)
-      return {
-        ...judged,
-        digest: intentDigest(judged.intent, p.issuer, p.sha256),
-        decideBy: decideBy(judged, now),
-        policy: { revision: control.policyRevision, digest: control.policyDigest },
-      }
-    })
+    return judged.map((part) => ({
+      ...part,
+      digest: intentDigest(part.intent, p.issuer, p.sha256),
+      decideBy: decideBy(part, now),
+      policy: { revision: control.policyRevision, digest: control.policyDigest },
+    }))
   }
 
 /** Nobody is asked, so nobody is waited for: an automatic approval that did not come through is over soon. */

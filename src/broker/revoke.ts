@@ -1,10 +1,9 @@
-// End it now: by the parties, by whoever could have approved it, or by whom the guards name (the SOC). A pending grant is denied instead.
+// End it now: by the parties and those who answer for them, or by whom the guards name (owners, the SOC). A pending grant is denied instead.
 // Repeating it is harmless; the answer may still be `ending`, and then it has not ended.
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import { type GrantId, named } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
-import { isEligible } from '../domain/quorum.ts'
 import { changeToEnd, eventOf, witness } from './change.ts'
 import { isParty } from './complete.ts'
 import { type EndPorts, end } from './end.ts'
@@ -19,11 +18,7 @@ export const revoke =
     const grant = await p.grants.loadToEnd(id)
     const rules = p.rulesToEnd()
     if (grant === undefined || !mayView(rules, caller.principal, grant)) throw notFound()
-    if (
-      !isParty(rules, caller, grant) &&
-      !couldDecide(caller, grant) &&
-      !mayAct(rules, 'Revoke', caller.principal, grant)
-    ) {
+    if (!isParty(rules, caller, grant) && !mayAct(rules, 'Revoke', caller.principal, grant)) {
       throw new BrokerError('not_permitted', 'This grant is not yours to revoke.', {
         nextAction: 'Call the security team of the tenant that owns the target.',
       })
@@ -32,12 +27,6 @@ export const revoke =
       (await denyPending(p, caller, id, reason)) ?? end(p, id, { outcome: 'revoked', by: caller.principal.id, reason })
     )
   }
-
-const couldDecide = ({ principal }: Caller, { ask }: Grant): boolean =>
-  principal.kind === 'person' &&
-  principal.tenant === ask.intent.tenant &&
-  ask.rule.mode === 'people' &&
-  isEligible(ask.rule, principal)
 
 /** A grant that nobody has decided on holds nothing: it is denied. Undefined where it is past that. */
 async function denyPending(p: RevokePorts, caller: Caller, id: GrantId, reason: string): Promise<Grant | undefined> {

@@ -11,16 +11,29 @@ import type { Ports, Rules, StoredEvent } from './ports.ts'
 
 export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
 
-/** The parties and those who answer for them; whoever could decide; whom the guards admit in the grant's own tenant. */
+/**
+ * The parties and those who answer for them; in the grant's own tenant whom the guards let read it, or decide on it. A stranger is told
+ * by names alone: no guard is asked, so that the time an answer takes says no more than the answer.
+ */
 export function mayView(rules: Rules, viewer: Principal, grant: Grant): boolean {
-  const { intent, rule } = grant.ask
+  const { intent } = grant.ask
   const parties = [intent.requester, intent.executor.principal]
   if (parties.includes(viewer.id)) return true
   if (parties.some((id) => isBehind(rules, id, viewer))) return true
   if (viewer.tenant !== intent.tenant) return false
-  const decides = viewer.kind === 'person' && rule.mode === 'people' && isEligible(rule, viewer)
-  return decides || mayAct(rules, 'ReadGrant', viewer, grant)
+  return (
+    mayAct(rules, 'ReadGrant', viewer, grant) ||
+    (hasSeat(grant, entitlementOf(rules, grant.ask), viewer) && mayAct(rules, 'Approve', viewer, grant))
+  )
 }
+
+/**
+ * Under the rule as filed or under today's: which of them must be met is the quorum's to say, and an owner who was named since must see
+ * what waits for them.
+ */
+export const hasSeat = ({ ask }: Grant, today: Entitlement, somebody: Principal): boolean =>
+  somebody.kind === 'person' &&
+  [ask.rule, today.approval].some((rule) => rule.mode === 'people' && isEligible(rule, somebody))
 
 /** A natural person behind the party; or an agent of a party that is a person, which may look but not act. */
 const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer: Principal): boolean => {
@@ -31,18 +44,24 @@ const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer:
 }
 
 /**
- * A guard's answer on an existing grant. Where its entitlement is gone today, the one it was filed under stands in: who may see and end a
- * living grant must not depend on files that have changed since.
+ * What a grant is judged under by those who see and end it. Where its entitlement is gone today, or has become another tenant's, the one
+ * it was filed under stands in: who may see and end a living grant must not depend on files that have changed since.
  */
+function entitlementOf(rules: Rules, ask: Grant['ask']): Entitlement {
+  const today = rules.policy.entitlement(ask.intent.entitlement)
+  return today?.tenant === ask.intent.tenant ? today : asFiled(ask)
+}
+
+/** A guard's answer on an existing grant. */
 export function mayAct(
   rules: Rules,
-  action: 'ReadGrant' | 'Revoke' | 'Complete',
+  action: 'ReadGrant' | 'Approve' | 'Revoke' | 'Complete',
   principal: Principal,
   grant: Grant,
 ): boolean {
   const { intent } = grant.ask
   if (principal.tenant !== intent.tenant) return false
-  const entitlement = rules.policy.entitlement(intent.entitlement) ?? asFiled(grant.ask)
+  const entitlement = entitlementOf(rules, grant.ask)
   const requester = rules.directory.principal(intent.requester)
   const about = requester === undefined ? {} : { requester }
   return rules.policy.judge({ action, principal, entitlement, intent, ...about }).allowed

@@ -1,6 +1,7 @@
 // The table of `/v1`: one row per route, with the schemas of what it takes and gives. Every row goes through the same steps in the
 // same order: who calls, which grant, which query, which body, the verb. Invariant: no verb is called before all of them hold.
 import { z } from 'zod'
+import type { Action } from '../broker/broker.ts'
 import { paid } from '../broker/budget.ts'
 import type { Budget, Limits, Quota } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
@@ -28,6 +29,8 @@ interface Row<B, Q> {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly name: string
+  /** By which guard everybody is judged whose grant it is not; `own` where there is nothing for others. The verb asks it. */
+  readonly action: Action | 'own'
   /** Out of which budget of the caller it is paid; ends have one of their own. */
   readonly budget?: Budget
   readonly query?: z.ZodType<Q>
@@ -36,7 +39,8 @@ interface Row<B, Q> {
   run(p: V1Ports, call: grants.Call<B, Q>): Promise<Answer>
 }
 /** A row with its types forgotten, as tables hold it. */
-export interface Route extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'query' | 'body' | 'answers'> {
+export interface Route
+  extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'action' | 'query' | 'body' | 'answers'> {
   endpoint(p: V1Ports): Endpoint
 }
 
@@ -47,6 +51,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants',
     name: 'request',
+    action: 'Request',
     query: wire.askQuery,
     body: wire.askBody,
     answers: z.union([wire.grantAnswer, wire.dryRunAnswer]),
@@ -56,6 +61,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants',
     name: 'list',
+    action: 'ReadGrant',
     query: wire.listQuery,
     answers: wire.listAnswer,
     run: grants.list,
@@ -64,6 +70,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants/:id',
     name: 'view',
+    action: 'ReadGrant',
     query: wire.waitQuery,
     answers: wire.waitAnswer,
     run: grants.show,
@@ -72,6 +79,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/decisions',
     name: 'decide',
+    action: 'Approve',
     body: wire.decisionBody,
     answers: wire.grantAnswer,
     run: grants.decide,
@@ -80,6 +88,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/withdraw',
     name: 'withdraw',
+    action: 'own',
     budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
@@ -89,6 +98,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/exchange',
     name: 'exchange',
+    action: 'Exchange',
     body: wire.exchangeBody,
     answers: wire.exchangeAnswer,
     run: grants.exchange,
@@ -97,6 +107,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/complete',
     name: 'complete',
+    action: 'Complete',
     budget: 'ends',
     body: wire.completeBody,
     answers: wire.grantAnswer,
@@ -106,6 +117,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/revoke',
     name: 'revoke',
+    action: 'Revoke',
     budget: 'ends',
     body: wire.reasonBody,
     answers: wire.grantAnswer,
@@ -115,6 +127,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants/:id/events',
     name: 'events',
+    action: 'ReadGrant',
     answers: wire.eventsAnswer,
     run: grants.events,
   }),
@@ -122,6 +135,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/grants/:id/questions',
     name: 'questions',
+    action: 'ReadGrant',
     answers: wire.questionsAnswer,
     run: grants.questions,
   }),
@@ -129,6 +143,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/questions',
     name: 'ask',
+    action: 'Approve',
     body: wire.questionBody,
     answers: wire.questionsAnswer,
     run: grants.ask,
@@ -137,6 +152,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/grants/:id/questions/:n/answer',
     name: 'answer',
+    action: 'own',
     body: wire.questionBody,
     answers: wire.questionsAnswer,
     run: grants.answer,
@@ -145,6 +161,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/events',
     name: 'feed',
+    action: 'ReadGrant',
     query: wire.eventsQuery,
     answers: wire.feedAnswer,
     run: grants.feed,
@@ -153,6 +170,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/completions',
     name: 'complete_each',
+    action: 'Complete',
     budget: 'ends',
     body: wire.completionsBody,
     answers: wire.endsAnswer,
@@ -162,6 +180,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/revocations',
     name: 'revoke_each',
+    action: 'Revoke',
     budget: 'ends',
     body: wire.revocationsBody,
     answers: wire.endsAnswer,
@@ -171,6 +190,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/whoami',
     name: 'whoami',
+    action: 'own',
     answers: wire.whoamiAnswer,
     run: grants.whoami,
   }),
@@ -178,6 +198,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/entitlements',
     name: 'offered',
+    action: 'Request',
     answers: wire.entitlementsAnswer,
     run: grants.entitlements,
   }),
@@ -185,6 +206,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/operations/recover',
     name: 'recover',
+    action: 'Operate',
     body: wire.reasonBody,
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.recover(caller, body.reason)),
@@ -193,6 +215,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/operations/accept-clock',
     name: 'accept_clock',
+    action: 'Operate',
     body: wire.reasonBody,
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.acceptClock(caller, body.reason)),

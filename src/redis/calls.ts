@@ -71,7 +71,10 @@ const REPLIES = {
   ]),
   grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
   grant_list: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
-  grant_feed: z.union([z.tuple([...head('ok'), text, z.array(z.tuple([text, text, count, count, text]))]), ...failed]),
+  grant_feed: z.union([
+    z.tuple([...head('ok'), text, count, z.array(z.tuple([text, text, count, count, text]))]),
+    ...failed,
+  ]),
   grant_counts: z.union([z.tuple([...head('ok'), z.array(count)]), ...failed]),
   grant_retired: z.union([z.tuple([...head('ok'), z.array(text)]), z.tuple([...head('behind')]), ...failed]),
   grant_forget: z.union([z.tuple([...head('ok'), count]), z.tuple([...head('behind')]), ...failed]),

@@ -263,12 +263,14 @@ export function grantStore({
     feed: async (after, limit) => {
       const places = parsePlace(after)
       const fed: FedEvent[] = []
+      let more = false
       for (const shard of shards) {
         const from = places.get(shard) ?? ''
         const reply = expect('ok', await issued(shard, (seen) => issuing.feed(shard, seen, { after: from, limit })))
-        const ids = [...new Set(reply[5].map(([, grant]) => grant).filter(isGrantId))]
+        more ||= reply[5] === 1
+        const ids = [...new Set(reply[6].map(([, grant]) => grant).filter(isGrantId))]
         const grants = new Map((await loadInOrder(ids, readableOnly(false))).map((grant) => [grant.id, grant]))
-        for (const [event, id, version, seq, text] of reply[5]) {
+        for (const [event, id, version, seq, text] of reply[6]) {
           const grant = isGrantId(id) ? grants.get(id) : undefined
           places.set(shard, event)
           // An event above the stored version was never committed: its writer died between the two.
@@ -277,7 +279,7 @@ export function grantStore({
         }
         places.set(shard, reply[4])
       }
-      return { events: fed, next: printPlace(places) }
+      return { events: fed, next: printPlace(places), more }
     },
 
     counts: async (tenants) => {

@@ -45,20 +45,23 @@ export const bucketKey = (shard: Shard, budget: Budget, who: PrincipalId): strin
 export function indexKey(shard: Shard, index: Index): string {
   if ('status' in index) return `${tag(shard)}:in:${index.tenant}:${index.status}`
   if ('party' in index) return `${tag(shard)}:of:party:${index.party}`
-  if ('ticket' in index) return `${tag(shard)}:of:ticket:${index.ticket.system}:${index.ticket.id}`
-  if ('task' in index) return `${tag(shard)}:of:task:${index.task}`
-  return `${tag(shard)}:of:session:${index.session}`
+  const { whose } = index
+  const of = `${tag(shard)}:of:${'tenant' in whose ? `tenant:${whose.tenant}` : `party:${whose.party}`}`
+  if ('ticket' in index) return `${of}:ticket:${index.ticket.system}:${index.ticket.id}`
+  if ('task' in index) return `${of}:task:${index.task}`
+  return `${of}:session:${index.session}`
 }
 
 /** What a grant is found by besides tenant and status. It follows from the ask alone, so that it can be taken away again. */
 export function lastingIndexes({ intent }: Ask): readonly Index[] {
-  const { requester, executor, ticket, task, session } = intent
-  return [
-    ...[...new Set([requester, executor.principal])].map((party) => ({ party })),
+  const { tenant, requester, executor, ticket, task, session } = intent
+  const parties = [...new Set([requester, executor.principal])].map((party) => ({ party }))
+  const words = [
     ...(ticket === undefined ? [] : [{ ticket: { system: ticket.system, id: ticket.id } }]),
     ...(task === '' ? [] : [{ task }]),
     ...(session === '' ? [] : [{ session }]),
   ]
+  return [...parties, ...[{ tenant }, ...parties].flatMap((whose) => words.map((word) => ({ whose, ...word })))]
 }
 
 export function grantKeys(id: GrantId): GrantKeys {

@@ -154,7 +154,7 @@ describe('a key of the wrong type', () => {
         leaves: index({ tenant, status: 'pending' }),
         enters: index({ tenant, status: kind === 'ending' ? 'denied' : 'pending' }),
         party: index({ party: requester }),
-        ticket: index({ ticket: { system: 'desk', id: 'CHG-1' } }),
+        ticket: index({ whose: { tenant }, ticket: { system: 'desk', id: 'CHG-1' } }),
       }
       await issue.del(keys[name])
       if (name === 'ask') await issue.lpush(keys[name], 'x')

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Filters } from '../../src/broker/list.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { type GrantId, named } from '../../src/domain/ids.ts'
-import { minutes } from '../../src/domain/instant.ts'
+import { milliseconds, minutes } from '../../src/domain/instant.ts'
 import { codeOf } from '../support/code-of.ts'
 import { asking, KEY, login, triage, type World, world } from '../support/world.ts'
 
@@ -116,6 +116,8 @@ describe('the feed', () => {
     const w = await world()
     const start = (await w.broker.feed(w.as('audra'), undefined, 10)).next
     const { pending, token } = await several(w)
+    // The feed tells of milliseconds that are over.
+    w.advance(milliseconds(1))
     const read = async (who: string, limit: number) => {
       const seen: { readonly grant: GrantId; readonly type: string; readonly place: string }[] = []
       for (let place = start; ; ) {
@@ -141,6 +143,7 @@ describe('the feed', () => {
     const w = await world()
     expect((await w.broker.feed(w.as('audra'), undefined, 10)).events).toEqual([])
     await several(w)
+    w.advance(milliseconds(1))
     const { events, next } = await w.broker.feed(w.as('audra'), undefined, 10)
     expect(events).toEqual([])
     expect((await w.broker.feed(w.as('audra'), next, 10)).events).toEqual([])

@@ -13,6 +13,7 @@ import type { Caller } from '../../src/domain/principal.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
+import type { Operations } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
@@ -30,7 +31,7 @@ export const KEY = sha256('the key of the caller') as Thumbprint
 export const OTHER_KEY = sha256('another key') as Thumbprint
 export const CANARY = 'canary-4711-do-not-show'
 
-const jwt = (claims: object): string =>
+export const jwt = (claims: object): string =>
   [{ alg: 'ES256' }, claims]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
@@ -86,6 +87,8 @@ export interface Stage {
     own: OwnToken | undefined
     checks: Check[]
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** The real operations, where a test wants them. */
+    operations: Operations | undefined
     /** What the budget says: go on, unless there is a time to wait. */
     quota: Pick<Quota, 'retryMs'> & Partial<Quota>
   }
@@ -109,6 +112,7 @@ export async function stage(
     nonce: undefined,
     own: undefined,
     checks: [],
+    operations: undefined,
     quota: { retryMs: undefined },
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
@@ -154,9 +158,9 @@ export async function stage(
       take: async (_: PrincipalId, budget: Budget) => ({ budget, most: 10, perMs: 1_000, left: 9, ...state.quota }),
     },
   }
-  const operation = (verb: string) => async (caller: Caller, reason: string) => {
+  const operation = (verb: keyof Operations) => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
-    return { done: true }
+    return (await state.operations?.[verb](caller, reason)) ?? { done: true }
   }
   const door = httpDoor({
     ...common,

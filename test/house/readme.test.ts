@@ -27,6 +27,10 @@ describe('documents', () => {
     execFileSync(process.execPath, [join(ROOT, 'deploy/dev/write-schemas.ts'), '--check'], { stdio: 'pipe' })
   })
 
+  it('the table role × route is what routes and shipped guards make of it', () => {
+    execFileSync(process.execPath, [join(ROOT, 'deploy/dev/write-roles.ts'), '--check'], { stdio: 'pipe' })
+  })
+
   it('no page names a path of one machine', () => {
     const pages = [
       'README.md',

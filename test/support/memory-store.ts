@@ -252,9 +252,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     feed: async (at, seen, { after, limit }) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
-      if (after === '') return [...top('ok', shard, behind), shard.event || '0-0', []]
+      const over = `${now() - 1}-999999999999999`
+      if (after === '' || !isAfter(over, after)) return [...top('ok', shard, behind), after || over, 0, []]
       const rows = [...shard.events]
-        .filter(([id]) => isAfter(id, after))
+        .filter(([id]) => isAfter(id, after) && !isAfter(id, over))
         .slice(0, limit)
         .map(([id, { grant, version, seq, text }]): [string, string, number, number, string] => [
           id,
@@ -263,7 +264,8 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
           seq,
           text,
         ])
-      return [...top('ok', shard, behind), rows.at(-1)?.[0] ?? after, rows]
+      const more = rows.length === limit
+      return [...top('ok', shard, behind), more ? (rows.at(-1)?.[0] ?? over) : over, more ? 1 : 0, rows]
     },
     counts: async (at, seen, indexes) => {
       const shard = of(at)

@@ -127,6 +127,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     control: () => store.control(HOME),
     now,
     nowToEnd: now,
+    evenly: async () => undefined,
     newGrantId: () => grantId(HOME, counted(26)),
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),

@@ -260,8 +260,11 @@ local function list_grants(keys, args)
   return reply('ok', shard, rows)
 end
 
--- grant_feed: the events after one, oldest first, and the id of the last one looked at. From '' on: nothing, and the newest id there is.
--- ARGV  3 the id of an event, or ''  4 limit        Reply 'ok' id { { id, grant, version, seq, event }, … }
+-- grant_feed: the events after a place, oldest first, up to the last millisecond that is over, in which nothing is written any more.
+-- The place to go on from is that time where all were read, whoever's they were, so that it tells of none; else the last one read. From
+-- '' on: nothing, and that time.
+-- ARGV  3 a place, or ''  4 limit        Reply 'ok' place more { { id, grant, version, seq, event }, … }
+local LAST_OF_MS = '-999999999999999'
 local function feed(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
@@ -269,14 +272,16 @@ local function feed(keys, args)
   if not is_count(limit) or limit == 0 or (from ~= '' and not string.match(from, STREAM_ID)) then
     return reply('malformed', shard, 'page')
   end
-  if from == '' then return reply('ok', shard, shard.event == '' and '0-0' or shard.event, {}) end
-  local rows, last = {}, from
-  for _, found in ipairs(redis.call('XRANGE', keys[2], '(' .. from, '+', 'COUNT', limit)) do
+  local over = (now_ms() - 1) .. LAST_OF_MS
+  -- Also a place that a clock set back has left behind: there it waits.
+  if from == '' or not is_after(over, from) then return reply('ok', shard, from == '' and over or from, 0, {}) end
+  local rows = {}
+  for _, found in ipairs(redis.call('XRANGE', keys[2], '(' .. from, over, 'COUNT', limit)) do
     local fields = found[2] -- grant, id, version, n, seq, n, event, text
-    last = found[1]
     rows[#rows + 1] = { found[1], fields[2], tonumber(fields[4]), tonumber(fields[6]), fields[8] }
   end
-  return reply('ok', shard, last, rows)
+  local more = #rows == limit
+  return reply('ok', shard, more and rows[limit][1] or over, more and 1 or 0, rows)
 end
 
 -- grant_counts: how many are in each index.
