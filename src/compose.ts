@@ -18,6 +18,7 @@ import { type Check, healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
+import { loginFor } from './identity/issuers.ts'
 import { parseStrictJson } from './identity/strict-json.ts'
 import { openArchive } from './log/archive.ts'
 import { openWitness, type Witness } from './log/witness.ts'
@@ -355,6 +356,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
         jwks: () => jwks(ring, clock.nowToEnd()),
         assertionAlgorithms: ['ES256', 'EdDSA', 'PS256', 'RS256'],
         proofAlgorithms: DPOP_ALGORITHMS,
+        login: loginFor(configuration.issuers, issuer),
       }),
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],

@@ -47,9 +47,14 @@ export type KnownBackends = ReadonlyMap<string, { readonly probes: ReadonlyMap<s
 
 /**
  * Reads and compiles all of them. Throws RulesError with every problem of every file. With `backends`, an entitlement must name one of
- * them; without (a broker that runs without backends), those entitlements are there and cannot be exchanged.
+ * them; without (a broker that runs without backends), those entitlements are there and cannot be exchanged. `readNamed` reads what a
+ * file names, such as public keys.
  */
-export function readConfiguration(where: Where, backends?: KnownBackends): Configuration {
+export function readConfiguration(
+  where: Where,
+  backends?: KnownBackends,
+  readNamed: (file: string) => string = (file) => readFileSync(file, 'utf8'),
+): Configuration {
   const problems: Problem[] = []
   const warnings: Problem[] = []
   const take = <T>(compiled: Compiled<T>): T | undefined => {
@@ -70,7 +75,7 @@ export function readConfiguration(where: Where, backends?: KnownBackends): Confi
   }
   const path = (name: string): string => join(where.configDir, name)
   // A file named inside a configuration file is looked for beside it.
-  const beside = (file: string) => (name: string) => readFileSync(resolve(dirname(file), name), 'utf8')
+  const beside = (file: string) => (name: string) => readNamed(resolve(dirname(file), name))
 
   const people = take<People>(compilePeople(read(path('people.yaml')), path('people.yaml')))
   const clients = take<Clients>(compileClients(read(where.clientsFile), where.clientsFile, beside(where.clientsFile)))

@@ -307,8 +307,8 @@ function readEnvironment(env: Environment, report: Report): Source {
   })
   return new Map(found)
 }
-/** Of the set-up and of tests. */
-const NOT_OURS = /^WRIT_(CACHE_DIR$|TEST_)/
+/** Of the set-up, of tests, and of the command line, which people have in the same shell. */
+const NOT_OURS = /^WRIT_(CACHE_DIR$|TEST_|(BROKER|TOKEN|DEBUG)$)/
 
 /** Undefined where the file could not be read at all. */
 function readFile(named: Given, report: Report): Source | undefined {

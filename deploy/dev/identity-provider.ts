@@ -87,7 +87,7 @@ async function configuration(known: {
         client_id: CLI_CLIENT,
         application_type: 'native',
         redirect_uris: [CLI_REDIRECT],
-        grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+        grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
       },
       {
         ...publicClient,
@@ -110,9 +110,12 @@ async function configuration(known: {
     },
     claims: { openid: ['sub'], profile: ['name'] },
     pkce: { required: () => true },
+    // Without asking for consent, which nobody is asked for here: who may use refresh tokens gets one.
+    issueRefreshToken: async (_, client) => client.grantTypeAllowed('refresh_token'),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      revocation: { enabled: true },
       deviceFlow: {
         enabled: true,
         userCodeInputSource: (ctx, form) => {
@@ -163,6 +166,7 @@ async function configuration(known: {
       IdToken: TOKEN_SECONDS,
       DeviceCode: 600,
       Interaction: 600,
+      RefreshToken: 3_600,
       Session: 3_600,
       Grant: 3_600,
     },
@@ -282,6 +286,7 @@ issuers:
     maximalAge: 15m
     maximalLife: 15m
     session: session
+    cli: { clientId: ${CLI_CLIENT}, scope: openid profile }
   ci:
     url: ${ciUrl}
     discovery: true

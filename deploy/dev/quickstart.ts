@@ -59,6 +59,10 @@ function tellHowToGoOn(stage: DevStage): void {
    identity provider   ${idp.loginUrl}
    configuration       config/*.yaml, config/guards.cedar: change one, raise its revision, and it is taken over
 
+   npx writ login ${url}     choose in the browser who you are: Vera asks, Olivia approves, Sol is the SOC; log in again to be another
+   npx writ request                        then, as Olivia: npx writ review; as Vera: npx writ exchange <id> --output psql --file db; npx writ --help
+
+   The same without it:
    TOKEN=$(npm run -s dev:token -- vera)
    curl -s ${url}/v1/entitlements -H "authorization: Bearer $TOKEN"
    curl -s ${url}/v1/grants -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d '{

@@ -104,6 +104,22 @@ async function clickThrough(start: URL, login: string): Promise<URL> {
   return landed.url
 }
 
+/** What somebody does who opens a sign-in address in a browser: chooses who they are, and follows it to the page that ends it. */
+export async function signInAt(start: URL, login: string): Promise<Page> {
+  const visit = browser()
+  const page = await visit(start)
+  return visit(page.url, { login })
+}
+
+/** What somebody does who is shown a device's address and code: confirms the code, and chooses who they are. */
+export async function confirmDevice(page: URL, userCode: string, login: string): Promise<Page> {
+  const visit = browser()
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec((await visit(page)).html)?.[1] ?? ''
+  await visit(page, { xsrf, user_code: userCode })
+  const persons = await visit(page, { xsrf, user_code: userCode, confirm: 'yes' })
+  return visit(persons.url, { login })
+}
+
 export interface Page {
   readonly url: URL
   /** 0 for the redirect to the client, which is not followed. */

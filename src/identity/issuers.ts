@@ -34,6 +34,8 @@ export interface Issuer {
   readonly session: string | undefined
   /** Claims that become facts of an agent or workload. */
   readonly facts: readonly string[]
+  /** How persons log in here with the command line: its public client, and the scope it asks for. At most one issuer has it. */
+  readonly cli: { readonly clientId: string; readonly scope: string } | undefined
 }
 
 const span = (least: string, most: string) => {
@@ -87,6 +89,13 @@ const IssuerEntry = z
     clockTolerance: span('0s', '5s').default('5s').describe('How far the clocks may be apart.'),
     session: claimName.optional().describe('The claim that names the session of an agent or workload.'),
     facts: unique(claimName).max(20).default([]).describe('Claims that become facts of an agent or workload.'),
+    cli: z
+      .strictObject({
+        clientId: lineField.max(200).describe('Its public client: code with PKCE, redirect http://127.0.0.1/callback.'),
+        scope: lineField.max(500).default('openid').describe('What it asks for; offline_access where it may refresh.'),
+      })
+      .optional()
+      .describe('Persons log in here with the command line. At most one issuer has this.'),
   })
   .refine((entry) => [entry.discovery, entry.jwksUri, entry.jwksFile].filter((one) => one !== undefined).length === 1, {
     error: 'exactly one of discovery, jwksUri and jwksFile is needed',
@@ -124,6 +133,8 @@ export function compileIssuers(
     byUrl.set(entry.url, name)
     for (const member of ['url', 'jwksUri'] as const)
       if (!dev && entry[member]?.startsWith('http:')) report(member, 'https is needed outside development')
+    const first = Object.keys(value.issuers).find((one) => value.issuers[one]?.cli !== undefined)
+    if (entry.cli !== undefined && first !== name) report('cli', `the command line logs in at '${first}' already`)
     return {
       name,
       url: entry.url,
@@ -137,6 +148,7 @@ export function compileIssuers(
       clockTolerance: parseDuration(entry.clockTolerance) ?? duration(0),
       session: entry.session,
       facts: entry.facts,
+      cli: entry.cli,
     }
   })
   if (found.length > 0) return { ok: false, problems: found }
@@ -156,4 +168,11 @@ function keySource(
     report('jwksFile', `cannot be used (${thrown instanceof Error ? thrown.message : 'unknown'})`)
     return { from: 'discovery' }
   }
+}
+
+/** What the command line must know to log a person in; undefined where no issuer is meant for it. */
+export function loginFor(issuers: readonly Issuer[], publicUrl: string) {
+  const issuer = issuers.find(({ cli }) => cli !== undefined)
+  if (issuer?.cli === undefined) return undefined
+  return { issuer: issuer.url, ...issuer.cli, resource: issuer.audience ?? publicUrl }
 }

@@ -10,6 +10,15 @@ export interface MetadataPorts {
   jwks(): { readonly document: object; readonly maxAgeSeconds: number }
   readonly assertionAlgorithms: readonly string[]
   readonly proofAlgorithms: readonly string[]
+  /** Where persons get their tokens from with a program: what `writ login` needs to know. Public by nature, like any public client. */
+  readonly login?: Login | undefined
+}
+export interface Login {
+  readonly issuer: string
+  readonly clientId: string
+  readonly scope: string
+  /** RFC 8707: what the token must be for. */
+  readonly resource: string
 }
 
 // Public documents, read by pages of anybody: the only ones with CORS (PROTOCOLS §7, 19).
@@ -52,4 +61,12 @@ const metadata = (p: MetadataPorts) => ({
   introspection_endpoint_auth_signing_alg_values_supported: p.assertionAlgorithms,
   dpop_signing_alg_values_supported: p.proofAlgorithms,
   authorization_details_types_supported: [CHANGE_TYPE],
+  ...(p.login === undefined ? {} : { writ_login: loginOf(p.login) }),
+})
+
+const loginOf = ({ issuer, clientId, scope, resource }: Login) => ({
+  issuer,
+  client_id: clientId,
+  scope,
+  resource,
 })

@@ -7,7 +7,7 @@ import { calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, exportJWK } f
 import * as oidc from 'openid-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type IdentityProvider, startIdentityProvider } from '../../deploy/dev/identity-provider.ts'
-import { browser, CLI_CLIENT } from '../../deploy/dev/sign-in.ts'
+import { browser, CLI_CLIENT, confirmDevice } from '../../deploy/dev/sign-in.ts'
 import type { Thumbprint } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import { authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
@@ -131,12 +131,8 @@ describe('the development identity provider', () => {
       execute: [oidc.allowInsecureRequests],
     })
     const device = await oidc.initiateDeviceAuthorization(config, { scope: 'openid', resource: BROKER })
-    const visit = browser()
-    const page = new URL(`${provider.loginUrl}/device`)
-    const xsrf = /name="xsrf" value="([^"]+)"/.exec((await visit(page)).html)?.[1] ?? ''
-    await visit(page, { xsrf, user_code: device.user_code })
-    const persons = await visit(page, { xsrf, user_code: device.user_code, confirm: 'yes' })
-    expect((await visit(persons.url, { login: 'sol' })).html).toContain('Signed in')
+    const last = await confirmDevice(new URL(device.verification_uri), device.user_code, 'sol')
+    expect(last.html).toContain('Signed in')
     const { access_token: token } = await oidc.pollDeviceAuthorizationGrant(
       config,
       { ...device, interval: 1 },

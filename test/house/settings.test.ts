@@ -110,6 +110,11 @@ describe('the environment', () => {
       for (const text of texts) expect([name, text, refusedNames({ [name]: text })]).toEqual([name, text, [name]])
   })
 
+  it('is not what the set-up and the command line read, which people have in the same shell', () => {
+    expect(refusedNames({ WRIT_BROKER: 'https://writ.example', WRIT_TOKEN: 'x', WRIT_CACHE_DIR: '/tmp' })).toEqual([])
+    expect(refusedNames({ WRIT_BROKERS: 'https://writ.example' })).toEqual(['WRIT_BROKERS'])
+  })
+
   it('has no names but those of the table', () => {
     expect(refusedNames({ WRIT_PORT: '1', WRIT_SETTING_FILE: 'x', writ_mode: 'dev' })).toEqual([
       'WRIT_PORT',

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { compileClients } from '../../src/identity/clients.ts'
 import type { Compiled } from '../../src/identity/config-file.ts'
 import { compileDirectory } from '../../src/identity/directory.ts'
-import { compileIssuers } from '../../src/identity/issuers.ts'
+import { compileIssuers, loginFor } from '../../src/identity/issuers.ts'
 import { compilePeople } from '../../src/identity/people.ts'
 import { identitySchemas } from '../../src/identity/schemas.ts'
 import { compiled, shippedDirectory, someJwks } from '../support/directory.ts'
@@ -284,6 +284,20 @@ describe('issuers.yaml', () => {
   it('takes pinned keys from a file', () => {
     const [login] = compiled(issuers(ISSUERS.replace('discovery: true', 'jwksFile: login.jwks.json')))
     expect(login?.keys.from).toBe('file')
+  })
+
+  it('sends the command line to one issuer at most, and asks for a token for the broker', () => {
+    const text = ISSUERS.replace('    discovery: true', '    discovery: true\n    cli: { clientId: writ-cli }')
+    const login = {
+      issuer: 'https://login.example',
+      clientId: 'writ-cli',
+      scope: 'openid',
+      resource: 'https://writ.example',
+    }
+    expect(loginFor(compiled(issuers(text)), 'https://writ.example')).toEqual(login)
+    expect(loginFor(compiled(issuers(ISSUERS)), 'https://writ.example')).toBeUndefined()
+    const two = text.replace('    types: [JWT]', '    types: [JWT]\n    cli: { clientId: other }')
+    expect(lines(issuers(two))).toHaveLength(1)
   })
 
   it('takes plain http in development only', () => {

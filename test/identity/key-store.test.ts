@@ -27,6 +27,7 @@ const issuer: Issuer = {
   clockTolerance: seconds(5),
   session: undefined,
   facts: [],
+  cli: undefined,
 }
 
 function world(source: Issuer['keys'] = issuer.keys) {

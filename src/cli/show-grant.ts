@@ -1,0 +1,153 @@
+// A grant for people. Invariant: what is voted on is shown whole and under its digest, as far as this program has reckoned the same digest
+// itself; what somebody wrote freely is marked as theirs and cannot pass for anything else.
+
+import type { z } from 'zod'
+import type { GrantAnswer, mintAnswer } from '../http/wire.ts'
+import type { Context } from './command.ts'
+import { counted, type Fact, facts, quoted } from './facts.ts'
+import { digestHere } from './intent-of-wire.ts'
+import { type Paint, type Shown, shown } from './shown.ts'
+
+type Speaker = Pick<Context, 'say' | 'paint'>
+
+const TONE: Readonly<Record<string, keyof Paint>> = {
+  pending: 'warn',
+  approved: 'good',
+  issuing: 'warn',
+  active: 'good',
+  ending: 'warn',
+  stuck: 'bad',
+  denied: 'bad',
+  withdrawn: 'dim',
+  lapsed: 'dim',
+  ended: 'dim',
+}
+export const statusShown = ({ status, scheduled }: Pick<GrantAnswer, 'status' | 'scheduled'>, paint: Paint): Shown =>
+  paint[TONE[status] ?? 'bold'](scheduled ? `${status}, scheduled` : status)
+
+/** One line: which, how it stands, what for. */
+export const headline = (grant: GrantAnswer, paint: Paint): Shown =>
+  shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.intent.entitlement}  ${grant.intent.requester}: ${grant.texts.summary}`
+
+/** Everything about a grant, for `writ show`. */
+export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string): void {
+  const { say, paint } = speaker
+  say(shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.texts.summary}`)
+  facts(speaker, [
+    ['tier', grant.tier],
+    ['filed', grant.filedAt],
+    ...(grant.status === 'pending' ? [['decide by', grant.decideBy] as const] : []),
+    ['approval', ruleInWords(grant.rule)],
+    ...grant.decisions.map(
+      (one): Fact => [
+        one.verdict === 'approve' ? 'approved by' : 'denied by',
+        shown`${one.by} at ${one.at}${reasonOf(one.reason)}`,
+      ],
+    ),
+    ['replaces', grant.replaces ?? ''],
+    ['linked', grant.linked.join(', ')],
+  ])
+  showIntent(speaker, grant)
+  facts(speaker, [['digest', digestShown(grant, issuer, paint)]])
+  showTexts(speaker, grant)
+  facts(
+    speaker,
+    grant.mints.map((mint) => [`credential ${mint.n}`, mintInWords(mint)] as const),
+  )
+  showEnd(speaker, grant)
+  for (const [name, value] of Object.entries(grant.result ?? {})) quoted(speaker, `result ${name}`, value)
+  facts(speaker, [['next', grant.next_action]])
+}
+
+/** Exactly the members that are hashed, in the order of the table in src/README.md: none left out, also where it says nothing. */
+export function intentFacts({ intent }: Pick<GrantAnswer, 'intent'>): readonly Fact[] {
+  const { executor, impact, plan, ticket, window, credential } = intent
+  const impacts = Object.entries(impact).flatMap(([name, is]) => (is ? [name] : []))
+  const nothing = (text: string): string => (text === '' ? '–' : text)
+  return [
+    ['tenant', intent.tenant],
+    ['target', `${intent.target} (${intent.environment})`],
+    ['entitlement', intent.entitlement],
+    ['actions', intent.actions.join(', ')],
+    ['scope', nothing(intent.scope.join(', '))],
+    ['requester', intent.requester],
+    [
+      'executor',
+      `${executor.principal}${executor.key === undefined ? ', any key' : `, only with key ${executor.key}`}`,
+    ],
+    ['session', nothing(intent.session)],
+    ['task', nothing(intent.task)],
+    ['ticket', ticket === undefined ? '–' : `${ticket.system}:${ticket.id}`],
+    ['plan', plan === undefined ? '–' : `${plan.digest} (${plan.mediaType})`],
+    ['window', `${window.opensAt} until ${window.closesAt}`],
+    ['credential', `${credential.kind}, ${counted(credential.uses, 'use')}`],
+    ['change class', intent.changeClass],
+    ['impact', nothing(impacts.join(', '))],
+    ['data types', nothing(intent.dataTypes.join(', '))],
+    ['destination', nothing(intent.destination)],
+  ]
+}
+
+export function showIntent(speaker: Speaker, grant: Pick<GrantAnswer, 'intent'>): void {
+  facts(speaker, intentFacts(grant))
+}
+
+/** Whether the digest that the broker names is that of the intent that it shows. */
+export const isTrueTo = (grant: Pick<GrantAnswer, 'intent' | 'digest'>, issuer: string): boolean => {
+  try {
+    return digestHere(grant.intent, issuer) === grant.digest
+  } catch {
+    return false
+  }
+}
+
+/** The digest that the broker names, and whether it is that of what has been shown. */
+export const digestShown = (grant: Pick<GrantAnswer, 'intent' | 'digest'>, issuer: string, paint: Paint): Shown =>
+  isTrueTo(grant, issuer)
+    ? shown`${grant.digest} ${paint.good('reckoned here too')}`
+    : shown`${grant.digest} ${paint.bad('DOES NOT FIT what is shown')}`
+
+export function showTexts(speaker: Speaker, { texts, intent }: Pick<GrantAnswer, 'texts' | 'intent'>): void {
+  speaker.say(shown`  ${speaker.paint.dim(`written by ${intent.requester}:`)}`)
+  quoted(speaker, 'summary', texts.summary)
+  quoted(speaker, 'expected outcome', texts.expectedOutcome)
+  quoted(speaker, 'rollback', texts.rollback)
+  quoted(speaker, 'ticket address', texts.ticketUrl)
+  quoted(speaker, 'plan address', texts.planUri)
+}
+
+export function ruleInWords(rule: GrantAnswer['rule']): string {
+  if (rule.mode === 'auto') return 'by the policy itself'
+  const owners = rule.owners.length === 1 ? rule.owners.join() : `one of ${rule.owners.join(', ')}`
+  const seats = rule.reviewers.map(({ group, count }) => `${count} of the group ${group}`)
+  return `${counted(rule.approvals, 'person')}: ${[owners, ...seats].join(', and ')}`
+}
+
+export const reasonOf = (reason: string): Shown => (reason === '' ? shown`` : shown`: “${reason}”`)
+
+export function mintInWords(mint: z.infer<typeof mintAnswer>): string {
+  const { status, expiresAt, closedAt, confirmation } = mint
+  if (closedAt !== undefined) return `closed ${closedAt}${confirmation === undefined ? '' : `: ${confirmation.answer}`}`
+  return expiresAt === undefined ? status : `${status}, until ${expiresAt}`
+}
+
+/** What is known of the end. Nothing is called over that is not confirmed. */
+function showEnd(speaker: Speaker, { facts: known }: GrantAnswer): void {
+  const { cause, confirmation } = known
+  facts(speaker, [
+    ...(known.approvedAt === undefined ? [] : [['approved', known.approvedAt] as const]),
+    ...(known.activeSince === undefined ? [] : [['active since', known.activeSince] as const]),
+    ...(cause === undefined
+      ? []
+      : [['ended by', shown`${cause.by} (${cause.outcome})${reasonOf(cause.reason)}`] as const]),
+    ...(known.by === undefined ? [] : [['decided by', shown`${known.by}${reasonOf(known.reason ?? '')}`] as const]),
+    ...(known.attempts === undefined
+      ? []
+      : [['tries', shown`${known.attempts}, last: ${known.lastError ?? ''}`] as const]),
+    ...(known.endedAt === undefined ? [] : [['ended', known.endedAt] as const]),
+    ...(confirmation === undefined
+      ? []
+      : [['confirmed', shown`${confirmation.asked} answered at ${confirmation.at}: ${confirmation.answer}`] as const]),
+    ...(known.residueUntil === undefined ? [] : [['may remain until', known.residueUntil] as const]),
+  ])
+}
