@@ -5,7 +5,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { type Answered, client } from '../../deploy/dev/client.ts'
+import { client } from '../../deploy/dev/client.ts'
 import type { PostgresService } from '../../deploy/dev/postgres.ts'
 import { family, freePort } from '../../deploy/dev/running.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
@@ -19,7 +19,6 @@ import {
   eyes,
   type Filed,
   NOTHING,
-  reports,
 } from '../support/journey-actors.ts'
 import { closeStage } from '../support/leak-scan.ts'
 
@@ -144,64 +143,6 @@ it('stopped in the middle of exchanges, a broker answers what it has begun, exit
   for (const grant of grants) await final(grant, closesAt - Date.now() + 20_000)
   expect(await see.left()).toEqual(NOTHING)
 }, 90_000)
-
-it('stopped under two hundred exchanges a second, a broker has answered whatever it made, and leaves nothing in Vault', async () => {
-  leaving = await startLeaving(3)
-  const { url } = leaving
-  const closesAt = Date.now() + 60_000
-  const jobs = reports(stage, play)
-  const filed = await eachOf(600, 16, async () => (await jobs.filed(stays.url, { closesAt })).report)
-  const logins = await eachOf(12, 6, () => play.approved(stays.url, { closesAt }))
-  const said: Promise<string>[] = []
-  const word = (answer: Promise<Answered>) =>
-    answer.then(
-      // A body that was cut short would not have parsed: whatever is answered is whole.
-      ({ said, body }) => (said === 'ok' && body.credential === undefined ? 'no credential' : said),
-      () => 'no answer',
-    )
-  // One every five milliseconds, whether or not the ones before are answered; a second into it the broker is asked to leave.
-  const started = performance.now()
-  let over: ReturnType<Leaving['terminate']> | undefined
-  let asking: Promise<readonly string[]> | undefined
-  for (const [n, report] of filed.entries()) {
-    said.push(word(jobs.exchange(url, report)))
-    if (n === 180) asking = Promise.all(logins.map((grant) => exchanged(url, grant)))
-    if (n === 200) over = leaving.terminate()
-    const wait = started + (n + 1) * 5 - performance.now()
-    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
-  }
-  const rate = filed.length / ((performance.now() - started) / 1_000)
-  const { code, ms } = (await over) ?? fail()
-  const words = await Promise.all(said)
-  const made = words.filter((word) => word === 'ok').length
-  const loginWords = (await asking) ?? []
-  console.log(
-    `${Math.round(rate)} exchanges a second; ${made} of ${words.length} answered; left ${ms} ms after SIGTERM`,
-  )
-  expect(code).toBe(0)
-  expect(ms).toBeLessThan(LEAVES_WITHIN_MS)
-  expect(rate).toBeGreaterThan(150)
-  expect(made).toBeGreaterThan(20)
-  expect(made).toBeLessThan(filed.length)
-  expect([...new Set(words)].filter((word) => word !== 'ok' && word !== 'no answer')).toEqual([])
-
-  // What was made was answered, and what was not answered was not made: its approval is still good.
-  const statuses = await eachOf(filed.length, 16, async (n) => {
-    const { status } = (await client(stays.url).get(await play.who('dana'), filed[n]?.path ?? '')).body
-    return `${words[n]}: ${status}`
-  })
-  expect([...new Set(statuses)].sort()).toEqual(['no answer: approved', 'ok: active'])
-  const madeLogins = loginWords.filter((word) => word === 'ok').length
-  await eventually(
-    'only answered logins are left',
-    async () => [(await see.leases()).length, (await see.logins()).length],
-    (left) => JSON.stringify(left) === JSON.stringify([madeLogins, madeLogins]),
-    20_000,
-  )
-  for (const [n, grant] of logins.entries())
-    if (loginWords[n] === 'ok') expect((await play.complete(stays.url, grant)).body.status).toBe('ended')
-  expect(await see.left()).toEqual(NOTHING)
-}, 120_000)
 
 it('stopped while Vault does not answer, a broker leaves all the same, and the other ends what hung', async () => {
   leaving = await startLeaving(2)
