@@ -13,12 +13,15 @@ FROM ${NODE_IMAGE} AS packages
 WORKDIR /app
 COPY ["package.json", "package-lock.json", ".npmrc", "./"]
 RUN ["npm", "ci", "--omit=dev", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
+# Empty folders for volumes: a new volume takes its owner from the folder that it covers.
+RUN ["node", "--eval", "fs.mkdirSync('/owned/data', { recursive: true }); fs.mkdirSync('/owned/shared')"]
 
 FROM ${RUNTIME_IMAGE} AS broker
 LABEL org.opencontainers.image.title="writ" \
       org.opencontainers.image.description="Just-in-time credential broker" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /app
+COPY --from=packages --chown=65532:65532 ["/owned/data", "/data"]
 COPY --from=packages ["/app/node_modules", "node_modules"]
 COPY ["package.json", "./"]
 COPY ["config", "config"]
@@ -43,6 +46,7 @@ RUN ["npm", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fun
 # Development only: the identity provider without passwords and the set-up of Vault. `docker build --target dev`
 FROM ${RUNTIME_IMAGE} AS dev
 WORKDIR /app
+COPY --from=packages --chown=65532:65532 ["/owned/shared", "/shared"]
 COPY --from=dev-packages ["/app/node_modules", "node_modules"]
 COPY ["package.json", "./"]
 COPY ["src", "src"]
