@@ -67,7 +67,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
   const keys = writeResourceServers(dir)
   const [port, postgresPort, vaultPort] = [options.port ?? (await freePort()), await freePort(), await freePort()]
   const url = `http://127.0.0.1:${port}`
-  writeBackends(dir, vaultPort, postgresPort)
+  writeBackends(dir, `http://127.0.0.1:${vaultPort}`, { host: '127.0.0.1', port: postgresPort })
   const redis = await startRedis({ own: true })
   const { rules } = readConfiguration({
     mode: 'production',
@@ -182,14 +182,14 @@ async function untilAlive(broker: BrokerProcess): Promise<void> {
   throw new Error(`the broker does not answer:\n${broker.output().slice(-4_000)}`)
 }
 
-function writeSecret(dir: string, name: string, value: string): void {
+export function writeSecret(dir: string, name: string, value: string): void {
   const file = join(dir, 'secrets', name)
   writeFileSync(file, value, { mode: 0o600 })
   chmodSync(file, 0o600)
 }
 
 /** Key pairs for the example resource servers; clients.yaml names their public halves beside itself. */
-function writeResourceServers(
+export function writeResourceServers(
   dir: string,
 ): ReadonlyMap<string, { id: string; privateKey: ProofKey['privateKey']; kid: string }> {
   copyFileSync(join(ROOT, 'config/clients.yaml'), join(dir, 'clients.yaml'))
@@ -207,17 +207,20 @@ function writeResourceServers(
 }
 
 /** Written before Vault and PostgreSQL are up, so that a broker can start meanwhile. JSON is YAML. */
-function writeBackends(dir: string, vaultPort: number, postgresPort: number): void {
+export function writeBackends(
+  dir: string,
+  vaultAddress: string,
+  postgres: { readonly host: string; readonly port: number },
+): void {
   const backends = {
     'vault-main': {
       kind: 'vault',
-      address: `http://127.0.0.1:${vaultPort}`,
+      address: vaultAddress,
       roleIdFile: 'secrets/vault-role-id',
       secretIdFile: 'secrets/vault-secret-id',
       probes: {
         payments: {
-          host: '127.0.0.1',
-          port: postgresPort,
+          ...postgres,
           database: DATABASE,
           user: 'writ_probe',
           passwordFile: 'secrets/probe-password',
@@ -228,16 +231,22 @@ function writeBackends(dir: string, vaultPort: number, postgresPort: number): vo
   writeFileSync(join(dir, 'backends.yaml'), JSON.stringify({ backends }, undefined, 2))
 }
 
-const adminUrl = (postgres: PostgresService): string => {
+const adminUrl = (postgres: Pick<PostgresService, 'url'>): string => {
   const url = new URL(postgres.url)
   url.pathname = `/${DATABASE}`
   return url.href
 }
 
-async function setUpDatabase(dir: string, vault: VaultService, postgres: PostgresService): Promise<void> {
+/** The example's database, and Writ's set-up of both; the secrets go into `dir`. Again is no harm. */
+export async function setUpDatabase(
+  dir: string,
+  vault: Pick<VaultService, 'addr' | 'rootToken'>,
+  postgres: Pick<PostgresService, 'url' | 'host' | 'port'>,
+): Promise<void> {
   const admin = new pg.Client({ connectionString: postgres.url })
   await admin.connect()
-  await admin.query(`create database ${DATABASE}`)
+  const { rowCount } = await admin.query('select from pg_database where datname = $1', [DATABASE])
+  if (rowCount === 0) await admin.query(`create database ${DATABASE}`)
   await admin.end()
   const { broker, inventory, probes } = await applyVaultSetup({
     addr: vault.addr,

@@ -1,5 +1,5 @@
 // The http door as the composition makes it: `/v1`, whatever other endpoints are handed over, one listener. Invariant: closing first
-// answers those who wait, then lets requests finish, and cuts what is left after the grace.
+// answers those who wait, then lets requests finish, also those whose client has hung up, and cuts what is left after the grace.
 import type { Server } from 'node:http'
 import { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -29,7 +29,10 @@ export interface Door {
   readonly server: Server | TlsServer
   /** Resolves to the port: the given one, or a free one for 0. Rejects if it cannot be had. */
   listen(port: number, host: string): Promise<number>
-  /** Resolves when every connection is gone: by itself, or cut after the grace. */
+  /**
+   * Resolves when every connection is gone and every verb is through, or after the grace: then connections are cut. Who hung up is waited
+   * for too: the verb works on, and would find its store closed in the middle of a mint.
+   */
   close(graceMs: number): Promise<void>
 }
 
@@ -39,7 +42,8 @@ export function httpDoor(p: DoorPorts): Door {
   const v1 = ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting }))
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
-  const endpoints = [...v1, ...p.endpoints]
+  const work = workInProgress()
+  const endpoints = [...v1, ...p.endpoints].map(work.counted)
   const traced = p.traced === undefined ? {} : { traced: p.traced }
   const addressOf = clientAddress(p.trustedProxies ?? [])
   const app = buildApp({
@@ -69,10 +73,15 @@ export function httpDoor(p: DoorPorts): Door {
       new Promise((resolve) => {
         stopping.abort()
         stopLooking()
-        const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-        server.close(() => {
-          clearTimeout(cut)
+        const cut = setTimeout(() => {
+          server.closeAllConnections()
           resolve()
+        }, graceMs)
+        server.close(() => {
+          void work.over().then(() => {
+            clearTimeout(cut)
+            resolve()
+          })
         })
         server.closeIdleConnections()
       }),
@@ -90,4 +99,22 @@ function renewing(tls: DoorTls, inUse: Certificate, server: TlsServer): () => vo
     refuse: tls.told,
   })
   return tls.every(1_000, look)
+}
+
+/** What is being answered. A connection does not tell: it may be gone while the work goes on. */
+function workInProgress() {
+  const running = new Set<Promise<unknown>>()
+  return {
+    counted: (endpoint: Endpoint): Endpoint => ({
+      ...endpoint,
+      answer: (incoming) => {
+        const answered = endpoint.answer(incoming)
+        running.add(answered)
+        const gone = () => running.delete(answered)
+        answered.then(gone, gone)
+        return answered
+      },
+    }),
+    over: () => Promise.allSettled(running),
+  }
 }

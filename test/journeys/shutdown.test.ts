@@ -1,13 +1,8 @@
 // A broker that is asked to stop (SIGTERM) while it hands out logins finishes what it has begun, takes nothing new, and leaves; what it could
-// not finish the other broker ends. Its process is started here, because its exit code counts.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+// not finish the other broker ends.
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { client } from '../../deploy/dev/client.ts'
 import type { PostgresService } from '../../deploy/dev/postgres.ts'
-import { family, freePort } from '../../deploy/dev/running.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import type { VaultService } from '../../deploy/dev/vault.ts'
 import {
@@ -21,8 +16,8 @@ import {
   NOTHING,
 } from '../support/journey-actors.ts'
 import { closeStage } from '../support/leak-scan.ts'
+import { isRunning, type Leaving, startLeaving } from '../support/leaving-broker.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LEAVES_WITHIN_MS = 15_000
 
 let stage: DevStage
@@ -45,52 +40,6 @@ afterEach(async () => {
 })
 afterAll(() => closeStage(stage))
 
-interface Leaving {
-  readonly child: ChildProcess
-  readonly url: string
-  readonly log: string
-  /** Everything that it had running, itself included, as seen just before it was asked to stop. */
-  terminate(): Promise<{ readonly code: number | null; readonly ms: number; readonly running: readonly number[] }>
-}
-
-async function startLeaving(n: number): Promise<Leaving> {
-  const port = await freePort()
-  const log = join(stage.dir, `leaving-${n}.log`)
-  const out = openSync(log, 'w', 0o600)
-  const env = { PATH: process.env.PATH, ...stage.settings(n, port) }
-  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts')], { env, cwd: ROOT, stdio: ['ignore', out, out] })
-  closeSync(out)
-  const gone = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  const url = `http://127.0.0.1:${port}`
-  const alive = () =>
-    fetch(`${url}/healthz`).then(
-      ({ ok }) => ok,
-      () => false,
-    )
-  await eventually('alive', alive, (is) => is, 20_000)
-  return {
-    child,
-    url,
-    log,
-    terminate: async () => {
-      const running = family(child.pid ?? 0)
-      const started = performance.now()
-      child.kill('SIGTERM')
-      const late = setTimeout(() => child.kill('SIGKILL'), 40_000)
-      const code = await gone
-      clearTimeout(late)
-      return { code, ms: Math.round(performance.now() - started), running }
-    },
-  }
-}
-
-const isRunning = (pid: number): boolean => {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return false
-  }
-}
 const exchanged = (url: string, grant: Filed): Promise<string> =>
   play.exchange(url, grant).then(
     ({ said }) => said,
@@ -106,7 +55,7 @@ const final = (grant: Filed, withinMs: number) =>
   )
 
 it('stopped in the middle of exchanges, a broker answers what it has begun, exits 0, and leaves no half-made login', async () => {
-  leaving = await startLeaving(1)
+  leaving = await startLeaving(stage, 1)
   const { url } = leaving
   const closesAt = Date.now() + 26_000
   const grants = await eachOf(60, 8, () => play.approved(stays.url, { closesAt }))
@@ -145,7 +94,7 @@ it('stopped in the middle of exchanges, a broker answers what it has begun, exit
 }, 90_000)
 
 it('stopped while Vault does not answer, a broker leaves all the same, and the other ends what hung', async () => {
-  leaving = await startLeaving(2)
+  leaving = await startLeaving(stage, 2)
   const { url } = leaving
   const closesAt = Date.now() + 30_000
   const grants = await eachOf(6, 3, () => play.approved(stays.url, { closesAt }))
