@@ -4,6 +4,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type AppPorts, buildApp, buildServer, type Watch } from './app.ts'
 import type { Endpoint } from './endpoint.ts'
+import { openApiEndpoint } from './openapi.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
 import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
 
@@ -27,7 +28,7 @@ export function httpDoor(p: DoorPorts): Door {
   const v1 = ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting }))
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
-  const endpoints = [...v1, ...p.endpoints]
+  const endpoints = [...v1, openApiEndpoint(p.issuer), ...p.endpoints]
   const server = buildServer(buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal }))
   return {
     server,
