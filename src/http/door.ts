@@ -25,10 +25,10 @@ export interface Door {
 export function httpDoor(p: DoorPorts): Door {
   const stopping = new AbortController()
   const waiting = waiters(p.waitLimits ?? WAIT_LIMITS, p.watch.waiting)
-  const v1 = ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting }))
+  const v1 = [...ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting })), openApiEndpoint(p.issuer)]
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
-  const endpoints = [...v1, openApiEndpoint(p.issuer), ...p.endpoints]
+  const endpoints = [...v1, ...p.endpoints]
   const server = buildServer(buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal }))
   return {
     server,
