@@ -37,7 +37,7 @@ export const shortest = (first: Duration, ...more: readonly Duration[]): Duratio
 export const toSeconds = (span: Instant | Duration): number => Math.floor(span / 1_000)
 
 const RFC3339 =
-  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+  /^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
 
 const DURATION = /^(\d{1,9}(ms|s|m|h|d))+$/
 

@@ -56,7 +56,7 @@ export const SCHEMAS_BESIDE = {
       'RFC 8693. Unknown parameters are ignored; each may be there once, but for resource and audience. `authorization_details` is a JSON text: an array of one object with `type` and `identifier`, the id of an approved grant.',
     properties: {
       grant_type: { const: 'urn:ietf:params:oauth:grant-type:token-exchange' },
-      subject_token: { type: 'string', maxLength: 8_192, description: 'The executor’s own token.' },
+      subject_token: { type: 'string', minLength: 1, maxLength: 8_192, description: 'The executor’s own token.' },
       subject_token_type: {
         type: 'string',
         enum: ['jwt', 'id_token', 'access_token'].map((type) => `urn:ietf:params:oauth:token-type:${type}`),
@@ -65,7 +65,7 @@ export const SCHEMAS_BESIDE = {
         type: 'string',
         enum: ['access_token', 'jwt'].map((type) => `urn:ietf:params:oauth:token-type:${type}`),
       },
-      authorization_details: { type: 'string', maxLength: 1_024 },
+      authorization_details: { type: 'string', minLength: 1, maxLength: 1_024 },
       resource: { type: 'string', description: 'Where given, the audience of the grant.' },
       audience: { type: 'string', description: 'Where given, the audience of the grant.' },
     },
@@ -83,7 +83,7 @@ export const SCHEMAS_BESIDE = {
     type: 'object',
     description: 'RFC 7662, by a resource server that authenticates with `private_key_jwt` (RFC 7523).',
     properties: {
-      token: { type: 'string', description: 'The token in question.' },
+      token: { type: 'string', minLength: 1, description: 'The token in question.' },
       token_type_hint: { type: 'string', description: 'Not needed; ignored.' },
       client_id: text,
       client_assertion_type: { const: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer' },

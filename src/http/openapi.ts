@@ -267,13 +267,15 @@ const PARAMETERS = {
   'If-Match': header('If-Match', 'The revision that is decided on, as the ETag of the grant shows it.', {
     type: 'string',
     pattern: `^"${PATTERNS.digest.slice(1, -1)}"$`,
+    examples: [`"sha-256:${'A'.repeat(43)}"`],
   }),
   'Idempotency-Key': header(
     'Idempotency-Key',
-    'One quoted text for each new asking, best a UUID; the same one when it is sent again.',
+    'One text for each new asking, best a UUID; the same one when it is sent again. Quoted, or bare as many clients send it.',
     {
       type: 'string',
-      pattern: '^"[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]{8,128}"$',
+      pattern: '^("[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]{8,128}"|[\\x21\\x23-\\x5b\\x5d-\\x7e]{8,128})$',
+      examples: ['"0198a3c4-5b1e-7d20-9c3f-2a6b8e4d1f70"'],
     },
   ),
   'Last-Event-ID': header('Last-Event-ID', 'For a stream: the id of the last message seen.', {

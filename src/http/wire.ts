@@ -248,7 +248,10 @@ export const listQuery = z.strictObject({
   tenant: name.optional().meta({ description: 'Whose target it is.' }),
   entitlement: name.optional(),
   target: word(200).optional(),
-  ticket: word(165).optional().meta({ description: 'system:id, such as servicenow:CHG0031337.' }),
+  ticket: word(165).optional().meta({
+    pattern: '^[\\x21-\\x39\\x3b-\\x7e]{1,64}:[\\x21-\\x7e]{1,100}$',
+    description: 'system:id, such as servicenow:CHG0031337.',
+  }),
   task: word(100).optional(),
   session: word(200).optional().meta({ description: 'The run or session that asked.' }),
   filedFrom: time.optional().meta({ description: 'Filed at this time or later, RFC 3339.' }),
