@@ -39,10 +39,8 @@ export const toSeconds = (span: Instant | Duration): number => Math.floor(span /
 const RFC3339 =
   /^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
 
-const DURATION = /^(\d{1,9}(ms|s|m|h|d))+$/
-
-/** The forms of times and durations as text, for schemas that are shown to clients. */
-export const TIME_PATTERNS = { instant: RFC3339.source, duration: DURATION.source } as const
+/** The form of a time as text, for schemas that are shown to clients. */
+export const INSTANT_PATTERN = RFC3339.source
 
 /** RFC 3339 text with a zone to an Instant; undefined for anything else, also for days that do not exist. */
 export function parseInstant(text: string): Instant | undefined {
@@ -63,7 +61,7 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h:
 
 /** `90s`, `15m`, `2h`, `14d`, or several together (`1h30m`); undefined for anything else. */
 export function parseDuration(text: string): Duration | undefined {
-  if (!DURATION.test(text)) return undefined
+  if (!/^(\d{1,9}(ms|s|m|h|d))+$/.test(text)) return undefined
   let total = 0
   for (const [, count, unit] of text.matchAll(/(\d+)(ms|s|m|h|d)/g))
     total += Number(count) * (UNITS[unit ?? ''] ?? Number.NaN)

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { ACTION_CLASSES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
-import { parseDuration, parseInstant, TIME_PATTERNS } from '../domain/instant.ts'
+import { INSTANT_PATTERN, parseDuration, parseInstant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { TIERS } from '../domain/tier.ts'
 
@@ -65,12 +65,13 @@ const time = z
   .string()
   .max(40)
   .refine((text) => parseInstant(text) !== undefined, 'is an RFC 3339 time with a zone')
-  .meta({ format: 'date-time', pattern: TIME_PATTERNS.instant })
+  .meta({ format: 'date-time', pattern: INSTANT_PATTERN })
 const span = z
   .string()
   .max(40)
   .refine((text) => (parseDuration(text) ?? 0) > 0, 'is a duration above zero like 30m or 1h30m')
-  .meta({ pattern: TIME_PATTERNS.duration })
+  // Narrower than what is taken: hours and days that no calendar holds are left out.
+  .meta({ pattern: '^([0-9]{1,9}(ms|s|m)|[0-9]{1,7}(h|d))+$' })
 
 export const windowAsked = z.union([
   z.strictObject({
