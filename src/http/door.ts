@@ -3,6 +3,7 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type AppPorts, buildApp, buildServer, type Watch } from './app.ts'
+import { answerBroken } from './broken.ts'
 import type { Endpoint } from './endpoint.ts'
 import { openApiEndpoint } from './openapi.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
@@ -30,6 +31,7 @@ export function httpDoor(p: DoorPorts): Door {
   const https = p.issuer.startsWith('https:')
   const endpoints = [...v1, ...p.endpoints]
   const server = buildServer(buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal }))
+  answerBroken(server, p)
   return {
     server,
     listen: (port, host) =>

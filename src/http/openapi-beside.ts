@@ -157,7 +157,18 @@ const oauthRefusal = (what: string, ...headers: readonly string[]) => ({
 export const headersOf = (...names: readonly string[]) =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
 
+const problems = (what: string) => ({
+  description: what,
+  headers: headersOf('Cache-Control', 'X-Request-Id'),
+  content: { 'application/problem+json': { schema: ref('Problem') } },
+})
+/** What did not arrive as a request has no endpoint: a problem document wherever it was meant for. */
+const ANY_TIME = {
+  [DOOR_REFUSALS.too_slow]: problems('The request did not arrive in time.'),
+  [DOOR_REFUSALS.headers_too_large]: problems('The headers are too large.'),
+}
 const OAUTH_REFUSALS = {
+  ...ANY_TIME,
   400: oauthRefusal('Refused; `error` says why.', 'DPoP-Nonce', 'Retry-After'),
   [DOOR_REFUSALS.body_too_large]: oauthRefusal('The form is too large.'),
   [DOOR_REFUSALS.unsupported_media_type]: oauthRefusal(
@@ -174,13 +185,9 @@ const said = (what: string, name: string, ...headers: readonly string[]) => ({
 })
 /** A GET without parameters can only refuse a body, and fail. */
 const refusals = (refuse: (what: string) => object) => ({
+  ...ANY_TIME,
   400: refuse('This route takes no body.'),
   500: refuse('The broker failed.'),
-})
-const problems = (what: string) => ({
-  description: what,
-  headers: headersOf('Cache-Control', 'X-Request-Id'),
-  content: { 'application/problem+json': { schema: ref('Problem') } },
 })
 const get = (tag: string, operationId: string, summary: string, ok: object, more: object) => ({
   get: { tags: [tag], operationId, summary, security: [], responses: { 200: ok, ...more } },

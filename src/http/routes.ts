@@ -173,14 +173,17 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query')
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const issues = result.error.issues.slice(0, 10).map((issue) => ({
-    member: issue.path.join('.').slice(0, 200),
-    problem: issue.message.slice(0, 200),
+    member: plain(issue.path.join('.')),
+    problem: plain(issue.message),
   }))
   throw new BrokerError('invalid_request', `The ${what} is not what this route takes.`, {
     nextAction: 'Correct the members that are named here.',
     facts: { issues },
   })
 }
+
+/** Names of unknown members are the caller's text: nothing of it may steer the terminal or the page in which an answer is read. */
+const plain = (text: string): string => text.slice(0, 200).replace(/[^\x20-\x7e]|[<>&]/g, '?')
 
 /** A fresh nonce on every answer to a request that carried a proof (RFC 9449 §8.2). */
 const withNonce = (p: V1Ports, incoming: Incoming, answer: Answer): Answer =>
