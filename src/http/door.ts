@@ -3,8 +3,8 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type AppPorts, buildApp, buildServer, type Watch } from './app.ts'
-import { answerBroken } from './broken.ts'
 import type { Endpoint } from './endpoint.ts'
+import { answerNotHttp } from './not-http.ts'
 import { openApiEndpoint } from './openapi.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
 import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
@@ -31,7 +31,7 @@ export function httpDoor(p: DoorPorts): Door {
   const https = p.issuer.startsWith('https:')
   const endpoints = [...v1, ...p.endpoints]
   const server = buildServer(buildApp({ endpoints, newRequestId, ticks, watch, https, stopping: stopping.signal }))
-  answerBroken(server, p)
+  answerNotHttp(server, p)
   return {
     server,
     listen: (port, host) =>

@@ -168,6 +168,9 @@ async function bodyOf<B>(p: V1Ports, schema: z.ZodType<B> | undefined, incoming:
   return parsed(schema, p.parseJson(text), 'body')
 }
 
+/** Names of unknown members are the caller's text: nothing of it may steer the terminal or the page in which an answer is read. */
+const plain = (text: string): string => text.slice(0, 200).replace(/[^\x20-\x7e]|[<>&]/g, '?')
+
 /** The value as the schema gives it. Throws `invalid_request` with up to ten members and what is wrong with each. */
 function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query'): T {
   const result = schema.safeParse(value)
@@ -181,9 +184,6 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query')
     facts: { issues },
   })
 }
-
-/** Names of unknown members are the caller's text: nothing of it may steer the terminal or the page in which an answer is read. */
-const plain = (text: string): string => text.slice(0, 200).replace(/[^\x20-\x7e]|[<>&]/g, '?')
 
 /** A fresh nonce on every answer to a request that carried a proof (RFC 9449 §8.2). */
 const withNonce = (p: V1Ports, incoming: Incoming, answer: Answer): Answer =>

@@ -12,7 +12,7 @@ const REFUSALS: Readonly<Record<string, () => DoorRefusal>> = {
   ERR_HTTP_REQUEST_TIMEOUT: () => new DoorRefusal('too_slow', 'The request did not arrive in time.'),
 }
 
-export function answerBroken(server: Server, p: Pick<AppPorts, 'newRequestId' | 'watch'>): void {
+export function answerNotHttp(server: Server, p: Pick<AppPorts, 'newRequestId' | 'watch'>): void {
   const answering = new WeakMap<object, ServerResponse>()
   server.on('request', (req, res) => answering.set(req.socket, res))
   // An expectation that nobody knows is not kept (RFC 9110 §10.1.1): node would refuse it in words of its own.
