@@ -192,9 +192,9 @@ const refusals = (refuse: (what: string) => object) => ({
 const get = (tag: string, operationId: string, summary: string, ok: object, more: object) => ({
   get: { tags: [tag], operationId, summary, security: [], responses: { 200: ok, ...more } },
 })
-const form = (name: string) => ({
+const form = (name: string, example: object) => ({
   required: true,
-  content: { 'application/x-www-form-urlencoded': { schema: ref(name) } },
+  content: { 'application/x-www-form-urlencoded': { schema: ref(name), example } },
 })
 
 export const PATHS_BESIDE = {
@@ -205,7 +205,13 @@ export const PATHS_BESIDE = {
       summary: 'Exchange an approved grant for an access token (RFC 8693)',
       security: [],
       parameters: [{ $ref: '#/components/parameters/DPoP' }],
-      requestBody: form('TokenRequest'),
+      requestBody: form('TokenRequest', {
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        subject_token: 'eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl',
+        subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+        authorization_details:
+          '[{"type":"https://writ.dev/schemas/change/v1","identifier":"g0-aaaaaaaaaaaaaaaaaaaaaaaaaa"}]',
+      }),
       responses: { 200: said('The token.', 'TokenAnswer', 'Pragma', 'DPoP-Nonce'), ...OAUTH_REFUSALS },
     },
   },
@@ -215,7 +221,12 @@ export const PATHS_BESIDE = {
       operationId: 'introspect',
       summary: 'Ask whether a token of this broker still holds (RFC 7662)',
       security: [],
-      requestBody: form('IntrospectionRequest'),
+      requestBody: form('IntrospectionRequest', {
+        token: 'eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl',
+        client_id: 'webshop-api',
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: 'eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl',
+      }),
       responses: {
         200: said('Whether it holds.', 'Introspection'),
         ...OAUTH_REFUSALS,

@@ -92,6 +92,7 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
     acceptClock: w.now,
     record: async () => undefined,
+    firstOperator: undefined,
   }
   const common = {
     broker: verbs,
