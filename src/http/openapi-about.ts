@@ -13,6 +13,8 @@ export interface Given {
   /** The body; the row's `answers` where it is left out. */
   readonly schema?: z.ZodType
   readonly headers?: readonly GivenHeader[]
+  /** Whether its `id` is the id in the paths of the other routes. */
+  readonly leadsOn?: boolean
 }
 export interface About {
   readonly tag: 'Grants' | 'Entitlements' | 'Operations' | 'Caller'
@@ -51,6 +53,7 @@ export const ABOUT: Readonly<Record<string, About>> = {
         what: 'Filed, now or before under this key.',
         schema: wire.grantAnswer,
         headers: ['ETag', 'Location', 'Idempotency-Replayed'],
+        leadsOn: true,
       },
     },
     reads: ['Idempotency-Key'],

@@ -183,12 +183,12 @@ function pathsOf(routes: readonly Route[], taken: Names, given: Names): Json {
   const paths: Record<string, Record<string, unknown>> = {}
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, '{$1}')
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route, taken, given) }
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route, routes, taken, given) }
   }
   return paths
 }
 
-function operationOf(route: Route, taken: Names, given: Names): Json {
+function operationOf(route: Route, routes: readonly Route[], taken: Names, given: Names): Json {
   const about = ABOUT[route.name]
   const refused = REFUSALS.filter(
     (status) =>
@@ -203,13 +203,15 @@ function operationOf(route: Route, taken: Names, given: Names): Json {
     parameters: parametersOf(route, about),
     ...(route.body === undefined ? {} : { requestBody: bodyOf(route.body, about, taken) }),
     responses: {
-      ...Object.fromEntries(answersOf(route).map((answer) => [answer.status, answerOf(answer, about, given)])),
+      ...Object.fromEntries(answersOf(route).map((answer) => [answer.status, answerOf(answer, about, routes, given)])),
       ...Object.fromEntries(refused.map((status) => [status, ref('responses', `Refused${status}`)])),
     },
   }
 }
 
-function answerOf({ what, schema, headers = [] }: Answer, about: About | undefined, given: Names): Json {
+function answerOf(answer: Answer, about: About | undefined, routes: readonly Route[], given: Names): Json {
+  const { what, schema, headers = [], leadsOn } = answer
+
   return {
     description: what,
     headers: headersOf('Cache-Control', 'X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'DPoP-Nonce', ...headers),
@@ -217,8 +219,17 @@ function answerOf({ what, schema, headers = [] }: Answer, about: About | undefin
       'application/json': { schema: ref('schemas', given.of(schema)) },
       ...(about?.streams === true ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
     },
+    ...(leadsOn === true ? { links: linksTo(routes) } : {}),
   }
 }
+
+/** Every route that needs the id of a grant and nothing else. */
+const linksTo = (routes: readonly Route[]): Json =>
+  Object.fromEntries(
+    routes
+      .filter(({ path }) => /^[^:]*:id[^:]*$/.test(path))
+      .map(({ name }) => [name, { operationId: name, parameters: { id: '$response.body#/id' } }]),
+  )
 
 const bodyOf = (schema: z.ZodType, about: About | undefined, taken: Names): Json => ({
   required: !schema.safeParse({}).success,
