@@ -24,6 +24,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'real',
+          setupFiles: ['test/support/openapi-listen.ts'],
           include: ['test/adapters/**/*.test.ts', 'test/journeys/**/*.test.ts'],
           maxWorkers: 1,
           sequence: { groupOrder: 1 },

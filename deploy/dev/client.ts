@@ -73,6 +73,19 @@ export interface Client {
 
 const CODE = /^urn:writ:error:/
 
+export interface Heard {
+  readonly method: string
+  readonly path: string
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly text: string
+}
+const listeners: ((heard: Heard) => void)[] = []
+/** Hears of every answer to every client from now on. What it throws, the caller of the client gets. */
+export const listen = (listener: (heard: Heard) => void): void => {
+  listeners.push(listener)
+}
+
 /** `publicUrl`: what proofs name, where the broker is reached at another address. */
 export function client(base: string, publicUrl = base): Client {
   const send = async (
@@ -83,10 +96,12 @@ export function client(base: string, publicUrl = base): Client {
   ): Promise<Answered> => {
     const response = await fetch(base + path, { method, headers, ...(body === undefined ? {} : { body }) })
     const text = await response.text()
+    const { status } = response
+    for (const hear of listeners) hear({ method, path, status, headers: Object.fromEntries(response.headers), text })
     const parsed: Json = text === '' ? undefined : JSON.parse(text)
     const code = typeof parsed?.type === 'string' ? parsed.type.replace(CODE, '') : parsed?.error
     return {
-      status: response.status,
+      status,
       body: parsed,
       headers: response.headers,
       said: response.ok ? 'ok' : `refused: ${code ?? response.status}`,

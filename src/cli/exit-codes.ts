@@ -65,6 +65,8 @@ const OF_CODE = {
   method_not_allowed: EXIT.refused,
   idempotency_mismatch: EXIT.refused,
   body_too_large: EXIT.usage,
+  headers_too_large: EXIT.usage,
+  too_slow: EXIT.unavailable,
   unsupported_media_type: EXIT.refused,
   malformed: EXIT.usage,
   body_aborted: EXIT.unavailable,

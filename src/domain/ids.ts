@@ -21,6 +21,9 @@ export type Shard = number & { readonly [brand]: 'shard' }
 
 const GRANT = /^g(\d{1,4})-[a-z2-7]{26}$/
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/
+const DIGEST = /^sha-256:[A-Za-z0-9_-]{43}$/
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+const ATTEMPT = /^[A-Za-z0-9._-]{8,64}$/
 
 export const shard = (n: number): Shard => n as Shard
 export const grantId = (of: Shard, random26: string): GrantId => parsed(`g${of}-${random26}`, isGrantId)
@@ -32,9 +35,17 @@ export const mintId = (grant: GrantId, n: number): MintId => `${grant}-${n}` as 
 
 /** Lower case words joined by `-`, at most 32 characters: safe in Vault paths, Redis keys, SQL names and URLs. */
 export const isName = (text: string): boolean => text.length <= 32 && NAME.test(text)
-export const isDigest = (text: string): text is Digest => /^sha-256:[A-Za-z0-9_-]{43}$/.test(text)
-export const isThumbprint = (text: string): text is Thumbprint => /^[A-Za-z0-9_-]{43}$/.test(text)
-export const isAttemptId = (text: string): text is AttemptId => /^[A-Za-z0-9._-]{8,64}$/.test(text)
+export const isDigest = (text: string): text is Digest => DIGEST.test(text)
+export const isThumbprint = (text: string): text is Thumbprint => THUMBPRINT.test(text)
+export const isAttemptId = (text: string): text is AttemptId => ATTEMPT.test(text)
+/** The same forms as text, for schemas that are shown to clients. A name has at most 32 characters besides. */
+export const PATTERNS = {
+  grantId: GRANT.source,
+  name: NAME.source,
+  digest: DIGEST.source,
+  thumbprint: THUMBPRINT.source,
+  attemptId: ATTEMPT.source,
+} as const
 
 const parsed = <T extends string>(text: string, is: (text: string) => text is T): T => {
   if (!is(text)) throw new RangeError(`not an id: ${text}`)

@@ -37,7 +37,10 @@ export const shortest = (first: Duration, ...more: readonly Duration[]): Duratio
 export const toSeconds = (span: Instant | Duration): number => Math.floor(span / 1_000)
 
 const RFC3339 =
-  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+  /^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+
+/** The form of a time as text, for schemas that are shown to clients. */
+export const INSTANT_PATTERN = RFC3339.source
 
 /** RFC 3339 text with a zone to an Instant; undefined for anything else, also for days that do not exist. */
 export function parseInstant(text: string): Instant | undefined {

@@ -7,6 +7,8 @@ import { type AppPorts, buildApp, buildServer, type Watch } from './app.ts'
 import { type Certificate, type CertificateFiles, certificateWatch, readCertificate } from './certificate.ts'
 import { clientAddress, type Subnet } from './client-address.ts'
 import type { Endpoint } from './endpoint.ts'
+import { answerNotHttp } from './not-http.ts'
+import { openApiEndpoint } from './openapi.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
 import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
 
@@ -39,7 +41,7 @@ export interface Door {
 export function httpDoor(p: DoorPorts): Door {
   const stopping = new AbortController()
   const waiting = waiters(p.waitLimits ?? WAIT_LIMITS, p.watch.waiting)
-  const v1 = ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting }))
+  const v1 = [...ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting })), openApiEndpoint(p.issuer)]
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
   const work = workInProgress()
@@ -58,6 +60,7 @@ export function httpDoor(p: DoorPorts): Door {
   })
   const inUse = p.tls && readCertificate(p.tls.files)
   const server = buildServer(app, inUse)
+  answerNotHttp(server, p)
   const stopLooking = p.tls && inUse && server instanceof TlsServer ? renewing(p.tls, inUse, server) : () => undefined
   return {
     server,

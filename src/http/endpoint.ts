@@ -72,8 +72,10 @@ export const json = (status: number, value: unknown, headers: Answer['headers'] 
 export const DOOR_REFUSALS = {
   no_such_route: 404,
   method_not_allowed: 405,
+  too_slow: 408,
   body_too_large: 413,
   unsupported_media_type: 415,
+  headers_too_large: 431,
   malformed: 400,
   body_aborted: 400,
 } as const

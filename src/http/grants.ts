@@ -78,10 +78,11 @@ export const file = async (
   { caller, incoming, body, query }: Call<AskBody, z.infer<typeof askQuery>>,
 ): Promise<Answer> => {
   const asking = askingOf(body)
+  const key = idempotencyKey(incoming)
   if (query.dryRun === true) {
     return json(200, { grants: (await p.broker.explain(caller, asking)).map(showDryRun) })
   }
-  const { grant, again } = await p.broker.request(caller, asking, idempotencyKey(incoming))
+  const { grant, again } = await p.broker.request(caller, asking, key)
   const answer = grantAnswer(p, grant, 201)
   const replayed = again ? { 'Idempotency-Replayed': 'true' } : {}
   return { ...answer, headers: { ...answer.headers, Location: `/v1/grants/${grant.id}`, ...replayed } }

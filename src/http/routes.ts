@@ -257,13 +257,16 @@ async function bodyOf<B>(p: V1Ports, schema: z.ZodType<B> | undefined, incoming:
   return parsed(schema, p.parseJson(text), 'body')
 }
 
+/** Names of unknown members are the caller's text: nothing of it may steer the terminal or the page in which an answer is read. */
+const plain = (text: string): string => text.slice(0, 200).replace(/[^\x20-\x7e]|[<>&]/g, '?')
+
 /** The value as the schema gives it. Throws `invalid_request` with up to ten members and what is wrong with each. */
 function parsed<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query'): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const issues = result.error.issues.slice(0, 10).map((issue) => ({
-    member: issue.path.join('.').slice(0, 200),
-    problem: issue.message.slice(0, 200),
+    member: plain(issue.path.join('.')),
+    problem: plain(issue.message),
   }))
   throw new BrokerError('invalid_request', `The ${what} is not what this route takes.`, {
     nextAction: 'Correct the members that are named here.',

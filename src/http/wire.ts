@@ -3,8 +3,8 @@
 import { z } from 'zod'
 import { ACTION_CLASSES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
-import { isAttemptId, isDigest, isGrantId, isName, isThumbprint } from '../domain/ids.ts'
-import { parseDuration, parseInstant } from '../domain/instant.ts'
+import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
+import { INSTANT_PATTERN, parseDuration, parseInstant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { TIERS } from '../domain/tier.ts'
 
@@ -19,6 +19,11 @@ const showsItself = (text: string): boolean => text.isWellFormed() && !UNSEEN.te
 const showsSomething = (text: string): boolean => /[\p{L}\p{N}\p{P}\p{S}]/u.test(text)
 const UNSEEN_MESSAGE = 'holds a control, bidirectional or invisible character, or half a surrogate pair'
 
+// What `meta` holds here is for the API document, which cannot run a refinement. Of the unseen characters it names those of the first
+// plane: not every reader of JSON Schema has Unicode's properties, nor one way to write the others.
+const UNSEEN_SHOWN =
+  '\\u0000-\\u0009\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufff8'
+
 /** One line that a person reads. */
 const line = (most: number) =>
   z
@@ -26,8 +31,14 @@ const line = (most: number) =>
     .max(most)
     .refine(showsItself, UNSEEN_MESSAGE)
     .refine((text) => !text.includes('\n'), 'is one line')
+    .meta({ pattern: `^[^\\n${UNSEEN_SHOWN}]*$` })
 /** Several lines that a person reads; only the line feed parts them. */
-const lines = (most: number) => z.string().max(most).refine(showsItself, UNSEEN_MESSAGE)
+const lines = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .refine(showsItself, UNSEEN_MESSAGE)
+    .meta({ pattern: `^[^${UNSEEN_SHOWN}]*$` })
 /** A name in somebody's system: printable ASCII without spaces. */
 const word = (most: number) =>
   z
@@ -41,16 +52,26 @@ const address = z
     (text) => text === '' || (/^https?:\/\/[\x21-\x7e]+$/.test(text) && URL.canParse(text)),
     'is an http or https address',
   )
-const name = z.string().refine(isName, 'is a name: lower case words joined by -, at most 32 characters')
-const digest = z.string().refine(isDigest, 'is sha-256: and 43 characters of base64url')
+  .meta({ pattern: '^(https?://[\\x21-\\x7e]+)?$' })
+const name = z
+  .string()
+  .refine(isName, 'is a name: lower case words joined by -, at most 32 characters')
+  .meta({ pattern: PATTERNS.name, maxLength: 32 })
+const digest = z
+  .string()
+  .refine(isDigest, 'is sha-256: and 43 characters of base64url')
+  .meta({ pattern: PATTERNS.digest })
 const time = z
   .string()
   .max(40)
   .refine((text) => parseInstant(text) !== undefined, 'is an RFC 3339 time with a zone')
+  .meta({ format: 'date-time', pattern: INSTANT_PATTERN })
 const span = z
   .string()
   .max(40)
   .refine((text) => (parseDuration(text) ?? 0) > 0, 'is a duration above zero like 30m or 1h30m')
+  // Narrower than what is taken: hours and days that no calendar holds are left out.
+  .meta({ pattern: '^([0-9]{1,9}(ms|s|m)|[0-9]{1,7}(h|d))+$' })
 
 export const windowAsked = z.union([
   z.strictObject({
@@ -60,7 +81,7 @@ export const windowAsked = z.union([
   z.strictObject({ duration: span.meta({ description: 'A window that opens now and is this long.' }) }),
 ])
 
-const grantRef = z.string().refine(isGrantId, 'is not the id of a grant')
+const grantRef = z.string().refine(isGrantId, 'is not the id of a grant').meta({ pattern: PATTERNS.grantId })
 
 /** What is asked of one entitlement; one asking may name several. */
 const part = {
@@ -135,9 +156,14 @@ export const askBody = z.strictObject({
   executor: z
     .strictObject({
       principal: name.optional(),
-      key: z.string().refine(isThumbprint, 'is an RFC 7638 thumbprint').optional(),
+      key: z
+        .string()
+        .refine(isThumbprint, 'is an RFC 7638 thumbprint')
+        .meta({ pattern: PATTERNS.thumbprint })
+        .optional(),
     })
     .refine(({ principal, key }) => principal !== undefined || key !== undefined, 'names a principal, a key, or both')
+    .meta({ minProperties: 1 })
     .optional()
     .meta({ description: 'Who alone may exchange; the caller where it is left out.' }),
   replaces: grantRef
@@ -162,6 +188,7 @@ export const exchangeBody = z.strictObject({
   attempt: z
     .string()
     .refine(isAttemptId, 'is 8 to 64 letters, digits, dots, dashes or underscores')
+    .meta({ pattern: PATTERNS.attemptId })
     .optional()
     .meta({ description: 'Chosen by the caller: the same attempt and key never make a second credential.' }),
 })
@@ -169,6 +196,7 @@ export const completeBody = z.strictObject({
   result: z
     .record(z.string().regex(/^[a-zA-Z][a-zA-Z0-9_.-]{0,63}$/, 'is a short name'), lines(1_000))
     .refine((result) => Object.keys(result).length <= 20, 'has at most 20 members')
+    .meta({ maxProperties: 20 })
     .default({})
     .meta({ description: 'What came of the task.' }),
 })
@@ -187,7 +215,7 @@ const whereBody = z
     ticket: z.strictObject({ system: word(64), id: word(100) }).optional(),
   })
   .refine((where) => Object.values(where).some((value) => value !== undefined), 'names a task, a session or a ticket')
-  .meta({ description: 'Every grant of yours to end for which all of this holds.' })
+  .meta({ minProperties: 1, description: 'Every grant of yours to end for which all of this holds.' })
 export const completionsBody = z.strictObject({ where: whereBody, result: completeBody.shape.result })
 export const revocationsBody = z.strictObject({ where: whereBody, reason: reason.default('') })
 
@@ -197,6 +225,7 @@ const count = (most: number) =>
     .regex(/^\d{1,4}$/, 'is a number')
     .transform(Number)
     .pipe(z.int().min(1).max(most))
+    .meta({ type: 'integer', pattern: undefined, minimum: 1, maximum: most })
 const cursor = z.string().regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
 const yes = z.literal('true').transform(() => true as const)
 export const noQuery = z.strictObject({})
@@ -212,6 +241,7 @@ export const listQuery = z.strictObject({
     .max(200)
     .transform((text) => text.split(','))
     .refine((all): all is Status[] => all.every(isStatus), 'is one or several statuses, joined by commas')
+    .meta({ pattern: `^(${STATUSES.join('|')})(,(${STATUSES.join('|')}))*$` })
     .optional()
     .meta({ description: 'One or several statuses, joined by commas.' }),
   mine: yes.optional().meta({ description: 'Those you asked for, execute, or answer for.' }),
@@ -219,7 +249,10 @@ export const listQuery = z.strictObject({
   tenant: name.optional().meta({ description: 'Whose target it is.' }),
   entitlement: name.optional(),
   target: word(200).optional(),
-  ticket: word(165).optional().meta({ description: 'system:id, such as servicenow:CHG0031337.' }),
+  ticket: word(165).optional().meta({
+    pattern: '^[\\x21-\\x39\\x3b-\\x7e]{1,64}:[\\x21-\\x7e]{1,100}$',
+    description: 'system:id, such as servicenow:CHG0031337.',
+  }),
   task: word(100).optional(),
   session: word(200).optional().meta({ description: 'The run or session that asked.' }),
   filedFrom: time.optional().meta({ description: 'Filed at this time or later, RFC 3339.' }),

@@ -13,6 +13,7 @@ import type { Caller } from '../../src/domain/principal.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
+import { openApiDocument } from '../../src/http/openapi.ts'
 import type { Operations } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
@@ -23,6 +24,7 @@ import { doorWatch } from '../../src/observe/door-watch.ts'
 import { jsonLog } from '../../src/observe/log.ts'
 import { metrics } from '../../src/observe/metrics.ts'
 import { grantedDetail } from '../../src/tokens/authorization-details.ts'
+import { openApiCheck } from '../support/openapi-check.ts'
 import { nextGrantId, sampleBirth, sampleMints, sampleStep, sha256 } from '../support/sample-grants.ts'
 
 export const ISSUER = 'https://writ.example'
@@ -235,7 +237,9 @@ export interface Received {
   readonly body: any
 }
 
-/** One request on a connection of its own; with a bearer token unless told otherwise. */
+const check = openApiCheck(openApiDocument(ISSUER))
+
+/** One request on a connection of its own, its answer held against the API document; with a bearer token unless told otherwise. */
 function send(
   port: number,
   method: string,
@@ -263,6 +267,8 @@ function send(
       res.on('data', (chunk: Buffer) => chunks.push(chunk))
       res.on('end', () => {
         const text = Buffer.concat(chunks).toString('utf8')
+        const wrong = check({ method, path, status: res.statusCode ?? 0, headers: res.headers, text })
+        if (wrong.length > 0) return reject(new Error(`not as the API document says: ${wrong.join('; ')}`))
         const isJson = String(res.headers['content-type']).includes('json') && text !== ''
         resolve({
           status: res.statusCode ?? 0,

@@ -1,0 +1,207 @@
+// What the API document says about each route of `/v1` beyond its schemas, by the route's name. Invariant: a test holds that every route is
+// here, that its statuses are those of the document, and that every example of a body is one that the route takes.
+import type { z } from 'zod'
+import * as wire from './wire.ts'
+
+/** Request headers that only some routes read. */
+export type ReadHeader = 'If-Match' | 'Idempotency-Key' | 'Last-Event-ID'
+/** Answer headers that only some answers carry. */
+export type GivenHeader = 'ETag' | 'Location' | 'Idempotency-Replayed'
+
+export interface Given {
+  readonly what: string
+  /** The body; the row's `answers` where it is left out. */
+  readonly schema?: z.ZodType
+  readonly headers?: readonly GivenHeader[]
+  /** Whether its `id` is the id in the paths of the other routes. */
+  readonly leadsOn?: boolean
+}
+export interface About {
+  readonly tag: 'Grants' | 'Entitlements' | 'Operations' | 'Caller'
+  readonly summary: string
+  readonly description?: string
+  /** Answers that are no refusals, by status. */
+  readonly gives: Readonly<Record<number, Given>>
+  readonly reads?: readonly ReadHeader[]
+  /** Whether the same comes as `text/event-stream` to a client that asks for it. */
+  readonly streams?: boolean
+  readonly examples?: Readonly<Record<string, { readonly summary: string; readonly value: unknown }>>
+}
+
+const seen = (what: string): Given => ({ what, headers: ['ETag'] })
+const ENDS = {
+  200: seen('It is over and nothing of it is left.'),
+  202: seen('It is being ended and the end is not confirmed yet: the credential may still work. Look again.'),
+}
+const EACH_ENDS = {
+  200: { what: 'All of them are over, but for those that were refused: each is named with why.' },
+  202: { what: 'At least one end is not confirmed yet.' },
+}
+const REASON = { reason: { summary: 'With a reason', value: { reason: 'The maintenance was called off.' } } }
+const OPERATOR = { reason: { summary: 'With a reason', value: { reason: 'INC0012345: redis was restored' } } }
+const WHERE = { ticket: { system: 'servicenow', id: 'CHG0031337' } }
+
+export const ABOUT: Readonly<Record<string, About>> = {
+  request: {
+    tag: 'Grants',
+    summary: 'Ask for access',
+    description:
+      'Files a grant: one asking and its whole life. What is asked for is fixed by its digest; whoever decides, decides on that. Send an Idempotency-Key, and the same key again when an answer was lost: the same asking is answered with the grant that was filed. With `dryRun=true` nothing is filed.',
+    gives: {
+      200: { what: 'With dryRun: what would become of this asking.', schema: wire.dryRunAnswer },
+      201: {
+        what: 'Filed, now or before under this key.',
+        schema: wire.grantAnswer,
+        headers: ['ETag', 'Location', 'Idempotency-Replayed'],
+        leadsOn: true,
+      },
+    },
+    reads: ['Idempotency-Key'],
+    examples: {
+      maintenance: {
+        summary: 'A database login for a maintenance window',
+        value: {
+          entitlement: 'payments-migrator',
+          actions: ['db.migrate'],
+          task: {
+            id: 'CHG0031337',
+            summary: 'Add the index on payments.created_at',
+            expectedOutcome: 'Reports finish within a minute.',
+            rollback: 'Drop the index.',
+          },
+          ticket: { system: 'servicenow', id: 'CHG0031337' },
+          window: { opensAt: '2026-12-01T22:00:00Z', closesAt: '2026-12-01T23:00:00Z' },
+        },
+      },
+      report: {
+        summary: 'A token for the next half hour',
+        value: {
+          entitlement: 'sales-report',
+          actions: ['report.read'],
+          task: { summary: 'The sales of last week' },
+          window: { duration: '30m' },
+        },
+      },
+    },
+  },
+  list: {
+    tag: 'Grants',
+    summary: 'List the grants that you may see',
+    description:
+      'Newest first. All filters hold together. Go on with the `next` of a page as `cursor`, until there is none.',
+    gives: { 200: { what: 'A page.' } },
+  },
+  view: {
+    tag: 'Grants',
+    summary: 'Show a grant, or wait until it moves',
+    description:
+      'With `wait` the answer comes when the grant has changed or the time is over; then `timed_out` is true. A grant that is not there and one that is not yours to see are the same answer.',
+    gives: { 200: seen('The grant. Its ETag is the revision to decide on.') },
+  },
+  decide: {
+    tag: 'Grants',
+    summary: 'Approve or deny',
+    description:
+      'The decision is on one revision: name it as If-Match or as `digest`. With an Idempotency-Key the same decision may be sent again.',
+    gives: { 200: seen('The decision counts.') },
+    reads: ['If-Match', 'Idempotency-Key'],
+    examples: {
+      approve: { summary: 'Approve', value: { verdict: 'approve', reason: 'Reviewed with the database team.' } },
+      deny: { summary: 'Deny', value: { verdict: 'deny', reason: 'Not during the freeze.' } },
+    },
+  },
+  withdraw: {
+    tag: 'Grants',
+    summary: 'Withdraw an asking of yours that nobody has exchanged',
+    gives: { 200: seen('Withdrawn.') },
+    examples: REASON,
+  },
+  exchange: {
+    tag: 'Grants',
+    summary: 'Exchange an approved grant for a credential',
+    description:
+      'For the executor alone, with its own key, inside the window. The credential is in this answer and nowhere else; keep it out of logs. Send an `attempt` and the same one again when an answer was lost. Clients of OAuth use /oauth2/token.',
+    gives: { 200: { what: 'The credential.' } },
+    examples: { attempt: { summary: 'With an attempt of your own', value: { attempt: 'deploy-4711-try-1' } } },
+  },
+  complete: {
+    tag: 'Grants',
+    summary: 'Say that the task is done: the access ends',
+    gives: ENDS,
+    examples: { result: { summary: 'With what came of it', value: { result: { rows: '1024', state: 'migrated' } } } },
+  },
+  revoke: { tag: 'Grants', summary: 'End a grant now', gives: ENDS, examples: REASON },
+  events: {
+    tag: 'Grants',
+    summary: 'What happened to a grant',
+    description:
+      'As `text/event-stream` each event is one message, its id the event’s version; a stream goes on after Last-Event-ID and closes when nothing can follow, or after five minutes: then come again.',
+    gives: { 200: { what: 'The events in order.' } },
+    reads: ['Last-Event-ID'],
+    streams: true,
+  },
+  questions: {
+    tag: 'Grants',
+    summary: 'What approvers asked about a grant, and the answers',
+    gives: { 200: { what: 'The questions in order.' } },
+  },
+  ask: {
+    tag: 'Grants',
+    summary: 'Ask the requester of a pending grant a question',
+    gives: { 201: { what: 'All questions, the new one last.' } },
+    examples: {
+      question: { summary: 'A question', value: { text: 'Which tables does this lock, and for how long?' } },
+    },
+  },
+  answer: {
+    tag: 'Grants',
+    summary: 'Answer a question',
+    gives: { 201: { what: 'All questions.' } },
+    examples: { answer: { summary: 'An answer', value: { text: 'None: the index is built concurrently.' } } },
+  },
+  feed: {
+    tag: 'Grants',
+    summary: 'What happened to all grants that you may see',
+    description:
+      'Go on with `next` as `after`. As `text/event-stream` each event is one message; a stream goes on after Last-Event-ID, and without a place it begins now.',
+    gives: { 200: { what: 'Events in order, and where to go on.' } },
+    reads: ['Last-Event-ID'],
+    streams: true,
+  },
+  complete_each: {
+    tag: 'Grants',
+    summary: 'Complete every grant of yours for a task, session or ticket',
+    gives: EACH_ENDS,
+    examples: { ticket: { summary: 'By ticket', value: { where: WHERE, result: { state: 'done' } } } },
+  },
+  revoke_each: {
+    tag: 'Grants',
+    summary: 'End every grant of a task, session or ticket that you may end',
+    gives: EACH_ENDS,
+    examples: { ticket: { summary: 'By ticket', value: { where: WHERE, reason: 'The change was cancelled.' } } },
+  },
+  whoami: {
+    tag: 'Caller',
+    summary: 'Who you are to this broker',
+    gives: { 200: { what: 'As the directory knows you, whatever your token says of groups.' } },
+  },
+  offered: {
+    tag: 'Entitlements',
+    summary: 'What you may ask for',
+    gives: { 200: { what: 'The entitlements that are open to you, with limits and who decides.' } },
+  },
+  recover: {
+    tag: 'Operations',
+    summary: 'Accept the store as it is, after somebody has looked at it',
+    description: 'For operators. Issuing stopped because the store was behind what this broker remembers.',
+    gives: { 200: { what: 'What was done.' } },
+    examples: OPERATOR,
+  },
+  accept_clock: {
+    tag: 'Operations',
+    summary: 'Accept a jump of the clock, after somebody has looked at it',
+    description: 'For operators. Issuing stopped because the clock of the store jumped.',
+    gives: { 200: { what: 'What was done.' } },
+    examples: OPERATOR,
+  },
+}
