@@ -1,4 +1,5 @@
-# The broker as an image: Node, the locked packages, src/ and config/, run from source. No instruction needs a shell, so that the base may be
+# The broker as an image: Node, the locked packages, src/ and the examples in config/, run from source. What it reads is mounted at /etc/writ,
+# so that nobody runs on examples by oversight. No instruction needs a shell, so that the base may be
 # one without; nothing but WRIT_DATA_DIR is written, so that the root may be read-only. See deploy/README.md.
 #
 #   docker build -t writ .
@@ -30,13 +31,15 @@ COPY ["src", "src"]
 ENV NODE_ENV=production \
     WRIT_LISTEN=0.0.0.0:8480 \
     WRIT_DATA_DIR=/data \
-    WRIT_CONFIG_DIR=/app/config
+    WRIT_CONFIG_DIR=/etc/writ
 USER 65532:65532
 EXPOSE 8480
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=2s --timeout=3s --start-period=10s --retries=3 CMD ["node", "deploy/probe.ts"]
+HEALTHCHECK --interval=2s --timeout=5s --start-period=10s --retries=3 CMD ["node", "deploy/probe.ts"]
+# No __proto__, no text becomes code, no native code, no inspector on SIGUSR1, a heap that leaves room for the rest.
 # Not --permission: it takes fsync away (Node 26), and nothing may be answered before the witness is on disk.
-CMD ["node", "--disable-proto=delete", "--disallow-code-generation-from-strings", "--unhandled-rejections=strict", "src/main.ts"]
+CMD ["node", "--disable-proto=delete", "--disallow-code-generation-from-strings", "--no-addons", "--disable-sigusr1", \
+     "--max-old-space-size-percentage=70", "--unhandled-rejections=strict", "src/main.ts"]
 
 FROM ${NODE_IMAGE} AS dev-packages
 WORKDIR /app

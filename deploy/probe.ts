@@ -1,7 +1,9 @@
 // The container's health check, for images without a shell: exit 0 when the broker that listens at WRIT_LISTEN says it is alive, else 1.
 // It asks whether the process answers, not whether it may take traffic: a broker whose Vault is down must not be restarted for it.
+// Waits a little for one that only begins to listen, so that a container counts as healthy as soon as it is.
 // By hand over a socket, because it runs every few seconds and loading a client for HTTP takes longer than asking.
 import { connect, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 
 const WITHIN_MS = 2_000
 const [, given = '127.0.0.1', port = '8480'] = /^(.+):(\d+)$/.exec(process.env.WRIT_LISTEN ?? '') ?? []
@@ -28,4 +30,11 @@ const secure = async () => {
   return alive(tls.connect({ host, port: Number(port), rejectUnauthorized: false }), 'secureConnect')
 }
 
-process.exitCode = (await plain()) || (await secure()) ? 0 : 1
+const isAlive = async () => (await plain()) || (await secure())
+const over = performance.now() + WITHIN_MS
+let found = await isAlive()
+while (!found && performance.now() < over) {
+  await pause(50)
+  found = await isAlive()
+}
+process.exitCode = found ? 0 : 1

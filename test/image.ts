@@ -77,6 +77,7 @@ function start(folder: string, url: string): string {
     WRIT_REDIS_URL_FILE: '/run/writ/secrets/redis-url',
     WRIT_ISSUERS_FILE: '/run/writ/issuers.yaml',
     WRIT_CLIENTS_FILE: '/run/writ/clients.yaml',
+    WRIT_CONFIG_DIR: '/app/config',
     WRIT_KEYS_DIR: '/keys',
     WRIT_VAULT: 'off',
   }
@@ -84,8 +85,6 @@ function start(folder: string, url: string): string {
   return docker([
     ...['run', '--detach', '--network', 'host', '--read-only', '--cap-drop', 'ALL'],
     ...['--security-opt', 'no-new-privileges', '--pids-limit', '64', '--memory', '512m'],
-    // Asked often, because what counts is when the broker answers, not when it is next asked.
-    ...['--health-interval', '500ms'],
     ...['--tmpfs', `/data:${owned}`, '--tmpfs', `/keys:${owned}`, '--volume', `${folder}:/run/writ:ro`],
     ...Object.entries(settings).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     IMAGE,

@@ -139,7 +139,13 @@ it('every answer that was begun is finished or refused, and nothing is held but 
   const made = given.length
   expect(made).toBeGreaterThan(0)
   expect(made).toBeLessThan(LOGINS)
-  expect(await see.left()).toEqual({ leases: made, holds: made, roles: made, logins: made, sessions: 0 })
+  // On a machine so busy that Vault or Redis does not answer in time, an exchange fails with an unknown outcome: its end goes on elsewhere.
+  const failed = wentLogins.filter((went) => went.how === 'answered' && went.status >= 500).length
+  const { sessions, ...left } = await see.left()
+  expect(sessions).toBe(0)
+  for (const [what, many] of Object.entries(left)) {
+    expect([what, many >= made, many <= made + failed]).toEqual([what, true, true])
+  }
 
   const { url: later } = await stage.startBroker(0)
   for (const [n, { path, key }] of reports.entries()) {
@@ -150,11 +156,12 @@ it('every answer that was begun is finished or refused, and nothing is held but 
   for (const [n, grant] of logins.entries()) {
     const went = wentLogins[n]
     const got = went?.how === 'answered' && went.status === 200
-    expect([n, await play.statusOf(later, grant)]).toEqual([n, got ? 'active' : 'approved'])
+    const unknown = went?.how === 'answered' && went.status >= 500
+    if (!unknown) expect([n, await play.statusOf(later, grant)]).toEqual([n, got ? 'active' : 'approved'])
     if (got) expect((await play.complete(later, grant)).said).toBe('ok')
   }
-  await eventually('nothing is left', see.left, (left) => JSON.stringify(left) === JSON.stringify(NOTHING), 20_000)
-}, 120_000)
+  await eventually('nothing is left', see.left, (left) => JSON.stringify(left) === JSON.stringify(NOTHING), 60_000)
+}, 180_000)
 
 it('a login whose asker has hung up is made to its end and recorded before the broker leaves', async () => {
   leaving = await startLeaving(stage, 2)
