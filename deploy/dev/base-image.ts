@@ -1,7 +1,7 @@
 // Images to build on where none can be pulled: made of the Node that runs this, its libraries and npm, from this machine alone. Invariant: the
 // one to run on holds no shell and no other program; the one to build with has npm as well, set up as it is here.
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { temporaryFolder } from './running.ts'
 
@@ -15,6 +15,8 @@ export interface LocalBases {
 /** Imports both; Linux only. Their names are fixed, so that a second run replaces the first's. */
 export async function makeBases(docker: (args: readonly string[], input?: Buffer) => string): Promise<LocalBases> {
   const folder = await temporaryFolder('base')
+  // It becomes the root, through which everybody must get.
+  chmodSync(folder.path, 0o755)
   try {
     const put = (from: string, to = from): void => {
       mkdirSync(join(folder.path, dirname(to)), { recursive: true })
