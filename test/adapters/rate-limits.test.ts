@@ -92,6 +92,17 @@ describe('a budget', () => {
     expect(quotas.filter((quota) => quota?.retryMs === undefined)).toHaveLength(500)
   })
 
+  it('is whole again within one period also when the clock of Redis is set back', async () => {
+    const { limits, advance } = await brokers({ count: 4, per: 40_000 })
+    await advance(3_600_000)
+    expect(await taken(limits, 5)).toBe(4)
+    await advance(10_000)
+    await advanceOffset(connections.issue, String(shard), milliseconds(-3_600_000))
+    expect(await taken(limits, 1)).toBe(0)
+    await advance(40_000)
+    expect(await taken(limits, 5)).toBe(4)
+  })
+
   it('with Redis away refuses requests and lets ends through', async () => {
     await brokers({ count: 10, per: 60_000 })
     const away = await connected(service)

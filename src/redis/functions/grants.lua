@@ -434,11 +434,13 @@ local function take(keys, args)
     return reply('malformed', shard, 'rate')
   end
   local now, each = now_ms(), per / most
-  local full_at = math.max(tonumber(redis.call('GET', keys[3]) or '0') or 0, now)
+  local stored = tonumber(redis.call('GET', keys[3]) or '0') or 0
+  -- Full again within one period, also after the clock was set back: then the time is written anew, or it would never come nearer.
+  local full_at = math.min(math.max(stored, now), now + per)
   -- A little less than a permit is a permit: fractions of a millisecond are rounded.
   local there = math.floor((per - (full_at - now)) / each + 0.001)
   local given = math.max(0, math.min(want, there))
-  if given > 0 then
+  if given > 0 or stored > full_at then
     full_at = full_at + given * each
     redis.call('SET', keys[3], string.format('%.3f', full_at), 'PX', math.ceil(full_at - now) + 1)
   end
