@@ -4,10 +4,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { BrokerError, notFound } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { parseInstant } from '../../src/domain/instant.ts'
+import { eventStream, type Look } from '../../src/http/event-stream.ts'
+import { waiters } from '../../src/http/wait.ts'
 import * as wire from '../../src/http/wire.ts'
 import { sampleEvent } from '../support/sample-grants.ts'
 import { until } from '../support/until.ts'
-import { grantIn, JSON_TYPE, moved, NOW, type Stage, stage, TOKEN } from './door.ts'
+import { grantIn, JSON_TYPE, moved, NOW, type Stage, stage, TOKEN, vera } from './door.ts'
 
 let on: Stage
 beforeAll(async () => {
@@ -283,6 +285,26 @@ describe('a stream of events', () => {
     expect((await open(`${path}/events`)).status).toBe(429)
     for (const stream of streams) stream.close()
     await soon(async () => (await open(`${path}/events`)).status === 200)
+  })
+
+  it('is bounded in time also for a reader who takes long for each event', async () => {
+    const all = waiters({ perProcess: 1, perPrincipal: 1, firstMs: 5, mostMs: 10 }, () => undefined)
+    const look = async (after: string): Promise<Look> => {
+      const id = String(Number(after) + 1)
+      return { messages: [{ id, event: 'filed', data: {} }], next: id, over: false }
+    }
+    const limits = { lookEveryMs: 5, aliveEveryMs: 1_000, longestMs: 100 }
+    const answer = eventStream(all, vera.id, await look('0'), look, limits)
+    const written: string[] = []
+    const write = (text: string) =>
+      new Promise<void>((resolve) => {
+        written.push(text)
+        setTimeout(resolve, 50)
+      })
+    await answer.stream?.({ write, gone: new AbortController().signal })
+    // Twenty looks fit into it by their pauses, and three by the time that passes.
+    expect(written.length).toBeLessThan(8)
+    expect(all.count()).toBe(0)
   })
 
   it('takes no place for a HEAD', async () => {
