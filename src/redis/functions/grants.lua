@@ -139,8 +139,10 @@ end
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local step, what = step_at(keys, 4, args, guarded and 5 or 3)
+  local i = guarded and 5 or 3
+  local step, what = step_at(keys, 4, args, i)
   if not step then return reply('malformed', shard, what) end
+  if #keys ~= 9 + step.lasting or #args ~= i + 10 + step.count then return reply('malformed', shard, 'arguments') end
   local not_after = guarded and args[3] ~= '' and tonumber(args[3])
   if guarded then
     if args[3] ~= '' and not is_count(not_after) then return reply('malformed', shard, 'notAfter') end
