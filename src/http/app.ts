@@ -191,7 +191,9 @@ function stream(
   const gone = req.method === 'HEAD' ? AbortSignal.abort() : goneSignal(res, p.stopping)
   const at = { requestId, route: endpoint.name, address: addressOf(p, req), status: answer.status }
   if (!res.destroyed) {
-    res.writeHead(answer.status, { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no' })
+    // Nothing follows on this connection: one that is kept would be waited for when the broker stops.
+    const headers = { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no', Connection: 'close' }
+    res.writeHead(answer.status, headers)
     if (req.method !== 'HEAD') res.flushHeaders()
   }
   const write = (text: string): Promise<void> =>

@@ -1,5 +1,5 @@
 // Filters, questions, ends by task, whoami, event streams and budgets on the wire: what reaches the verbs, and what their answers look like.
-import { type IncomingMessage, request } from 'node:http'
+import { Agent, type IncomingMessage, request } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { BrokerError, notFound } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
@@ -330,6 +330,23 @@ describe('a stream of events', () => {
     await stream.ended
     expect(stream.text()).toContain('event: problem\ndata: {"type":"urn:writ:error:recovering"}\n\n')
     expect(stream.text()).not.toContain('secret detail')
+  })
+
+  it('leaves no idle connection behind that a stopping broker would wait for', async () => {
+    const own = await stage()
+    own.answer({ view: () => grant, events: () => events(1) })
+    const agent = new Agent({ keepAlive: true })
+    const headers = { Authorization: `Bearer ${TOKEN}`, Accept: 'text/event-stream' }
+    const began = new Promise<IncomingMessage>((resolve, reject) => {
+      const req = request({ host: '127.0.0.1', port: own.port, path: `${path}/events`, headers, agent }, resolve)
+      req.on('error', reject)
+      req.end()
+    })
+    ;(await began).resume()
+    // The grace is longer than this test may take.
+    await own.door.close(600_000)
+    agent.destroy()
+    expect(own.door.server.listening).toBe(false)
   })
 
   it('ends when the broker stops', async () => {
