@@ -5,6 +5,7 @@ import { named, type Shard } from '../../src/domain/ids.ts'
 import { milliseconds } from '../../src/domain/instant.ts'
 import { grantCalls } from '../../src/redis/calls.ts'
 import type { RedisConnections } from '../../src/redis/connect.ts'
+import { renderLibrary } from '../../src/redis/library.ts'
 import { type Rate, redisRateLimits } from '../../src/redis/rate-limits.ts'
 import { codeOf } from '../support/code-of.ts'
 import { advanceOffset, offsetLibrary } from '../support/offset-library.ts'
@@ -101,6 +102,23 @@ describe('a budget', () => {
     expect(await taken(limits, 1)).toBe(0)
     await advance(40_000)
     expect(await taken(limits, 5)).toBe(4)
+  })
+
+  it('is still given out by a full Redis, which can be read: who cannot ask could not see what must be ended', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const calls = grantCalls({ redis: through.issue, library: renderLibrary(), deadlineMs: 700 })
+      const rates = { requests: { count: 2, per: 600_000 }, ends: ENDS }
+      const full = redisRateLimits({ calls, shard: await freshShard(through.issue), rates, ticks: () => 0 })
+      // Taken once before, so that the library is there.
+      await full.take(named.principal('olivia'), 'requests')
+      await through.issue.config('SET', 'maxmemory', '1mb')
+      expect(await taken([full], 3)).toBe(2)
+    } finally {
+      through.close()
+      await own.stop()
+    }
   })
 
   it('with Redis away refuses requests and lets ends through', async () => {
