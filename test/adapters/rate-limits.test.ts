@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Limits } from '../../src/broker/ports.ts'
 import { named, type Shard } from '../../src/domain/ids.ts'
 import { milliseconds } from '../../src/domain/instant.ts'
-import { grantCalls } from '../../src/redis/calls.ts'
+import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import type { RedisConnections } from '../../src/redis/connect.ts'
 import { renderLibrary } from '../../src/redis/library.ts'
 import { type Rate, redisRateLimits } from '../../src/redis/rate-limits.ts'
@@ -24,13 +24,16 @@ afterAll(async () => {
 })
 
 const ENDS: Rate = { count: 1_000, per: 60_000 }
+const both = (calls: Calls) => ({ requests: calls, ends: calls })
 /** A broker's limits, on a clock that only this test moves: Redis's by an offset, the broker's own by the same. */
 async function brokers(requests: Rate, count = 1) {
   shard = await freshShard(connections.issue)
   let ms = 0
   const calls = grantCalls({ redis: connections.issue, library: offsetLibrary(String(shard)), deadlineMs: 700 })
   const rates = { requests, ends: ENDS }
-  const limits = Array.from({ length: count }, () => redisRateLimits({ calls, shard, rates, ticks: () => ms }))
+  const limits = Array.from({ length: count }, () =>
+    redisRateLimits({ calls: both(calls), shard, rates, ticks: () => ms }),
+  )
   return {
     limits,
     advance: async (by: number) => {
@@ -110,7 +113,12 @@ describe('a budget', () => {
     try {
       const calls = grantCalls({ redis: through.issue, library: renderLibrary(), deadlineMs: 700 })
       const rates = { requests: { count: 2, per: 600_000 }, ends: ENDS }
-      const full = redisRateLimits({ calls, shard: await freshShard(through.issue), rates, ticks: () => 0 })
+      const full = redisRateLimits({
+        calls: both(calls),
+        shard: await freshShard(through.issue),
+        rates,
+        ticks: () => 0,
+      })
       // Taken once before, so that the library is there.
       await full.take(named.principal('olivia'), 'requests')
       await through.issue.config('SET', 'maxmemory', '1mb')
@@ -121,12 +129,23 @@ describe('a budget', () => {
     }
   })
 
+  it('of ends does not wait behind requests: each is asked for over its own connection', async () => {
+    const { limits } = await brokers({ count: 10, per: 60_000 })
+    expect((await limits[0]?.take(vera, 'ends'))?.left).toBe(ENDS.count - 1)
+    const hung: Pick<Calls, 'take'> = { take: () => new Promise(() => undefined) }
+    const ends = grantCalls({ redis: connections.end, library: offsetLibrary(String(shard)), deadlineMs: 700 })
+    const rates = { requests: ENDS, ends: ENDS }
+    const half = redisRateLimits({ calls: { requests: hung, ends }, shard, rates, ticks: () => 0 })
+    void half.take(vera, 'requests')
+    expect((await half.take(named.principal('olivia'), 'ends')).left).toBe(ENDS.count - 1)
+  })
+
   it('with Redis away refuses requests and lets ends through', async () => {
     await brokers({ count: 10, per: 60_000 })
     const away = await connected(service)
     const calls = grantCalls({ redis: away.issue, library: offsetLibrary(String(shard)), deadlineMs: 300 })
     away.close()
-    const cut = redisRateLimits({ calls, shard, rates: { requests: ENDS, ends: ENDS }, ticks: () => 0 })
+    const cut = redisRateLimits({ calls: both(calls), shard, rates: { requests: ENDS, ends: ENDS }, ticks: () => 0 })
     expect(await codeOf(cut.take(vera, 'requests'))).toBe('store_unavailable')
     expect((await cut.take(vera, 'ends')).retryMs).toBeUndefined()
   })
