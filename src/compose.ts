@@ -308,9 +308,10 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     now: clock.nowToEnd,
   })
   const parseJson = (text: string): unknown => parseStrictJson(text)
-  const calls = grantCalls({ redis: connections.issue, library: renderLibrary(), deadlineMs: 700 })
+  const library = renderLibrary()
+  const over = (redis: RedisConnections['issue']) => grantCalls({ redis, library, deadlineMs: 700 })
   const limits = redisRateLimits({
-    calls,
+    calls: { requests: over(connections.issue), ends: over(connections.end) },
     shard: HOME,
     rates: { requests: settings.rateLimit, ends: settings.rateLimitEnds },
     ticks: () => performance.now(),

@@ -13,10 +13,13 @@ export type ViewPorts = Pick<Ports, 'grants' | 'rules' | 'control'>
 
 /**
  * The parties and those who answer for them; in the grant's own tenant whom the guards let read it, or decide on it. A stranger is told
- * by names alone: no guard is asked, so that the time an answer takes says no more than the answer.
+ * by names alone: no guard is asked, so that the time an answer takes says no more than the answer. Who somebody is, is asked of the
+ * directory each time: a stream or a long poll looks again long after its caller came.
  */
-export function mayView(rules: Rules, viewer: Principal, grant: Grant): boolean {
+export function mayView(rules: Rules, caller: Principal, grant: Grant): boolean {
   const { intent } = grant.ask
+  const viewer = rules.directory.principal(caller.id)
+  if (viewer === undefined) return false
   const parties = [intent.requester, intent.executor.principal]
   if (parties.includes(viewer.id)) return true
   if (parties.some((id) => isBehind(rules, id, viewer))) return true

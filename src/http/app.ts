@@ -141,6 +141,8 @@ const addressOf = (p: AppPorts, req: Request): string =>
 
 /** By hand: `AbortSignal.any` keeps a trace of every request in a signal that lives as long as the process (measured on Node 26). */
 function goneSignal(res: Response, stopping: AbortSignal): AbortSignal {
+  // Who has left closes nothing any more: nothing would ever be told, nor taken off the other signal again.
+  if (res.destroyed) return AbortSignal.abort()
   const gone = new AbortController()
   const stop = () => gone.abort()
   stopping.addEventListener('abort', stop, { once: true })
@@ -186,10 +188,12 @@ function stream(
   run: NonNullable<Answer['stream']>,
   requestId: string,
 ): void {
-  const gone = req.method === 'HEAD' || res.destroyed ? AbortSignal.abort() : goneSignal(res, p.stopping)
+  const gone = req.method === 'HEAD' ? AbortSignal.abort() : goneSignal(res, p.stopping)
   const at = { requestId, route: endpoint.name, address: addressOf(p, req), status: answer.status }
   if (!res.destroyed) {
-    res.writeHead(answer.status, { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no' })
+    // Nothing follows on this connection: one that is kept would be waited for when the broker stops.
+    const headers = { ...headersOf(p, answer, requestId), 'X-Accel-Buffering': 'no', Connection: 'close' }
+    res.writeHead(answer.status, headers)
     if (req.method !== 'HEAD') res.flushHeaders()
   }
   const write = (text: string): Promise<void> =>

@@ -51,8 +51,12 @@ export function eventStream(
     media: 'text/event-stream',
     text: '',
     stream: async ({ write, gone }) => {
+      // By time and not by looks: a reader who is slow to take what is written must not stay the longer for it.
+      let late = false
+      const timer = setTimeout(() => {
+        late = true
+      }, limits.longestMs)
       try {
-        let left = limits.longestMs
         let silentMs = 0
         let seen = first
         await write(`retry: 1000\n\n`)
@@ -64,9 +68,8 @@ export function eventStream(
             await write(': alive\n\n')
             silentMs = 0
           }
-          if (seen.over || left <= 0) return
+          if (seen.over || late) return
           if (!(await paused(limits.lookEveryMs, gone))) return
-          left -= limits.lookEveryMs
           silentMs += limits.lookEveryMs
           seen = await look(seen.next)
         }
@@ -75,6 +78,7 @@ export function eventStream(
         if (!isBrokerError(thrown)) throw thrown
         await write(`event: problem\ndata: ${JSON.stringify({ type: `urn:writ:error:${thrown.code}` })}\n\n`)
       } finally {
+        clearTimeout(timer)
         leave()
       }
     },

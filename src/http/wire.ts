@@ -45,6 +45,11 @@ const word = (most: number) =>
     .string()
     .max(most)
     .regex(/^[\x21-\x7e]+$/, 'is printable ASCII without spaces')
+/** The system of a ticket: a ticket is shown, and asked for, as `system:id`, and one such word is one ticket. */
+const ticketSystem = z
+  .string()
+  .max(64)
+  .regex(/^[\x21-\x39\x3b-\x7e]+$/, 'is printable ASCII without spaces or colons')
 const address = z
   .string()
   .max(2_000)
@@ -149,7 +154,7 @@ export const askBody = z.strictObject({
     .optional()
     .meta({ description: 'The plan that will be executed, by its digest.' }),
   ticket: z
-    .strictObject({ system: word(64), id: word(100), url: address.default('') })
+    .strictObject({ system: ticketSystem, id: word(100), url: address.default('') })
     .optional()
     .meta({ description: 'The change ticket.' }),
   window: windowAsked.meta({ description: 'Half-open: opensAt <= t < closesAt.' }),
@@ -212,7 +217,7 @@ const whereBody = z
   .strictObject({
     task: word(100).optional().meta({ description: 'The task as the asking named it.' }),
     session: word(200).optional().meta({ description: 'The run or session that asked.' }),
-    ticket: z.strictObject({ system: word(64), id: word(100) }).optional(),
+    ticket: z.strictObject({ system: ticketSystem, id: word(100) }).optional(),
   })
   .refine((where) => Object.values(where).some((value) => value !== undefined), 'names a task, a session or a ticket')
   .meta({ minProperties: 1, description: 'Every grant of yours to end for which all of this holds.' })

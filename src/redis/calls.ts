@@ -3,7 +3,7 @@
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 import type { Shard } from '../domain/ids.ts'
-import { unavailable, within } from './connect.ts'
+import { damaged, within } from './connect.ts'
 import { dueKey, type GrantKeys, shardKeys } from './keys.ts'
 import { type FunctionName, type Library, loadLibrary } from './library.ts'
 
@@ -129,7 +129,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     args: readonly (string | number)[],
   ): Promise<Reply<Name>> => {
     const reply = REPLIES[name].safeParse(await within(deadlineMs, send(name, keys, args)))
-    if (!reply.success) throw unavailable(new Error(`${name} answered what nobody knows`))
+    if (!reply.success) throw damaged(new Error(`${name} answered what nobody knows`))
     return reply.data as Reply<Name>
   }
 

@@ -128,6 +128,20 @@ export const unavailable = (thrown: unknown): BrokerError =>
         cause: bare(thrown),
       })
 
+/** A record that nobody can read, as the error that callers know. */
+export const damaged = (thrown: unknown): BrokerError => {
+  const cause = bare(thrown)
+  cause.name = DAMAGED
+  return unavailable(cause)
+}
+const DAMAGED = 'DamagedRecord'
+
+/** Whether the store has answered, and what it holds is the failure: a text of no meaning, or a key of another type. */
+export const isDamage = (thrown: unknown): boolean =>
+  isBrokerError(thrown) &&
+  thrown.cause instanceof Error &&
+  (thrown.cause.name === DAMAGED || /^WRONGTYPE /.test(thrown.cause.message))
+
 /** Settles with `work`, or rejects `store_unavailable` after `deadlineMs`. */
 export function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {

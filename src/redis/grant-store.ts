@@ -22,7 +22,7 @@ import type { Instant } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
-import { unavailable } from './connect.ts'
+import { damaged, isDamage, unavailable } from './connect.ts'
 import { printControl } from './control-record.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { grantKeys, indexKey, lastingIndexes } from './keys.ts'
@@ -202,12 +202,21 @@ export function grantStore({
     return read.flatMap((one) => (one.status === 'fulfilled' ? (one.value ?? []) : []))
   }
 
-  /** One record that cannot be read must not hide all the others; the sweep names it. */
-  const readableOnly = (toEnd: boolean) => async (shard: Shard, ids: readonly GrantId[]) =>
-    loadMany(shard, ids, toEnd).catch(async () => {
-      const each = await Promise.all(ids.map((id) => loadMany(shard, [id], toEnd).catch(() => ({ grants: [] }))))
+  /**
+   * One record that cannot be read must not hide all the others; the sweep names it. A store that does not answer hides nothing: what it
+   * was not asked for would be passed over, by a reader of the feed for ever, and by an end as if it were not there.
+   */
+  const readableOnly = (toEnd: boolean) => async (shard: Shard, ids: readonly GrantId[]) => {
+    const unlessDamaged = (thrown: unknown) => {
+      if (isDamage(thrown)) return { grants: [] }
+      throw thrown
+    }
+    return loadMany(shard, ids, toEnd).catch(async (thrown: unknown) => {
+      unlessDamaged(thrown)
+      const each = await Promise.all(ids.map((id) => loadMany(shard, [id], toEnd).catch(unlessDamaged)))
       return { grants: each.flatMap(({ grants }) => grants) }
     })
+  }
 
   async function read(shard: Shard) {
     const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
@@ -261,7 +270,7 @@ export function grantStore({
     },
 
     feed: async (after, limit) => {
-      const places = parsePlace(after)
+      const places = parsePlace(after, shards)
       const fed: FedEvent[] = []
       let more = false
       for (const shard of shards) {
@@ -418,7 +427,7 @@ function readable<T>(read: () => T): T {
   try {
     return read()
   } catch (thrown) {
-    throw unavailable(thrown)
+    throw damaged(thrown)
   }
 }
 
@@ -455,15 +464,16 @@ async function loadInOrder(
 const newestFirst = (a: readonly [string, number], b: readonly [string, number]): number =>
   b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
 
-/** Where a reader of the feed is, shard by shard: `0.1732540000000-0`, joined by `_`. */
-function parsePlace(text: string | undefined): Map<Shard, string> {
+/** Where a reader of the feed is, shard by shard: `0.1732540000000-0`, joined by `_`. Of shards that there are none of, nothing is kept. */
+function parsePlace(text: string | undefined, shards: readonly Shard[]): Map<Shard, string> {
   const places = new Map<Shard, string>()
   if (text === undefined) return places
   for (const part of text.split('_')) {
     const [, of, event] = /^(\d{1,4})\.(\d{1,15}-\d{1,15})$/.exec(part) ?? []
     if (of === undefined || event === undefined)
       throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
-    places.set(shardNumber(Number(of)), event)
+    const shard = shardNumber(Number(of))
+    if (shards.includes(shard)) places.set(shard, event)
   }
   return places
 }

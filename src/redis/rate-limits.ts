@@ -14,7 +14,8 @@ export interface Rate {
   readonly per: number
 }
 export interface RateLimitPorts {
-  readonly calls: Pick<Calls, 'take'>
+  /** Ends are asked for over a connection of their own, which no crowd of requests holds up. */
+  readonly calls: Readonly<Record<Budget, Pick<Calls, 'take'>>>
   /** The same in every broker. */
   readonly shard: Shard
   readonly rates: Readonly<Record<Budget, Rate>>
@@ -55,7 +56,7 @@ export function redisRateLimits({ calls, shard, rates, ticks }: RateLimitPorts):
     const want = Math.max(1, Math.min(50, Math.floor(most / 100)))
     // A budget is no commit: what this broker has seen of the shard says nothing about it.
     const seen = { seq: 0, event: '' }
-    const reply = await calls.take(shard, seen, { bucket: bucketKey(shard, budget, who), perMs, most, want })
+    const reply = await calls[budget].take(shard, seen, { bucket: bucketKey(shard, budget, who), perMs, most, want })
     if (reply[0] !== 'ok') throw unavailable(new Error(`${reply[0]}: ${reply[4]}`))
     const [, , , , given, rest, retryMs] = reply
     purse.permits = given

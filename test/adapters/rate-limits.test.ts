@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Limits } from '../../src/broker/ports.ts'
 import { named, type Shard } from '../../src/domain/ids.ts'
 import { milliseconds } from '../../src/domain/instant.ts'
-import { grantCalls } from '../../src/redis/calls.ts'
+import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import type { RedisConnections } from '../../src/redis/connect.ts'
+import { renderLibrary } from '../../src/redis/library.ts'
 import { type Rate, redisRateLimits } from '../../src/redis/rate-limits.ts'
 import { codeOf } from '../support/code-of.ts'
 import { advanceOffset, offsetLibrary } from '../support/offset-library.ts'
@@ -23,13 +24,16 @@ afterAll(async () => {
 })
 
 const ENDS: Rate = { count: 1_000, per: 60_000 }
+const both = (calls: Calls) => ({ requests: calls, ends: calls })
 /** A broker's limits, on a clock that only this test moves: Redis's by an offset, the broker's own by the same. */
 async function brokers(requests: Rate, count = 1) {
   shard = await freshShard(connections.issue)
   let ms = 0
   const calls = grantCalls({ redis: connections.issue, library: offsetLibrary(String(shard)), deadlineMs: 700 })
   const rates = { requests, ends: ENDS }
-  const limits = Array.from({ length: count }, () => redisRateLimits({ calls, shard, rates, ticks: () => ms }))
+  const limits = Array.from({ length: count }, () =>
+    redisRateLimits({ calls: both(calls), shard, rates, ticks: () => ms }),
+  )
   return {
     limits,
     advance: async (by: number) => {
@@ -92,12 +96,56 @@ describe('a budget', () => {
     expect(quotas.filter((quota) => quota?.retryMs === undefined)).toHaveLength(500)
   })
 
+  it('is whole again within one period also when the clock of Redis is set back', async () => {
+    const { limits, advance } = await brokers({ count: 4, per: 40_000 })
+    await advance(3_600_000)
+    expect(await taken(limits, 5)).toBe(4)
+    await advance(10_000)
+    await advanceOffset(connections.issue, String(shard), milliseconds(-3_600_000))
+    expect(await taken(limits, 1)).toBe(0)
+    await advance(40_000)
+    expect(await taken(limits, 5)).toBe(4)
+  })
+
+  it('is still given out by a full Redis, which can be read: who cannot ask could not see what must be ended', async () => {
+    const own = await startRedis({ own: true })
+    const through = await connected(own)
+    try {
+      const calls = grantCalls({ redis: through.issue, library: renderLibrary(), deadlineMs: 700 })
+      const rates = { requests: { count: 2, per: 600_000 }, ends: ENDS }
+      const full = redisRateLimits({
+        calls: both(calls),
+        shard: await freshShard(through.issue),
+        rates,
+        ticks: () => 0,
+      })
+      // Taken once before, so that the library is there.
+      await full.take(named.principal('olivia'), 'requests')
+      await through.issue.config('SET', 'maxmemory', '1mb')
+      expect(await taken([full], 3)).toBe(2)
+    } finally {
+      through.close()
+      await own.stop()
+    }
+  })
+
+  it('of ends does not wait behind requests: each is asked for over its own connection', async () => {
+    const { limits } = await brokers({ count: 10, per: 60_000 })
+    expect((await limits[0]?.take(vera, 'ends'))?.left).toBe(ENDS.count - 1)
+    const hung: Pick<Calls, 'take'> = { take: () => new Promise(() => undefined) }
+    const ends = grantCalls({ redis: connections.end, library: offsetLibrary(String(shard)), deadlineMs: 700 })
+    const rates = { requests: ENDS, ends: ENDS }
+    const half = redisRateLimits({ calls: { requests: hung, ends }, shard, rates, ticks: () => 0 })
+    void half.take(vera, 'requests')
+    expect((await half.take(named.principal('olivia'), 'ends')).left).toBe(ENDS.count - 1)
+  })
+
   it('with Redis away refuses requests and lets ends through', async () => {
     await brokers({ count: 10, per: 60_000 })
     const away = await connected(service)
     const calls = grantCalls({ redis: away.issue, library: offsetLibrary(String(shard)), deadlineMs: 300 })
     away.close()
-    const cut = redisRateLimits({ calls, shard, rates: { requests: ENDS, ends: ENDS }, ticks: () => 0 })
+    const cut = redisRateLimits({ calls: both(calls), shard, rates: { requests: ENDS, ends: ENDS }, ticks: () => 0 })
     expect(await codeOf(cut.take(vera, 'requests'))).toBe('store_unavailable')
     expect((await cut.take(vera, 'ends')).retryMs).toBeUndefined()
   })

@@ -129,6 +129,32 @@ describe('the functions', () => {
     }
     expect(await issue.keys(`{writ:${shard}}:*`)).toEqual([])
   })
+
+  it('refuse a key or an argument too many, so that nothing that was meant to be written is left out', async () => {
+    const { issue } = connections
+    const { shard, control } = await published()
+    const birth = sampleBirth(nextGrantId(shard), await nowOf(connections))
+    const redis = new Proxy(issue, {
+      get: (target, name) =>
+        name === 'fcall'
+          ? (of: string, count: number, ...rest: (string | number)[]) => {
+              const [keys, args] = [rest.slice(0, count), rest.slice(count)]
+              return more === 'key'
+                ? target.fcall(of, count + 1, ...keys, `{writ:${shard}}:more`, ...args)
+                : target.fcall(of, count, ...keys, ...args, 'more')
+            }
+          : Reflect.get(target, name),
+    })
+    const library = renderLibrary()
+    const calls = grantCalls({ redis, library, deadlineMs: 700 })
+    const settings = { sha256, shards: [shard], lowWater: () => 0, connects: () => 1 }
+    const store = grantStore({ issuing: calls, ending: calls, ...settings })
+    let more: 'key' | 'argument' = 'key'
+    expect(await codeOf(store.commit(birth, { judgedUnder: control }))).toBe('store_unavailable')
+    more = 'argument'
+    expect(await codeOf(store.commit(birth, { judgedUnder: control }))).toBe('store_unavailable')
+    expect(await issue.exists(grantKeys(birth.grant.id).head)).toBe(0)
+  })
 })
 
 describe('a key of the wrong type', () => {
@@ -165,6 +191,18 @@ describe('a key of the wrong type', () => {
       expect([name, answer]).toEqual([name, taken ? 'store_conflict' : 'store_unavailable'])
       expect([name, await contents(ready.shard)]).toEqual([name, before])
     }
+  })
+
+  it('of one grant hides no other from a list', async () => {
+    const ready = await published()
+    const grants = [await grantIn(ready), await grantIn(ready), await grantIn(ready)]
+    const [first, damaged, last] = grants.map(({ id }) => id)
+    if (damaged === undefined || grants[0] === undefined) throw new Error('no grant')
+    await connections.issue.del(grantKeys(damaged).ask)
+    await connections.issue.lpush(grantKeys(damaged).ask, 'x')
+    const of: readonly Index[] = [{ party: grants[0].ask.intent.requester }]
+    const page = await ready.store.list({ of, limit: 10, cursor: undefined })
+    expect(page.grants.map(({ id }) => id).sort()).toEqual([first, last].sort())
   })
 
   it('of one grant does not keep others from ending in the same call', async () => {

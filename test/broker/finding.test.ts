@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Filters } from '../../src/broker/list.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { type GrantId, named } from '../../src/domain/ids.ts'
+import { type GrantId, named, type PrincipalId } from '../../src/domain/ids.ts'
 import { milliseconds, minutes } from '../../src/domain/instant.ts'
+import { unavailable } from '../../src/redis/connect.ts'
 import { codeOf } from '../support/code-of.ts'
 import { asking, KEY, login, triage, type World, world } from '../support/world.ts'
 
@@ -137,6 +138,73 @@ describe('the feed', () => {
     const later = await w.broker.feed(w.as('vera'), first?.place, 100)
     expect(later.events.map(({ place }) => place)).toEqual(rest.map(({ place }) => place))
     expect(pending.id).toBe(first?.grant)
+  })
+
+  it('passes nothing over while the store does not answer: neither the feed, nor a list, nor an end', async () => {
+    const w = await world()
+    const start = (await w.broker.feed(w.as('audra'), undefined, 10)).next
+    await several(w)
+    w.advance(milliseconds(1))
+    let down = false
+    const grants = w.failing(({ load }) => ({
+      load: (...args) => (down ? Promise.reject(unavailable(new Error('no answer within 700 ms'))) : load(...args)),
+    }))
+    const cut = w.another({ grants })
+    const where = { ticket: { system: 'desk', id: 'CHG-1' } }
+    down = true
+    expect(await codeOf(cut.feed(w.as('audra'), start, 50))).toBe('store_unavailable')
+    expect(await codeOf(cut.list(w.as('audra'), {}, { limit: 5, cursor: undefined }))).toBe('store_unavailable')
+    expect(await codeOf(cut.revokeEach(w.as('sol'), where, 'alarm'))).toBe('store_unavailable')
+    down = false
+    expect((await cut.feed(w.as('audra'), start, 50)).events.length).toBeGreaterThan(0)
+    expect(await cut.revokeEach(w.as('sol'), where, 'alarm')).toHaveLength(3)
+  })
+
+  it('leaves one that is damaged out, and only that one', async () => {
+    const w = await world()
+    const { pending, approved } = await several(w)
+    const grants = w.failing(({ load }) => ({
+      load: async (shard, seen, keys) => {
+        const reply = await load(shard, seen, keys)
+        const at = keys.findIndex(({ head }) => head.endsWith(pending.id))
+        const row = reply[0] === 'ok' ? reply[5][at] : undefined
+        if (row !== undefined && row.length > 0) row[1] = '{'
+        return reply
+      },
+    }))
+    const page = await w.another({ grants }).list(w.as('vera'), {}, { limit: 50, cursor: undefined })
+    expect(idsOf(page.grants)).toContain(approved.id)
+    expect(idsOf(page.grants)).not.toContain(pending.id)
+  })
+
+  it('is judged by who somebody is when they look, not by who they were when they came', async () => {
+    const w = await world()
+    const start = (await w.broker.feed(w.as('audra'), undefined, 10)).next
+    const { token } = await several(w)
+    w.advance(milliseconds(1))
+    const came = w.as('audra')
+    expect((await w.broker.view(came, token.id)).id).toBe(token.id)
+    const { directory } = w.book.current()
+    const isAudra = (id: string) => id === came.principal.id
+    const left = {
+      ...directory,
+      revision: directory.revision + 1,
+      principal: (id: PrincipalId) => {
+        const found = directory.principal(id)
+        return found && isAudra(id) ? { ...found, groups: [] } : found
+      },
+    }
+    await w.publish({ directory: left })
+    expect(await codeOf(w.broker.view(came, token.id))).toBe('grant_not_found')
+    expect(await codeOf(w.broker.events(came, token.id))).toBe('grant_not_found')
+    expect((await w.broker.feed(came, start, 50)).events).toEqual([])
+  })
+
+  it('names in its place no shard but those there are, whatever it was given', async () => {
+    const w = await world()
+    const [place = ''] = (await w.broker.feed(w.as('audra'), undefined, 10)).next.split('_')
+    const { next } = await w.broker.feed(w.as('audra'), `${place}_7.1-1_9999.1-1`, 10)
+    expect(next).toMatch(/^0\.\d+-\d+$/)
   })
 
   it('without a place tells only where to begin, and refuses a place that is none', async () => {

@@ -1,13 +1,15 @@
 // Filters, questions, ends by task, whoami, event streams and budgets on the wire: what reaches the verbs, and what their answers look like.
-import { type IncomingMessage, request } from 'node:http'
+import { Agent, type IncomingMessage, request } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { BrokerError, notFound } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { parseInstant } from '../../src/domain/instant.ts'
+import { eventStream, type Look } from '../../src/http/event-stream.ts'
+import { waiters } from '../../src/http/wait.ts'
 import * as wire from '../../src/http/wire.ts'
 import { sampleEvent } from '../support/sample-grants.ts'
 import { until } from '../support/until.ts'
-import { grantIn, JSON_TYPE, moved, NOW, type Stage, stage, TOKEN } from './door.ts'
+import { grantIn, JSON_TYPE, moved, NOW, type Stage, stage, TOKEN, vera } from './door.ts'
 
 let on: Stage
 beforeAll(async () => {
@@ -285,6 +287,26 @@ describe('a stream of events', () => {
     await soon(async () => (await open(`${path}/events`)).status === 200)
   })
 
+  it('is bounded in time also for a reader who takes long for each event', async () => {
+    const all = waiters({ perProcess: 1, perPrincipal: 1, firstMs: 5, mostMs: 10 }, () => undefined)
+    const look = async (after: string): Promise<Look> => {
+      const id = String(Number(after) + 1)
+      return { messages: [{ id, event: 'filed', data: {} }], next: id, over: false }
+    }
+    const limits = { lookEveryMs: 5, aliveEveryMs: 1_000, longestMs: 100 }
+    const answer = eventStream(all, vera.id, await look('0'), look, limits)
+    const written: string[] = []
+    const write = (text: string) =>
+      new Promise<void>((resolve) => {
+        written.push(text)
+        setTimeout(resolve, 50)
+      })
+    await answer.stream?.({ write, gone: new AbortController().signal })
+    // Twenty looks fit into it by their pauses, and three by the time that passes.
+    expect(written.length).toBeLessThan(8)
+    expect(all.count()).toBe(0)
+  })
+
   it('takes no place for a HEAD', async () => {
     on.answer({ view: () => grant, events: () => events(1) })
     for (let n = 0; n < 10; n += 1) {
@@ -308,6 +330,23 @@ describe('a stream of events', () => {
     await stream.ended
     expect(stream.text()).toContain('event: problem\ndata: {"type":"urn:writ:error:recovering"}\n\n')
     expect(stream.text()).not.toContain('secret detail')
+  })
+
+  it('leaves no idle connection behind that a stopping broker would wait for', async () => {
+    const own = await stage()
+    own.answer({ view: () => grant, events: () => events(1) })
+    const agent = new Agent({ keepAlive: true })
+    const headers = { Authorization: `Bearer ${TOKEN}`, Accept: 'text/event-stream' }
+    const began = new Promise<IncomingMessage>((resolve, reject) => {
+      const req = request({ host: '127.0.0.1', port: own.port, path: `${path}/events`, headers, agent }, resolve)
+      req.on('error', reject)
+      req.end()
+    })
+    ;(await began).resume()
+    // The grace is longer than this test may take.
+    await own.door.close(600_000)
+    agent.destroy()
+    expect(own.door.server.listening).toBe(false)
   })
 
   it('ends when the broker stops', async () => {

@@ -261,6 +261,8 @@ describe('filing', () => {
       { plan: { ...plan, mediaType: 'json' } },
       { ticket: { system: 'servicenow' } },
       { ticket: { system: 'servicenow', id: 'CHG 1' } },
+      // Shown as one word, it would be the ticket `1` of this system, or `CHG:1` of servicenow.
+      { ticket: { system: 'servicenow:CHG', id: '1' } },
       { window: {} },
       { window: { duration: '0m' } },
       { window: { duration: '30' } },

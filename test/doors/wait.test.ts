@@ -86,6 +86,24 @@ describe('waiting for a grant', () => {
     expect(at.calls.length).toBe(looked)
   })
 
+  it('does not begin to wait for a client that left while it was looked for', async () => {
+    on = await stage({ ...LIMITS, perPrincipal: 1 })
+    const at = on
+    let found = (_: Grant): void => undefined
+    const finding = new Promise<Grant>((resolve) => {
+      found = resolve
+    })
+    at.answer({ view: () => finding })
+    const gone = new AbortController()
+    const waiting = at.send('GET', `/v1/grants/${pending.id}?wait=30`, { signal: gone.signal })
+    await until(() => at.calls.length > 0)
+    gone.abort()
+    await expect(waiting).rejects.toThrow()
+    await until(async () => new Promise((resolve) => at.door.server.getConnections((_, count) => resolve(count === 0))))
+    found(pending)
+    expect((await wait(at, pending, 'wait=1')).status).toBe(200)
+  })
+
   it('bounds how many wait for one principal, and gives the place back', async () => {
     const at = await showing(pending)
     const waiting = [wait(at, pending, 'wait=30'), wait(at, pending, 'wait=30')]

@@ -32,6 +32,8 @@ export interface MemoryStore {
   readonly store: ShardStore
   /** Another broker on the same data. */
   another(lowWater?: (shard: Shard) => number): ShardStore
+  /** Another broker on the same data, whose calls are answered by these instead. */
+  failing(instead: (calls: Calls) => Partial<Calls>): ShardStore
   /** Remembers the data as they are; the returned function puts them back. */
   snapshot(): () => void
   /** Takes the control record away and leaves all the rest. */
@@ -66,11 +68,13 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
     return fresh
   }
   const calls = memoryCalls(of, now, () => `${now()}-${++entries}`)
-  const another = (lowWater: (shard: Shard) => number = () => 0): ShardStore =>
-    grantStore({ issuing: calls, ending: calls, connects: () => connects, sha256, shards, lowWater })
+  const over = (all: Calls, lowWater: (shard: Shard) => number = () => 0): ShardStore =>
+    grantStore({ issuing: all, ending: all, connects: () => connects, sha256, shards, lowWater })
+  const another = (lowWater?: (shard: Shard) => number): ShardStore => over(calls, lowWater)
   return {
     store: another(),
     another,
+    failing: (instead) => over({ ...calls, ...instead(calls) }),
     loseControl: (shard) => {
       of(shard).judged = ''
     },
@@ -274,11 +278,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     take: async (at, seen, { bucket, perMs, most, want }) => {
       const shard = of(at)
       const each = perMs / most
-      const fullAt = Math.max(shard.buckets.get(bucket) ?? 0, now())
+      const stored = shard.buckets.get(bucket) ?? 0
+      const fullAt = Math.min(Math.max(stored, now()), now() + perMs)
       const there = Math.floor((perMs - (fullAt - now())) / each + 0.001)
       const given = Math.max(0, Math.min(want, there))
       const next = fullAt + given * each
-      if (given > 0) shard.buckets.set(bucket, next)
+      if (given > 0 || stored > fullAt) shard.buckets.set(bucket, next)
       const retry = there - given > 0 ? 0 : Math.max(0, Math.ceil(next + each - perMs - now()))
       return [...top('ok', shard, isBehind(shard, seen)), given, Math.max(0, there - given), retry]
     },

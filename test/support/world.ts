@@ -30,7 +30,7 @@ import {
   memoryTimetable,
   memoryTokenSigner,
 } from './memory-ports.ts'
-import { memoryStore } from './memory-store.ts'
+import { type MemoryStore, memoryStore } from './memory-store.ts'
 import { sha256 } from './sample-grants.ts'
 
 const CONFIG = new URL('../../config/', import.meta.url)
@@ -91,6 +91,8 @@ export interface World {
   /** A token asked for by the triage agent, approved by lena. */
   approvedToken(uses?: number): Promise<Grant>
   snapshot(): () => void
+  /** The store as a broker sees it whose calls to Redis are answered by these instead. */
+  failing: MemoryStore['failing']
 }
 
 export const KEY = 'k'.repeat(43) as Thumbprint
@@ -179,6 +181,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
       return verbs.decide(as('lena'), grant.id, { verdict: 'approve', reason: 'fine', digest: undefined })
     },
     snapshot: memory.snapshot,
+    failing: memory.failing,
   }
 }
 

@@ -139,8 +139,10 @@ end
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local step, what = step_at(keys, 4, args, guarded and 5 or 3)
+  local i = guarded and 5 or 3
+  local step, what = step_at(keys, 4, args, i)
   if not step then return reply('malformed', shard, what) end
+  if #keys ~= 9 + step.lasting or #args ~= i + 10 + step.count then return reply('malformed', shard, 'arguments') end
   local not_after = guarded and args[3] ~= '' and tonumber(args[3])
   if guarded then
     if args[3] ~= '' and not is_count(not_after) then return reply('malformed', shard, 'notAfter') end
@@ -434,11 +436,13 @@ local function take(keys, args)
     return reply('malformed', shard, 'rate')
   end
   local now, each = now_ms(), per / most
-  local full_at = math.max(tonumber(redis.call('GET', keys[3]) or '0') or 0, now)
+  local stored = tonumber(redis.call('GET', keys[3]) or '0') or 0
+  -- Full again within one period, also after the clock was set back: then the time is written anew, or it would never come nearer.
+  local full_at = math.min(math.max(stored, now), now + per)
   -- A little less than a permit is a permit: fractions of a millisecond are rounded.
   local there = math.floor((per - (full_at - now)) / each + 0.001)
   local given = math.max(0, math.min(want, there))
-  if given > 0 then
+  if given > 0 or stored > full_at then
     full_at = full_at + given * each
     redis.call('SET', keys[3], string.format('%.3f', full_at), 'PX', math.ceil(full_at - now) + 1)
   end
@@ -464,4 +468,4 @@ register('grant_forget', forget_grants, 'allow-oom')
 register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')
-register('rate_take', take)
+register('rate_take', take, 'allow-oom')
