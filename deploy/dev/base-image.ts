@@ -1,7 +1,16 @@
 // Images to build on where none can be pulled: made of the Node that runs this, its libraries and npm, from this machine alone. Invariant: the
 // one to run on holds no shell and no other program; the one to build with has npm as well, set up as it is here.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { temporaryFolder } from './running.ts'
 

@@ -134,7 +134,7 @@ function fits(rules: Rules, principal: Principal, grant: Grant, filters: Filters
 
 /** How many events are looked at in one go, and how often at most, for one page of the feed. */
 const FEED_READ = 500
-const FEED_READS = 20
+const FEED_READS = 4
 
 /** What happened to the grants that the caller may see, oldest first, after this place; without one, only where `now` is. */
 export const feed =
