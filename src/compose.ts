@@ -293,7 +293,9 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
   // something asks `ports.now()` itself.
-  const once = redisUseOnce(connections.issue, HOME)
+  const library = renderLibrary()
+  const over = (redis: RedisConnections['issue'], deadlineMs: number) => grantCalls({ redis, library, deadlineMs })
+  const once = redisUseOnce(over(connections.issue, 450), HOME)
   const useOnce = traces === undefined ? once : tracedCall(once, 'useOnce', traces)
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
@@ -308,10 +310,8 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     now: clock.nowToEnd,
   })
   const parseJson = (text: string): unknown => parseStrictJson(text)
-  const library = renderLibrary()
-  const over = (redis: RedisConnections['issue']) => grantCalls({ redis, library, deadlineMs: 700 })
   const limits = redisRateLimits({
-    calls: { requests: over(connections.issue), ends: over(connections.end) },
+    calls: { requests: over(connections.issue, 700), ends: over(connections.end, 700) },
     shard: HOME,
     rates: { requests: settings.rateLimit, ends: settings.rateLimitEnds },
     ticks: () => performance.now(),

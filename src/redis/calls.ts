@@ -88,6 +88,7 @@ const REPLIES = {
     ...failed,
   ]),
   shard_accept: z.union([z.tuple([...head('ok'), text]), ...failed]),
+  use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
@@ -188,6 +189,8 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
     accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
+    useOnce: (shard: Shard, seen: Position, { mark, until }: { mark: string; until: number }) =>
+      call('use_once', [...base(shard), mark], [...at(seen), until]),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
       call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }

@@ -37,6 +37,9 @@ export const shardKeys = (shard: Shard): ShardKeys => ({
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */
 export const dueKey = (shard: Shard, lane: Lane): string => `${tag(shard)}:due:${lane}`
 
+/** String: there as long as what it stands for may not be used again. */
+export const onceKey = (shard: Shard, what: string): string => `${tag(shard)}:once:${what}`
+
 /** String: when this caller's budget is whole again, in milliseconds by Redis. Gone when it is. */
 export const bucketKey = (shard: Shard, budget: Budget, who: PrincipalId): string =>
   `${tag(shard)}:rate:${budget}:${who}`

@@ -21,6 +21,7 @@ export const FUNCTIONS = [
   'control_publish',
   'shard_accept',
   'rate_take',
+  'use_once',
 ] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 

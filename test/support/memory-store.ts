@@ -24,6 +24,7 @@ interface ShardData {
   due: Map<string, Map<string, number>>
   indexes: Map<string, Map<string, number>>
   buckets: Map<string, number>
+  marks: Map<string, number>
   retire: Map<string, number>
   gone: string
 }
@@ -61,6 +62,7 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       due: new Map(),
       indexes: new Map(),
       buckets: new Map(),
+      marks: new Map(),
       retire: new Map(),
       gone: '',
     }
@@ -274,6 +276,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     counts: async (at, seen, indexes) => {
       const shard = of(at)
       return [...top('ok', shard, isBehind(shard, seen)), indexes.map((key) => indexIn(shard, key).size)]
+    },
+    useOnce: async (at, seen, { mark, until }) => {
+      const shard = of(at)
+      const first = (shard.marks.get(mark) ?? 0) <= now()
+      if (first) shard.marks.set(mark, until)
+      return [...top('ok', shard, isBehind(shard, seen)), first ? 1 : 0]
     },
     take: async (at, seen, { bucket, perMs, most, want }) => {
       const shard = of(at)

@@ -450,6 +450,16 @@ local function take(keys, args)
   return reply('ok', shard, given, math.max(0, there - given), retry)
 end
 
+-- use_once: whether this is the first use of a mark, which is kept until then by this server's own clock. A full Redis takes it all the
+-- same: who must show a proof could not end anything otherwise.
+-- KEYS  3 mark        ARGV  3 until        Reply 'ok' first (1 or 0)
+local function use_once(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if not keys[3] or not is_count(tonumber(args[3])) then return reply('malformed', shard, 'mark') end
+  return reply('ok', shard, redis.call('SET', keys[3], '1', 'NX', 'PXAT', args[3]) and 1 or 0)
+end
+
 local function register(name, callback, ...)
   redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
 end
@@ -469,3 +479,4 @@ register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')
 register('rate_take', take, 'allow-oom')
+register('use_once', use_once, 'allow-oom')
