@@ -274,10 +274,14 @@ function revealed(credential: Credential): z.infer<typeof exchangeAnswer>['crede
   return { kind: 'jwt', token: reveal(credential.token), tokenType, expiresAt, audience }
 }
 
-/** All of them, or, where the client asks for a stream, those after the last one it saw, until the grant is over. */
+/** Those after the last one that the client saw, if it says so; where it asks for a stream, until the grant is over. */
 export const events = async (p: GrantsPorts, { caller, incoming }: Call<unknown, unknown>): Promise<Answer> => {
   const id = idOf(incoming)
-  if (!wantsEvents(incoming)) return json(200, { events: (await p.broker.events(caller, id)).map(showEvent) })
+  const seen = versionSeen(incoming)
+  if (!wantsEvents(incoming)) {
+    const found = (await p.broker.events(caller, id)).filter(({ version }) => version > Number(seen))
+    return json(200, { events: found.map(showEvent) })
+  }
   const look = async (after: string): Promise<Look> => {
     // The grant first: what is over adds no event any more.
     const { head, version } = await p.broker.view(caller, id)
@@ -289,7 +293,7 @@ export const events = async (p: GrantsPorts, { caller, incoming }: Call<unknown,
       over: isTerminal(head.status) && version <= Number(messages.at(-1)?.id ?? after),
     }
   }
-  return eventStream(p.waiters, caller.principal.id, await look(versionSeen(incoming)), look)
+  return eventStream(p.waiters, caller.principal.id, await look(seen), look)
 }
 
 function versionSeen(incoming: Incoming): string {
@@ -305,17 +309,18 @@ export const feed = async (
   p: GrantsPorts,
   { caller, incoming, query }: Call<unknown, z.infer<typeof eventsQuery>>,
 ): Promise<Answer> => {
-  const look = async (after: string | undefined): Promise<Look & { readonly events: readonly unknown[] }> => {
-    const { events, next } = await p.broker.feed(caller, after, query.limit)
+  const after = lastEventId(incoming) ?? query.after
+  const look = async (from: string | undefined): Promise<Look & { readonly events: readonly unknown[] }> => {
+    const { events, next } = await p.broker.feed(caller, from, query.limit)
     const shown = events.map((event) => ({ id: event.place, grant: event.grant, ...showEvent(event) }))
     const messages = shown.map((event) => ({ id: event.id, event: event.type, data: event }))
     return { messages, next, over: false, events: shown }
   }
   if (wantsEvents(incoming)) {
-    const first = await look(lastEventId(incoming) ?? query.after)
+    const first = await look(after)
     return eventStream(p.waiters, caller.principal.id, first, look)
   }
-  const { events, next } = await look(query.after)
+  const { events, next } = await look(after)
   return json(200, { events, next })
 }
 

@@ -117,20 +117,24 @@ export const SCHEMAS_BESIDE = {
     ],
   },
   ServerMetadata: {
-    ...strict({
-      issuer: link,
-      token_endpoint: link,
-      introspection_endpoint: link,
-      jwks_uri: link,
-      grant_types_supported: texts,
-      response_types_supported: texts,
-      token_endpoint_auth_methods_supported: texts,
-      introspection_endpoint_auth_methods_supported: texts,
-      introspection_endpoint_auth_signing_alg_values_supported: texts,
-      dpop_signing_alg_values_supported: texts,
-      authorization_details_types_supported: texts,
-    }),
-    description: 'RFC 8414.',
+    ...strict(
+      {
+        issuer: link,
+        token_endpoint: link,
+        introspection_endpoint: link,
+        jwks_uri: link,
+        grant_types_supported: texts,
+        response_types_supported: texts,
+        token_endpoint_auth_methods_supported: texts,
+        introspection_endpoint_auth_methods_supported: texts,
+        introspection_endpoint_auth_signing_alg_values_supported: texts,
+        dpop_signing_alg_values_supported: texts,
+        authorization_details_types_supported: texts,
+        writ_login: strict({ issuer: link, client_id: text, scope: text, resource: link }),
+      },
+      'writ_login',
+    ),
+    description: 'RFC 8414. `writ_login` says where persons log in for a token that is good here.',
   },
   Jwks: {
     ...strict({

@@ -291,7 +291,7 @@ const PARAMETERS = {
       examples: ['"0198a3c4-5b1e-7d20-9c3f-2a6b8e4d1f70"'],
     },
   ),
-  'Last-Event-ID': header('Last-Event-ID', 'For a stream: the id of the last message seen.', {
+  'Last-Event-ID': header('Last-Event-ID', 'The id of the last event seen, as a stream gave it.', {
     type: 'string',
     maxLength: 200,
   }),

@@ -195,6 +195,7 @@ export async function stage(
         jwks: () => ({ document: { keys: [{ kty: 'EC', kid: 'k1' }] }, maxAgeSeconds: 120 }),
         assertionAlgorithms: ['ES256'],
         proofAlgorithms: ['ES256', 'EdDSA'],
+        login: { issuer: 'https://login.example', clientId: 'writ-cli', scope: 'openid', resource: ISSUER },
       }),
       ...healthEndpoints({
         get checks() {

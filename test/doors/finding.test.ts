@@ -240,7 +240,10 @@ describe('a stream of events', () => {
     const stream = await open(`${path}/events`, { 'Last-Event-ID': '2' })
     await stream.ended
     expect([...stream.text().matchAll(/^id: (\d+)$/gm)].map(([, id]) => id)).toEqual(['3'])
-    expect((await open(`${path}/events`, { 'Last-Event-ID': 'x' })).status).toBe(400)
+    const seen = [['Last-Event-ID', '2']] as const
+    expect((await on.send('GET', `${path}/events`, { headers: seen })).body.events).toMatchObject([{ version: 3 }])
+    for (const headers of [{ 'Last-Event-ID': 'x' }, { 'Last-Event-ID': '2'.repeat(300), Accept: 'application/json' }])
+      expect((await open(`${path}/events`, headers)).status).toBe(400)
   })
 
   it('of all that one may see goes on from any place, and begins now without one', async () => {
@@ -268,6 +271,8 @@ describe('a stream of events', () => {
       events: [{ id: '0.7-0', grant: grant.id }],
     })
     expect(page.text).not.toContain('"seq"')
+    const again = await on.send('GET', '/v1/events', { headers: [['Last-Event-ID', '0.6-0']] })
+    expect(again.body).toMatchObject({ next: '0.7-0' })
     expect((await get('/v1/events')).body).toEqual({ events: [], next: '0.6-0' })
   })
 
