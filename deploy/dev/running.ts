@@ -1,6 +1,7 @@
 // A server we started: its process, its log, its folder, and ways to hurt it. Invariant: whatever happens to us, no server and
 // no temporary folder of ours stays behind: the kernel kills the children of a killed parent, an exit handler does the rest.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -111,15 +112,35 @@ export const temporaryFolder = async (name: string): Promise<{ readonly path: st
   }
 }
 
-export const freePort = (): Promise<number> =>
-  new Promise((found, failed) => {
+/** Below this the kernel gives no port to outgoing connections or to "any free port", so nobody takes one between here and its use. */
+const firstEphemeral = (): number => {
+  try {
+    return Number(/^\d+/.exec(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8'))?.[0] ?? 32_768)
+  } catch {
+    return 32_768
+  }
+}
+const PORTS = 10_000
+const handedOut = new Set<number>()
+
+const canListen = (port: number): Promise<boolean> =>
+  new Promise((answer) => {
     const probe = createServer()
-    probe.once('error', failed)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => (address && typeof address === 'object' ? found(address.port) : failed(new Error('no port'))))
-    })
+    probe.once('error', () => answer(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => answer(true)))
   })
+
+/** A port for a server that starts later, also again and again: handed out once by this process, and to nobody by the kernel. */
+export const freePort = async (): Promise<number> => {
+  const end = firstEphemeral()
+  for (let tries = 0; tries < 1_000; tries++) {
+    const port = randomInt(Math.max(1_024, end - PORTS), end)
+    if (handedOut.has(port) || !(await canListen(port))) continue
+    handedOut.add(port)
+    return port
+  }
+  throw new Error('no free port below the range that the kernel gives out')
+}
 
 interface ProcessLine {
   readonly state: string
