@@ -1,8 +1,10 @@
 // What the verbs need of the outside, in domain words. Each port is a place to crash on purpose; each sentence about a promise here
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
+import type { Assertion } from '../domain/assertion.ts'
+import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
-import type { Decision, Grant, Step } from '../domain/grant.ts'
+import type { Grant, Step } from '../domain/grant.ts'
 import type {
   AttemptId,
   Digest,
@@ -41,6 +43,10 @@ export interface Directory {
   answeredForBy(person: PersonId): readonly PrincipalId[]
   /** Persons, agents and workloads, for the question whether anybody operates. */
   principals(): readonly Principal[]
+  /** What an agent is registered as: the digest of its model, prompt and tools. */
+  manifestOf(id: PrincipalId): Digest | undefined
+  /** Whether this principal reaches the target (its id) without Writ, as declared. */
+  hasStandingAccess(id: PrincipalId, target: string): boolean
 }
 
 /** Policy and directory as loaded in this broker right now. */
@@ -231,6 +237,14 @@ export interface DecisionSigner {
   verify(grant: GrantId, decision: Decision): boolean
 }
 
+export interface StepUp {
+  /**
+   * Whether this passkey signed exactly this text (WebAuthn Level 3 §7.2), for this broker's own origin, its holder present and verified.
+   * Synchronous, asked again at every exchange; anything odd is no, and nothing throws.
+   */
+  check(statementText: string, assertion: Assertion): boolean
+}
+
 export interface Timetable {
   /** Asks for a punctual look at what is due in this lane at `when`. A hint: losing it makes an end late, never absent. */
   at(lane: Lane, when: Instant): Promise<void>
@@ -266,11 +280,17 @@ export interface Archive {
   keep(grants: readonly Retired[]): Promise<void>
 }
 
+export interface Forges {
+  authorsOf(change: unknown): Promise<readonly never[]>
+}
+
 export interface Ports {
   readonly grants: GrantStore
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
+  readonly stepUp: StepUp
+  readonly forges: Forges
   readonly timetable: Timetable
   readonly seal: Seal
   /** The rules as loaded now. Rejects `policy_outdated` when a newer policy is in force elsewhere. */

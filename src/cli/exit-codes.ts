@@ -47,6 +47,7 @@ const OF_CODE = {
   window_closing: EXIT.over,
   uses_exhausted: EXIT.over,
   already_decided: EXIT.over,
+  step_up_required: EXIT.forbidden,
   revision_mismatch: EXIT.refused,
   policy_refused: EXIT.refused,
   nobody_can_decide: EXIT.refused,

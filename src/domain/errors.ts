@@ -17,6 +17,7 @@ export const BLAME = {
   window_closing: 'caller',
   uses_exhausted: 'caller',
   already_decided: 'caller',
+  step_up_required: 'caller',
   revision_mismatch: 'caller',
   idempotency_mismatch: 'caller',
   policy_refused: 'caller',

@@ -97,6 +97,8 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     persons: () => persons,
     answeredForBy: (person) => answeredFor.get(person) ?? [],
     principals: () => everybody,
+    manifestOf: () => undefined,
+    hasStandingAccess: () => false,
     resolve: (issuer, claims) => {
       const found = fitting(issuer, claims)
       return found.length === 1 ? found[0] : undefined

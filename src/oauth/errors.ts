@@ -56,6 +56,7 @@ const ERROR = {
   window_closing: 'expired_token',
   uses_exhausted: 'invalid_grant',
   already_decided: 'access_denied',
+  step_up_required: 'access_denied',
   revision_mismatch: 'invalid_grant',
   idempotency_mismatch: 'invalid_request',
   policy_refused: 'access_denied',

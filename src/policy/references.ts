@@ -45,9 +45,20 @@ function checkEntitlement(
   for (const other of openTo) if (other !== tenant && !tenants.has(other)) report(['openTo'], `${other} ${unknown}`)
   if (approval.mode !== 'people') return
   const colleagues = persons.filter((person) => person.tenant === tenant)
-  for (const owner of approval.owners) {
-    if (!colleagues.some((person) => isPerson(person, owner)))
-      report(['approval', 'owners'], `${owner} is no person of ${tenant} in the people directory; name one who is.`)
+  const isColleague = (one: PersonId): boolean => colleagues.some((person) => isPerson(person, one))
+  if (!isColleague(approval.owner))
+    report(
+      ['approval', 'owner'],
+      `${approval.owner} is no person of ${tenant} in the people directory; name one who is.`,
+    )
+  for (const [n, { person, group }] of approval.deputies.entries()) {
+    if (person !== undefined && !isColleague(person))
+      report(
+        ['approval', 'deputies', n],
+        `${person} is no person of ${tenant} in the people directory; name one who is.`,
+      )
+    if (group !== undefined && !colleagues.some(({ groups }) => groups.includes(group)))
+      report(['approval', 'deputies', n], `Nobody of ${tenant} is in the group ${group}; name one who has members.`)
   }
   for (const { group, count } of approval.reviewers) {
     const members = colleagues.filter(({ groups }) => groups.includes(group)).length

@@ -3,7 +3,7 @@
 import { hash, sign, verify } from 'node:crypto'
 import type { DecisionSigner } from '../broker/ports.ts'
 import { canonical } from '../domain/canonical.ts'
-import type { Decision } from '../domain/grant.ts'
+import { canonicalOf, type Decision } from '../domain/decision.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { KeyRing, Keys } from './key-ring.ts'
@@ -37,7 +37,7 @@ export function decisionSigner(options: { readonly ring: KeyRing; readonly now: 
 }
 
 const messageOf = (grant: GrantId, decision: Omit<Decision, 'signature'>): string =>
-  canonical({ typ: 'writ/decision/v1', grant, decision: { ...decision } })
+  canonical({ typ: 'writ/decision/v1', grant, decision: canonicalOf(decision) })
 
 /** What has no canonical form was never signed. */
 const readable = (make: () => string): string | undefined => {

@@ -331,6 +331,7 @@ describe('token exchange', () => {
     window_closing: [400, 'expired_token'],
     uses_exhausted: [400, 'invalid_grant'],
     already_decided: [400, 'access_denied'],
+    step_up_required: [400, 'access_denied'],
     revision_mismatch: [400, 'invalid_grant'],
     idempotency_mismatch: [400, 'invalid_request'],
     policy_refused: [400, 'access_denied'],

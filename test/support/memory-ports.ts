@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto'
 import type { DecisionSigner, Receipt, Seal, Timetable, TokenFacts, TokenSigner } from '../../src/broker/ports.ts'
 import { type Canonical, canonical } from '../../src/domain/canonical.ts'
+import { canonicalOf } from '../../src/domain/decision.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Instant } from '../../src/domain/instant.ts'
@@ -67,7 +68,7 @@ export function memoryTokenSigner(): MemoryTokenSigner {
 export function memoryDecisionSigner(group = 'one'): DecisionSigner {
   const signatureOf = (value: Canonical) => `memory.${hash('sha256', `${group} ${canonical(value)}`, 'base64url')}`
   return {
-    sign: (grant, decision) => signatureOf({ grant, decision: { ...decision } }),
-    verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: { ...decision } }) === signature,
+    sign: (grant, decision) => signatureOf({ grant, decision: canonicalOf(decision) }),
+    verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: canonicalOf(decision) }) === signature,
   }
 }
