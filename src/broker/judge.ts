@@ -8,7 +8,7 @@ import { type Ask, type Grant, inStatus } from '../domain/grant.ts'
 import type { PrincipalId } from '../domain/ids.ts'
 import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import { type Intent, intentDigest, textsDigest } from '../domain/intent.ts'
-import { type Caller, type Principal, personsBehind } from '../domain/principal.ts'
+import { type Absence, type Caller, type Principal, personsBehind } from '../domain/principal.ts'
 import { type Flag, type Risk, riskOf, sensitivityOf, trustOf } from '../domain/risk.ts'
 import { higher, type Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
@@ -38,10 +38,17 @@ export function offeredEntitlement(rules: Rules, id: Intent['entitlement'], requ
 export function known(directory: Directory, id: PrincipalId, role: string): Principal {
   const principal = directory.principal(id)
   if (principal !== undefined) return principal
-  throw new BrokerError('not_permitted', `The ${role} is not in the people directory any more.`, {
+  const absence = directory.absence(id) ?? 'unknown'
+  throw new BrokerError('not_permitted', ABSENT[absence](role), {
     nextAction: 'Ask whoever keeps the people directory; until then nothing is allowed for this grant.',
-    facts: { role },
+    facts: { role, absence },
   })
+}
+
+const ABSENT: Readonly<Record<Absence, (role: string) => string>> = {
+  unknown: (role) => `The ${role} is not in the people directory any more.`,
+  inactive: (role) => `The ${role} is no longer active.`,
+  no_active_sponsor: (role) => `The ${role}'s sponsors are no longer active.`,
 }
 
 /** Throws unless the guards allow it. The rules that decided are named. */

@@ -10,6 +10,7 @@ import type {
   Digest,
   EntitlementId,
   GrantId,
+  GroupId,
   MintId,
   PersonId,
   PrincipalId,
@@ -19,7 +20,7 @@ import type {
 import type { Duration, Instant } from '../domain/instant.ts'
 import type { Status } from '../domain/lifecycle.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
-import type { Principal } from '../domain/principal.ts'
+import type { Absence, Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Policy } from '../policy/policy.ts'
 
@@ -32,14 +33,21 @@ export interface Control {
   readonly freezeEpoch: number
 }
 
-/** The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. */
+/**
+ * The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. Who is switched off is
+ * nobody, and so is an agent or a workload none of whose sponsors is active; `sponsors` of a principal names the inactive ones too.
+ */
 export interface Directory {
   readonly revision: number
   readonly digest: Digest
   principal(id: PrincipalId): Principal | undefined
+  /** Why there is no such principal; undefined where there is. */
+  absence(id: PrincipalId): Absence | undefined
+  /** Who is in the files and yet nobody now: what they were given is to end. */
+  inactive(): readonly PrincipalId[]
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]
-  /** The workloads and agents that this person answers for. */
+  /** The workloads and agents that this person answers for, whether they are anybody now or not. */
   answeredForBy(person: PersonId): readonly PrincipalId[]
   /** Persons, agents and workloads, for the question whether anybody operates. */
   principals(): readonly Principal[]
@@ -47,6 +55,8 @@ export interface Directory {
   manifestOf(id: PrincipalId): Digest | undefined
   /** Whether this principal reaches the target (its id) without Writ, as declared. */
   hasStandingAccess(id: PrincipalId, target: string): boolean
+  /** Members are natural persons who are active. */
+  group(tenant: TenantId, name: GroupId): { readonly administrative: boolean; readonly members: number }
 }
 
 /** Policy and directory as loaded in this broker right now. */

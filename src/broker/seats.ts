@@ -63,7 +63,7 @@ export async function seating(
   const seatsOf = (rule: PeopleRule, person: PersonId): readonly Seat[] => {
     const known = free.get(person)
     if (known === undefined) return []
-    const seats = seatsFor(rule, known, standing)
+    const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, standing)
     // A deputy decides in the owner's place: what bars the owner from it as a party bars whoever stands in.
     return person !== rule.owner && ownerIsParty(rules.directory, on.duties, rule)
       ? seats.filter((seat) => seat !== 'owner')
@@ -77,6 +77,24 @@ export async function seating(
         const seats = seatsOf(rule, person)
         return seats.length === 0 ? [] : [{ person, seats }]
       }),
+  }
+}
+
+/**
+ * At tier high and above a group that is administrative, or larger than may be, gives nobody a seat: the files are checked for it when they
+ * are loaded, and here for an asking whose tier was raised.
+ */
+function groupsThatMay(directory: Directory, { entitlement, intent }: Hearing, rule: PeopleRule): PeopleRule {
+  if (!atLeast(entitlement.tier, 'high')) return rule
+  const may = (group: GroupId | undefined): boolean => {
+    if (group === undefined) return true
+    const { administrative, members } = directory.group(intent.tenant, group)
+    return !administrative && members <= entitlement.maxApprovers
+  }
+  return {
+    ...rule,
+    deputies: rule.deputies.filter(({ group }) => may(group)),
+    reviewers: rule.reviewers.filter(({ group }) => may(group)),
   }
 }
 

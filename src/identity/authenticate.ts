@@ -95,10 +95,14 @@ function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Re
   const resolved = directory.resolve(issuer.name, claims)
   if (resolved === undefined) {
     const candidates = directory.candidates(issuer.name, claims)
-    throw candidates.length === 0
+    const nobody = candidates.map((id) => `${id} (${directory.absence(id) ?? 'active'})`).join(', ')
+    // For the log alone: whoever holds the account is not told whether it was switched off or was never there.
+    const cause = nobody === '' ? {} : { cause: new BrokerError('unauthenticated', `It fits: ${nobody}.`) }
+    throw candidates.length <= 1
       ? new BrokerError('unauthenticated', 'This account is not in the people directory.', {
           nextAction: 'Ask an administrator of the broker to enter the account.',
           facts,
+          ...cause,
         })
       : new BrokerError(
           'unauthenticated',
@@ -106,7 +110,7 @@ function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Re
           {
             nextAction: 'Ask an administrator of the broker to keep the entries apart.',
             facts,
-            cause: candidates,
+            ...cause,
           },
         )
   }

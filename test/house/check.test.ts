@@ -96,7 +96,7 @@ describe('the check', () => {
       ['nobody', false],
     ] as const) {
       env.WRIT_FIRST_OPERATOR = id
-      expect([id, check(env).ok, said().includes(`people.yaml:1: has no person '${id}'`)]).toEqual([id, ok, !ok])
+      expect([id, check(env).ok, said().includes(`people.yaml:1: has no active person '${id}'`)]).toEqual([id, ok, !ok])
     }
   })
 
