@@ -7,6 +7,7 @@ import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
 import { introspect } from './introspect.ts'
 import { feed, list } from './list.ts'
+import { addPasskey, finishPasskeyCeremony, listPasskeys, removePasskey, showPasskeyCeremony } from './passkeys.ts'
 import type { Ports } from './ports.ts'
 import { answer, ask, questions } from './question.ts'
 import { explain, request } from './request.ts'
@@ -39,6 +40,11 @@ export const broker = (p: Ports) => ({
   answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
+  passkeys: listPasskeys(p),
+  addPasskey: addPasskey(p),
+  removePasskey: removePasskey(p),
+  showPasskeyCeremony: showPasskeyCeremony(p),
+  finishPasskeyCeremony: finishPasskeyCeremony(p),
   sweep: sweep(p),
 })
 

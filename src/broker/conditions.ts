@@ -8,7 +8,7 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Person } from '../domain/principal.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import { checkAccepts, evidenceLine } from './decide.ts'
-import { type Ceremony, type Heard, type HearingPorts, hear, signed, statement } from './hearing.ts'
+import { type Attested, type Heard, type HearingPorts, hear, signed, statement } from './hearing.ts'
 import { known } from './judge.ts'
 import type { Control } from './ports.ts'
 import { mayView } from './view.ts'
@@ -31,7 +31,7 @@ export const closeCondition =
       reason,
       evidence,
     }: { readonly condition: string; readonly reason: string; readonly evidence: readonly Evidence[] },
-    ceremony?: Ceremony,
+    ceremony?: Attested,
   ): Promise<Grant> =>
     speak(p, caller, id, ceremony, (grant, _, { person }) => {
       const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
@@ -60,7 +60,7 @@ export const acceptRisks =
     caller: Caller,
     id: GrantId,
     { accepts, reason }: { readonly accepts: readonly AcceptedRisk[]; readonly reason: string },
-    ceremony?: Ceremony,
+    ceremony?: Attested,
   ): Promise<Grant> =>
     speak(p, caller, id, ceremony, (grant, heard, { person }) => {
       if (!heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
@@ -81,7 +81,7 @@ async function speak(
   p: HearingPorts,
   caller: Caller,
   id: GrantId,
-  ceremony: Ceremony | undefined,
+  ceremony: Attested | undefined,
   say: (grant: Grant, heard: Heard, person: Person) => Saying | undefined,
 ): Promise<Grant> {
   const { grant, receipt } = await change(p, id, async ({ grant, control }): Promise<Move> => {

@@ -24,7 +24,7 @@ import type { Seat } from '../domain/quorum.ts'
 import { lacks, risksOf } from '../domain/reviews.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import {
-  type Ceremony,
+  type Attested,
   checkRevision,
   type Heard,
   type HearingPorts,
@@ -58,7 +58,7 @@ export interface Ballot {
 /** Decides. With a ceremony, its passkey must have signed exactly what `prepareVote` says of this ballot at the ceremony's time. */
 export const decide =
   (p: HearingPorts) =>
-  async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot, ceremony?: Ceremony): Promise<Grant> => {
+  async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot, ceremony?: Attested): Promise<Grant> => {
     const { grant, receipt } = await change(p, id, async ({ grant, control }) => {
       const rules = p.rules(control)
       if (!mayView(rules, caller.principal, grant)) throw notFound()

@@ -76,7 +76,7 @@ export const statement = (grant: Grant, control: Control, { by, reason, at, cont
 })
 
 /** What a passkey has signed of a statement that was shown, and when that was. */
-export interface Ceremony {
+export interface Attested {
   readonly at: Instant
   readonly assertion: NonNullable<Decision['assertion']>
 }
@@ -90,7 +90,7 @@ export function signed(
   grant: Grant,
   spoken: UnsignedDecision,
   needsStepUp: boolean,
-  ceremony: Ceremony | undefined,
+  ceremony: Attested | undefined,
 ): Decision {
   if (ceremony === undefined && needsStepUp) throw stepUpRequired(grant)
   const assertion = ceremony?.assertion

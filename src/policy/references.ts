@@ -94,7 +94,6 @@ function checkSeats(
   person(['approval', 'owner'], approval.owner)
   for (const [n, deputy] of approval.deputies.entries())
     if (deputy.person !== undefined) person(['approval', 'deputies', n], deputy.person)
-  }
   for (const { group, count } of approval.reviewers) {
     const members = (persons: Persons): number => persons.filter(({ groups }) => groups.includes(group)).length
     const tell = (report: Report, have: string): void =>

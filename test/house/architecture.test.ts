@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tokens: adapter,
   log: adapter,
   identity: adapter,
+  webauthn: adapter,
   observe: adapter,
   http: door,
   oauth: door,

@@ -20,12 +20,17 @@ import { after, type Duration, type Instant, instant, minutes, seconds } from '.
 import type { Caller } from '../../src/domain/principal.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { relyingParty } from '../../src/webauthn/relying-party.ts'
 import { shippedDirectory } from './directory.ts'
 import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
 import {
+  type MemoryCeremonies,
   type MemorySeal,
   type MemoryTimetable,
+  memoryCeremonies,
   memoryDecisionSigner,
+  memoryPasskeys,
+  memoryRecordSigner,
   memorySeal,
   memoryTimetable,
   memoryTokenSigner,
@@ -75,6 +80,7 @@ export interface World {
   readonly backend: MemoryCredentials
   readonly seal: MemorySeal
   readonly timetable: MemoryTimetable
+  readonly ceremonies: MemoryCeremonies
   now(): Instant
   advance(span: Duration): void
   /** Another broker on the same data; `over` replaces single ports. */
@@ -109,6 +115,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   const backend = memoryCredentials({ now, ...options })
   const seal = memorySeal()
   const timetable = memoryTimetable()
+  const ceremonies = memoryCeremonies({ now })
   let made = 0
   const counted = (letters: number): string => {
     made += 1
@@ -122,6 +129,10 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
+    records: memoryRecordSigner(),
+    relyingParty: relyingParty(ISSUER),
+    passkeys: memoryPasskeys(),
+    ceremonies,
     timetable,
     seal,
     rules: book.under,
@@ -134,6 +145,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
+    newCeremonyId: () => sha256(`ceremony ${counted(4)}`),
     jitter: () => 0.5,
     sha256,
     issuer: ISSUER,
@@ -156,6 +168,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     backend,
     seal,
     timetable,
+    ceremonies,
     now,
     advance,
     as,
