@@ -13,6 +13,7 @@ import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
+import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
@@ -177,6 +178,7 @@ export async function openAdapters(
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
+      forges: openForges({ table: () => (book.current() as LoadedRules).forges, ticks: () => performance.now() }),
       timetable: queue,
       seal: measuredSeal(witness, measuring),
       rules: (control) => {

@@ -24,5 +24,5 @@ const config = (name: string): Promise<string> => readFile(new URL(`../../config
 export async function shippedDirectory(readJwks: (path: string) => string = someJwks): Promise<PeopleDirectory> {
   const people = compiled(compilePeople(await config('people.yaml'), 'people.yaml'))
   const clients = compiled(compileClients(await config('clients.yaml'), 'clients.yaml', readJwks))
-  return compiled(compileDirectory(people, clients, ['login', 'ci']))
+  return compiled(compileDirectory(people, clients, { issuers: ['login', 'ci'] }))
 }

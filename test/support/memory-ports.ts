@@ -1,7 +1,18 @@
-// Ports in memory for the tests of the verbs: timetable, seal, token signer, decision signer. Each keeps the promises of its port, and shows
+// Ports in memory for the tests of the verbs: timetable, seal, token signer, decision signer, forges. Each keeps the promises of its port, and shows
 // what it was asked. The grant store and the credential source are elsewhere.
 import { hash } from 'node:crypto'
-import type { DecisionSigner, Receipt, Seal, Timetable, TokenFacts, TokenSigner } from '../../src/broker/ports.ts'
+import type {
+  Author,
+  ChangeRef,
+  DecisionSigner,
+  Forges,
+  Receipt,
+  Seal,
+  Timetable,
+  TokenFacts,
+  TokenSigner,
+} from '../../src/broker/ports.ts'
+import { authorsUnknown } from '../../src/domain/authorship.ts'
 import { type Canonical, canonical } from '../../src/domain/canonical.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
@@ -69,5 +80,28 @@ export function memoryDecisionSigner(group = 'one'): DecisionSigner {
   return {
     sign: (grant, decision) => signatureOf({ grant, decision: { ...decision } }),
     verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: { ...decision } }) === signature,
+  }
+}
+
+export interface MemoryForges extends Forges {
+  /** From now on this is a change with these authors. */
+  add(change: ChangeRef, authors: readonly Author[]): void
+  setAnswering(answering: boolean): void
+}
+export function memoryForges(): MemoryForges {
+  const changes = new Map<string, readonly Author[]>()
+  const nameOf = ({ forge, repository, sha }: ChangeRef): string => JSON.stringify([forge, repository, sha])
+  let answering = true
+  return {
+    add: (change, authors) => void changes.set(nameOf(change), authors),
+    setAnswering: (to) => {
+      answering = to
+    },
+    authorsOf: async (change) => {
+      if (!answering) throw new BrokerError('forge_unavailable', 'The forge does not answer.')
+      const authors = changes.get(nameOf(change)) ?? []
+      if (authors.length === 0) throw authorsUnknown('nothing was added')
+      return authors
+    },
   }
 }

@@ -23,9 +23,11 @@ import type { ShardStore } from '../../src/redis/grant-store.ts'
 import { shippedDirectory } from './directory.ts'
 import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
 import {
+  type MemoryForges,
   type MemorySeal,
   type MemoryTimetable,
   memoryDecisionSigner,
+  memoryForges,
   memorySeal,
   memoryTimetable,
   memoryTokenSigner,
@@ -75,6 +77,7 @@ export interface World {
   readonly backend: MemoryCredentials
   readonly seal: MemorySeal
   readonly timetable: MemoryTimetable
+  readonly forges: MemoryForges
   now(): Instant
   advance(span: Duration): void
   /** Another broker on the same data; `over` replaces single ports. */
@@ -109,6 +112,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   const backend = memoryCredentials({ now, ...options })
   const seal = memorySeal()
   const timetable = memoryTimetable()
+  const forges = memoryForges()
   let made = 0
   const counted = (letters: number): string => {
     made += 1
@@ -122,6 +126,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
+    forges,
     timetable,
     seal,
     rules: book.under,
@@ -156,6 +161,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     backend,
     seal,
     timetable,
+    forges,
     now,
     advance,
     as,
