@@ -14,6 +14,7 @@ import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
+import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
@@ -55,6 +56,7 @@ import {
 import { firstDeadline } from './redis/due.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
+import { redisCeremonies, redisPasskeys } from './redis/passkeys.ts'
 import { redisRateLimits } from './redis/rate-limits.ts'
 import { redisUseOnce } from './redis/use-once.ts'
 import { type Configuration, type LoadedRules, publisher, tellWarnings, watchRules } from './rules.ts'
@@ -64,12 +66,15 @@ import { decisionSigner } from './tokens/decisions.ts'
 import { DPOP_ALGORITHMS, proofChecker } from './tokens/dpop.ts'
 import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
+import { recordSigner } from './tokens/records.ts'
 import { tokenSigner } from './tokens/sign.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
 import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
+import { relyingParty } from './webauthn/relying-party.ts'
+import { stepUp } from './webauthn/step-up.ts'
 
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
@@ -173,11 +178,18 @@ export async function openAdapters(
     toClose.push(() => queue.close())
     const endings = endingsSeen(clock.nowToEnd)
     const measuring = { figures, endings, ticks: () => performance.now() }
+    const records = recordSigner({ ring, now: clock.nowToEnd })
     const plain: Ports = {
       grants: measuredStore(store, measuring),
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
+      records,
+      stepUp: stepUp(settings.publicUrl),
+      relyingParty: relyingParty(settings.publicUrl),
+      passkeys: redisPasskeys({ redis: connections.issue, records, shard: HOME, deadlineMs: 700 }),
+      ceremonies: redisCeremonies({ redis: connections.issue, shard: HOME, deadlineMs: 700 }),
+      forges: openForges({ table: () => (book.current() as LoadedRules).forges, ticks: () => performance.now() }),
       timetable: queue,
       seal: measuredSeal(witness, measuring),
       rules: (control) => {
@@ -193,6 +205,7 @@ export async function openAdapters(
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
       newTokenId: () => randomUUID(),
+      newCeremonyId: () => randomBytes(32).toString('base64url'),
       jitter: Math.random,
       sha256,
       issuer: settings.publicUrl,

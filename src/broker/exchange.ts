@@ -71,7 +71,7 @@ async function chooseWay(
     known(rules.directory, caller.principal.id, 'executor')
   if (!mayView(rules, caller.principal, grant)) throw notFound()
   const now = p.now()
-  judgeExchange(p, rules, grant, caller, now)
+  await judgeExchange(p, rules, grant, caller, now)
   const tried = mintsOf(grant.head.mints, attempt, caller.key)
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)

@@ -1,7 +1,7 @@
 // Where policy and people directory do not fit each other. A policy may compile and yet be unusable: an owner who left, a group without
 // members, a workload that is spelled differently. Each is told with its place before it is found out at an asking. Invariant: whoever is
 // switched off is missed, but stops no file: nobody stays because the policy names them.
-import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
+import type { ApprovalRule, Entitlement, PeopleRule } from '../domain/entitlement.ts'
 import { type EntitlementId, type GroupId, named, type PersonId, type TenantId } from '../domain/ids.ts'
 import type { Principal } from '../domain/principal.ts'
 import { atLeast, type Tier } from '../domain/tier.ts'
@@ -41,15 +41,14 @@ export function checkReferences(policy: CompiledPolicy, directory: Known): Fit {
         found.push({ file: source.entitlementsFile, ...source.placeOf(path), path: path.join('.'), message })
       }
     const { tenant, approval } = entitlement
-    const reviewers = approval.mode === 'people' ? approval.reviewers : []
-    const approverGroups = reviewers.map(({ group }) => group)
+    const approverGroups = approval.mode === 'people' ? approverGroupsOf(approval) : []
     checkTenants(entitlement, tenants, into(problems))
     checkSeats(
       approval,
       { entered: persons.filter(ofTenant(tenant)), active: directory.persons().filter(ofTenant(tenant)) },
       { refuse: into(problems), warn: into(warnings) },
     )
-    checkApproverGroups({ ...entitlement, maxApprovers: MAX_APPROVERS, approverGroups }, directory, into(problems))
+    checkApproverGroups({ ...entitlement, approverGroups }, directory, into(problems))
   }
   for (const entity of source.named) {
     const message = danglingIn(entity, policy, directory.entered(), tenants)
@@ -62,7 +61,10 @@ export function checkReferences(policy: CompiledPolicy, directory: Known): Fit {
 type Report = (path: Path, message: string) => void
 type Persons = readonly Principal[]
 
-const MAX_APPROVERS = 10
+const approverGroupsOf = ({ reviewers, deputies }: PeopleRule): readonly GroupId[] => [
+  ...reviewers.map(({ group }) => group),
+  ...deputies.flatMap(({ group }) => group ?? []),
+]
 
 const ofTenant =
   (tenant: TenantId) =>
@@ -83,12 +85,14 @@ function checkSeats(
 ): void {
   if (approval.mode !== 'people') return
   const { entered, active } = colleagues
-  for (const owner of approval.owners) {
-    const isThere = (persons: Persons): boolean => persons.some((person) => isPerson(person, owner))
-    if (!isThere(entered))
-      refuse(['approval', 'owners'], `${owner} is no person of this tenant in the people directory; name one who is.`)
-    else if (!isThere(active)) warn(['approval', 'owners'], `${owner} is no longer active; name another owner.`)
+  const person = (at: Path, one: PersonId): void => {
+    const isThere = (persons: Persons): boolean => persons.some((principal) => isPerson(principal, one))
+    if (!isThere(entered)) refuse(at, `${one} is no person of this tenant in the people directory; name one who is.`)
+    else if (!isThere(active)) warn(at, `${one} is no longer active; name another.`)
   }
+  person(['approval', 'owner'], approval.owner)
+  for (const [n, deputy] of approval.deputies.entries())
+    if (deputy.person !== undefined) person(['approval', 'deputies', n], deputy.person)
   for (const { group, count } of approval.reviewers) {
     const members = (persons: Persons): number => persons.filter(({ groups }) => groups.includes(group)).length
     const tell = (report: Report, have: string): void =>

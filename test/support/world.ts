@@ -18,14 +18,23 @@ import {
 } from '../../src/domain/ids.ts'
 import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { relyingParty } from '../../src/webauthn/relying-party.ts'
+import { stepUp } from '../../src/webauthn/step-up.ts'
 import { shippedDirectory } from './directory.ts'
 import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
 import {
+  type MemoryCeremonies,
+  type MemoryForges,
   type MemorySeal,
   type MemoryTimetable,
+  memoryCeremonies,
   memoryDecisionSigner,
+  memoryForges,
+  memoryPasskeys,
+  memoryRecordSigner,
   memorySeal,
   memoryTimetable,
   memoryTokenSigner,
@@ -75,6 +84,8 @@ export interface World {
   readonly backend: MemoryCredentials
   readonly seal: MemorySeal
   readonly timetable: MemoryTimetable
+  readonly ceremonies: MemoryCeremonies
+  readonly forges: MemoryForges
   now(): Instant
   advance(span: Duration): void
   /** Another broker on the same data; `over` replaces single ports. */
@@ -109,6 +120,8 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   const backend = memoryCredentials({ now, ...options })
   const seal = memorySeal()
   const timetable = memoryTimetable()
+  const ceremonies = memoryCeremonies({ now })
+  const forges = memoryForges()
   let made = 0
   const counted = (letters: number): string => {
     made += 1
@@ -122,6 +135,12 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
+    records: memoryRecordSigner(),
+    relyingParty: relyingParty(ISSUER),
+    passkeys: memoryPasskeys(),
+    ceremonies,
+    stepUp: stepUp(ISSUER),
+    forges,
     timetable,
     seal,
     rules: book.under,
@@ -134,6 +153,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
+    newCeremonyId: () => sha256(`ceremony ${counted(4)}`),
     jitter: () => 0.5,
     sha256,
     issuer: ISSUER,
@@ -156,6 +176,8 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     backend,
     seal,
     timetable,
+    ceremonies,
+    forges,
     now,
     advance,
     as,
@@ -185,8 +207,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   }
 }
 
-const NOTHING = { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false }
-const texts = { summary: 'a change', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
+const texts = { summary: 'a change', objective: '', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
 
 export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
   scope: [],
@@ -194,7 +215,8 @@ export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entit
   destination: '',
   task: 'task-1',
   changeClass: 'normal',
-  impact: NOTHING,
+  impact: NO_IMPACT,
+  exposure: undefined,
   plan: undefined,
   ticket: undefined,
   window: { opensAt: now, closesAt: after(now, minutes(60)) },

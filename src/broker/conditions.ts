@@ -1,0 +1,123 @@
+// What may be said after a vote: a condition is closed by the reviewer who made it; the owner takes a named risk until a time. Both are
+// signed like votes, and change nothing but what an exchange finds. Invariant: neither makes an approval where there was none.
+import { type AcceptedRisk, type Content, type Decision, type Evidence, standingVotes } from '../domain/decision.ts'
+import { BrokerError, notFound } from '../domain/errors.ts'
+import type { EventType } from '../domain/events.ts'
+import { advance, type Grant, inStatus, type Step } from '../domain/grant.ts'
+import type { GrantId } from '../domain/ids.ts'
+import type { Caller, Person } from '../domain/principal.ts'
+import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
+import { checkAccepts, evidenceLine } from './decide.ts'
+import { type Attested, type Heard, type HearingPorts, hear, signed, statement } from './hearing.ts'
+import { known } from './judge.ts'
+import type { Control } from './ports.ts'
+import { mayView } from './view.ts'
+
+interface Saying {
+  readonly content: Content
+  readonly reason: string
+  readonly type: EventType
+  readonly details: Readonly<Record<string, readonly string[] | string>>
+}
+
+/** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
+export const closeCondition =
+  (p: HearingPorts) =>
+  (
+    caller: Caller,
+    id: GrantId,
+    {
+      condition,
+      reason,
+      evidence,
+    }: { readonly condition: string; readonly reason: string; readonly evidence: readonly Evidence[] },
+    ceremony?: Attested,
+  ): Promise<Grant> =>
+    speak(p, caller, id, ceremony, (grant, _, { person }) => {
+      const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
+      const isClosed = grant.decisions.some(
+        (one) => one.act === 'close' && one.condition === condition && one.by === person,
+      )
+      if (isClosed) return undefined
+      if (!mine.some(({ conditions }) => conditions.some((one) => one.id === condition))) {
+        throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
+          nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
+          facts: { member: 'condition' },
+        })
+      }
+      return {
+        content: { act: 'close', condition, evidence },
+        reason,
+        type: 'condition_closed',
+        details: { condition, ...(evidence.length === 0 ? {} : { evidence: evidence.map(evidenceLine) }) },
+      }
+    })
+
+/** Takes risks by name. Only the owner, or the deputy whose turn it is. */
+export const acceptRisks =
+  (p: HearingPorts) =>
+  (
+    caller: Caller,
+    id: GrantId,
+    { accepts, reason }: { readonly accepts: readonly AcceptedRisk[]; readonly reason: string },
+    ceremony?: Attested,
+  ): Promise<Grant> =>
+    speak(p, caller, id, ceremony, (grant, heard, { person }) => {
+      if (!heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
+        throw new BrokerError('not_permitted', 'Only the owner takes a risk.', {
+          nextAction: 'The owner is shown with the grant.',
+        })
+      }
+      checkAccepts(heard.rules, grant.decisions, accepts, p.now())
+      return {
+        content: { act: 'accept', accepts },
+        reason,
+        type: 'risk_accepted',
+        details: { accepts: accepts.map(({ risk }) => risk) },
+      }
+    })
+
+async function speak(
+  p: HearingPorts,
+  caller: Caller,
+  id: GrantId,
+  ceremony: Attested | undefined,
+  say: (grant: Grant, heard: Heard, person: Person) => Saying | undefined,
+): Promise<Grant> {
+  const { grant, receipt } = await change(p, id, async ({ grant, control }): Promise<Move> => {
+    const rules = p.rules(control)
+    if (!mayView(rules, caller.principal, grant)) throw notFound()
+    const speaker = known(rules.directory, caller.principal.id, 'approver')
+    if (speaker.kind !== 'person') {
+      throw new BrokerError('not_permitted', 'Only persons decide; agents and workloads never do.', {
+        facts: { conflict: 'not_a_person' },
+      })
+    }
+    const heard = await hear(p, rules, grant, p.now())
+    const said = say(grant, heard, speaker)
+    if (said === undefined) return { done: grant }
+    const at = ceremony?.at ?? p.now()
+    const spoken = statement(grant, control, { by: speaker.person, reason: said.reason, at, content: said.content })
+    const decision = signed(
+      p,
+      grant,
+      spoken,
+      heard.rules.some(({ stepUp }) => stepUp),
+      ceremony,
+    )
+    const guard = { notAfter: grant.ask.intent.window.closesAt, judgedUnder: control }
+    return { step: spokenStep(grant, decision, said, control), guard }
+  })
+  await witness(p, receipt)
+  return grant
+}
+
+function spokenStep(grant: Grant, decision: Decision, said: Saying, control: Control): Step {
+  const details = { reason: decision.reason, ...said.details }
+  const event = eventOf(grant.ask, said.type, decision.at, decision.by, details, control)
+  const decisions = [...grant.decisions, decision]
+  if (inStatus(grant, 'pending')) return advance(grant, { to: 'pending', facts: grant.head.facts, decisions, event })
+  if (inStatus(grant, 'approved')) return advance(grant, { to: 'approved', facts: grant.head.facts, decisions, event })
+  if (inStatus(grant, 'active')) return advance(grant, { to: 'active', facts: grant.head.facts, decisions, event })
+  throw wrongStatus(grant, 'nothing can be said about it now', 'Show the grant.')
+}
