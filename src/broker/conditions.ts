@@ -1,18 +1,38 @@
 // What may be said after a vote: a condition is closed by the reviewer who made it; the owner takes a named risk until a time. Both are
 // signed like votes, and change nothing but what an exchange finds. Invariant: neither makes an approval where there was none.
-import { type AcceptedRisk, type Content, type Decision, type Evidence, standingVotes } from '../domain/decision.ts'
+import {
+  type AcceptedRisk,
+  type Content,
+  type Decision,
+  type Evidence,
+  standingVotes,
+  statementText,
+  type UnsignedDecision,
+} from '../domain/decision.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import type { EventType } from '../domain/events.ts'
 import { advance, type Grant, inStatus, type Step } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person } from '../domain/principal.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import { checkAccepts, evidenceLine } from './decide.ts'
-import { type Attested, type Heard, type HearingPorts, hear, signed, statement } from './hearing.ts'
+import { type Attested, type Heard, type HearingPorts, hear, type Prepared, signed, statement } from './hearing.ts'
 import { known } from './judge.ts'
-import type { Control } from './ports.ts'
+import type { Control, Loaded } from './ports.ts'
 import { mayView } from './view.ts'
 
+export interface Closing {
+  readonly condition: string
+  readonly reason: string
+  readonly evidence: readonly Evidence[]
+}
+export interface Accepting {
+  readonly accepts: readonly AcceptedRisk[]
+  readonly reason: string
+}
+/** Undefined where it was said before. */
+type Say = (grant: Grant, heard: Heard, person: Person) => Saying | undefined
 interface Saying {
   readonly content: Content
   readonly reason: string
@@ -23,81 +43,77 @@ interface Saying {
 /** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
 export const closeCondition =
   (p: HearingPorts) =>
-  (
-    caller: Caller,
-    id: GrantId,
-    {
-      condition,
+  (caller: Pick<Caller, 'principal'>, id: GrantId, closure: Closing, ceremony?: Attested): Promise<Grant> =>
+    speak(p, caller, id, ceremony, closing(closure))
+
+/** What a passkey would sign of it now: judged alike, and nothing is written. */
+export const prepareClosure =
+  (p: HearingPorts) =>
+  (caller: Pick<Caller, 'principal'>, id: GrantId, closure: Closing): Promise<Prepared> =>
+    prepare(p, caller, id, closing(closure))
+
+const closing =
+  ({ condition, reason, evidence }: Closing): Say =>
+  (grant, _, { person }) => {
+    const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
+    const isClosed = grant.decisions.some(
+      (one) => one.act === 'close' && one.condition === condition && one.by === person,
+    )
+    if (isClosed) return undefined
+    if (!mine.some(({ conditions }) => conditions.some((one) => one.id === condition))) {
+      throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
+        nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
+        facts: { member: 'condition' },
+      })
+    }
+    return {
+      content: { act: 'close', condition, evidence },
       reason,
-      evidence,
-    }: { readonly condition: string; readonly reason: string; readonly evidence: readonly Evidence[] },
-    ceremony?: Attested,
-  ): Promise<Grant> =>
-    speak(p, caller, id, ceremony, (grant, _, { person }) => {
-      const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
-      const isClosed = grant.decisions.some(
-        (one) => one.act === 'close' && one.condition === condition && one.by === person,
-      )
-      if (isClosed) return undefined
-      if (!mine.some(({ conditions }) => conditions.some((one) => one.id === condition))) {
-        throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
-          nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
-          facts: { member: 'condition' },
-        })
-      }
-      return {
-        content: { act: 'close', condition, evidence },
-        reason,
-        type: 'condition_closed',
-        details: { condition, ...(evidence.length === 0 ? {} : { evidence: evidence.map(evidenceLine) }) },
-      }
-    })
+      type: 'condition_closed',
+      details: { condition, ...(evidence.length === 0 ? {} : { evidence: evidence.map(evidenceLine) }) },
+    }
+  }
 
 /** Takes risks by name. Only the owner, or the deputy whose turn it is. */
 export const acceptRisks =
   (p: HearingPorts) =>
-  (
-    caller: Caller,
-    id: GrantId,
-    { accepts, reason }: { readonly accepts: readonly AcceptedRisk[]; readonly reason: string },
-    ceremony?: Attested,
-  ): Promise<Grant> =>
-    speak(p, caller, id, ceremony, (grant, heard, { person }) => {
-      if (!heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
-        throw new BrokerError('not_permitted', 'Only the owner takes a risk.', {
-          nextAction: 'The owner is shown with the grant.',
-        })
-      }
-      checkAccepts(heard.rules, grant.decisions, accepts, p.now())
-      return {
-        content: { act: 'accept', accepts },
-        reason,
-        type: 'risk_accepted',
-        details: { accepts: accepts.map(({ risk }) => risk) },
-      }
-    })
+  (caller: Pick<Caller, 'principal'>, id: GrantId, acceptance: Accepting, ceremony?: Attested): Promise<Grant> =>
+    speak(p, caller, id, ceremony, accepting(p, acceptance))
+
+export const prepareAcceptance =
+  (p: HearingPorts) =>
+  (caller: Pick<Caller, 'principal'>, id: GrantId, acceptance: Accepting): Promise<Prepared> =>
+    prepare(p, caller, id, accepting(p, acceptance))
+
+const accepting =
+  (p: HearingPorts, { accepts, reason }: Accepting): Say =>
+  (grant, heard, { person }) => {
+    if (!heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
+      throw new BrokerError('not_permitted', 'Only the owner takes a risk.', {
+        nextAction: 'The owner is shown with the grant.',
+      })
+    }
+    checkAccepts(heard.rules, grant.decisions, accepts, p.now())
+    return {
+      content: { act: 'accept', accepts },
+      reason,
+      type: 'risk_accepted',
+      details: { accepts: accepts.map(({ risk }) => risk) },
+    }
+  }
 
 async function speak(
   p: HearingPorts,
-  caller: Caller,
+  caller: Pick<Caller, 'principal'>,
   id: GrantId,
   ceremony: Attested | undefined,
-  say: (grant: Grant, heard: Heard, person: Person) => Saying | undefined,
+  say: Say,
 ): Promise<Grant> {
-  const { grant, receipt } = await change(p, id, async ({ grant, control }): Promise<Move> => {
-    const rules = p.rules(control)
-    if (!mayView(rules, caller.principal, grant)) throw notFound()
-    const speaker = known(rules.directory, caller.principal.id, 'approver')
-    if (speaker.kind !== 'person') {
-      throw new BrokerError('not_permitted', 'Only persons decide; agents and workloads never do.', {
-        facts: { conflict: 'not_a_person' },
-      })
-    }
-    const heard = await hear(p, rules, grant, p.now())
-    const said = say(grant, heard, speaker)
-    if (said === undefined) return { done: grant }
-    const at = ceremony?.at ?? p.now()
-    const spoken = statement(grant, control, { by: speaker.person, reason: said.reason, at, content: said.content })
+  const { grant, receipt } = await change(p, id, async (loaded): Promise<Move> => {
+    const { grant, control } = loaded
+    const words = await spokenBy(p, caller, loaded, say, ceremony?.at ?? p.now())
+    if (words === undefined) return { done: grant }
+    const { heard, said, spoken } = words
     const decision = signed(
       p,
       grant,
@@ -110,6 +126,43 @@ async function speak(
   })
   await witness(p, receipt)
   return grant
+}
+
+async function prepare(p: HearingPorts, caller: Pick<Caller, 'principal'>, id: GrantId, say: Say): Promise<Prepared> {
+  const loaded = await p.grants.load(id)
+  if (loaded === undefined) throw notFound()
+  const { grant, control } = loaded
+  const words = await spokenBy(p, caller, loaded, say, p.now())
+  if (words === undefined) {
+    throw new BrokerError('already_decided', 'You have said this on this grant before.', {
+      nextAction: 'Nothing is left for you to do.',
+    })
+  }
+  const { spoken, said } = words
+  spokenStep(grant, { ...spoken, assertion: undefined, signature: '' }, said, control)
+  return { grant, decision: spoken, text: statementText(id, p.issuer, spoken) }
+}
+
+async function spokenBy(
+  p: HearingPorts,
+  caller: Pick<Caller, 'principal'>,
+  { grant, control }: Loaded,
+  say: Say,
+  at: Instant,
+): Promise<{ readonly heard: Heard; readonly said: Saying; readonly spoken: UnsignedDecision } | undefined> {
+  const rules = p.rules(control)
+  if (!mayView(rules, caller.principal, grant)) throw notFound()
+  const speaker = known(rules.directory, caller.principal.id, 'approver')
+  if (speaker.kind !== 'person') {
+    throw new BrokerError('not_permitted', 'Only persons decide; agents and workloads never do.', {
+      facts: { conflict: 'not_a_person' },
+    })
+  }
+  const heard = await hear(p, rules, grant, p.now())
+  const said = say(grant, heard, speaker)
+  if (said === undefined) return undefined
+  const { reason, content } = said
+  return { heard, said, spoken: statement(grant, control, { by: speaker.person, reason, at, content }) }
 }
 
 function spokenStep(grant: Grant, decision: Decision, said: Saying, control: Control): Step {

@@ -29,6 +29,7 @@ import {
   type Heard,
   type HearingPorts,
   hear,
+  type Prepared,
   signed,
   statement,
   useBy,
@@ -82,11 +83,7 @@ export const decide =
 /** What a passkey would sign for this ballot now: judged like the vote itself, and refused alike; nothing is written. */
 export const prepareVote =
   (p: HearingPorts) =>
-  async (
-    caller: Pick<Caller, 'principal'>,
-    id: GrantId,
-    ballot: Ballot,
-  ): Promise<{ readonly grant: Grant; readonly decision: UnsignedDecision; readonly text: string }> => {
+  async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot): Promise<Prepared> => {
     const loaded = await p.grants.load(id)
     if (loaded === undefined) throw notFound()
     const { grant, control } = loaded

@@ -75,6 +75,13 @@ export const statement = (grant: Grant, control: Control, { by, reason, at, cont
   peopleDigest: control.peopleDigest,
 })
 
+/** What somebody would say, judged and not said: the text is what a passkey signs of it. */
+export interface Prepared {
+  readonly grant: Grant
+  readonly decision: UnsignedDecision
+  readonly text: string
+}
+
 /** What a passkey has signed of a statement that was shown, and when that was. */
 export interface Attested {
   readonly at: Instant

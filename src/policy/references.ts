@@ -87,8 +87,7 @@ function checkSeats(
   const { entered, active } = colleagues
   const person = (at: Path, one: PersonId): void => {
     const isThere = (persons: Persons): boolean => persons.some((principal) => isPerson(principal, one))
-    if (!isThere(entered))
-      refuse(at, `${one} is no person of this tenant in the people directory; name one who is.`)
+    if (!isThere(entered)) refuse(at, `${one} is no person of this tenant in the people directory; name one who is.`)
     else if (!isThere(active)) warn(at, `${one} is no longer active; name another.`)
   }
   person(['approval', 'owner'], approval.owner)
