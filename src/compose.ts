@@ -13,6 +13,7 @@ import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
+import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
@@ -184,10 +185,10 @@ export async function openAdapters(
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       records,
       stepUp: stepUp(settings.publicUrl),
-      forges: { authorsOf: () => Promise.reject(new BrokerError('not_permitted', 'No forge is configured.')) },
       relyingParty: relyingParty(settings.publicUrl),
       passkeys: redisPasskeys({ redis: connections.issue, records, shard: HOME, deadlineMs: 700 }),
       ceremonies: redisCeremonies({ redis: connections.issue, shard: HOME, deadlineMs: 700 }),
+      forges: openForges({ table: () => (book.current() as LoadedRules).forges, ticks: () => performance.now() }),
       timetable: queue,
       seal: measuredSeal(witness, measuring),
       rules: (control) => {

@@ -6,6 +6,7 @@ import type { ControlStore, Rules, Seal } from './broker/ports.ts'
 import { isUnder, type PublishedRules, publishedOf, type Rulebook } from './broker/rulebook.ts'
 import { isBrokerError } from './domain/errors.ts'
 import type { Shard } from './domain/ids.ts'
+import { compileForges, type ForgeTable, NO_FORGES } from './forge/config.ts'
 import { type Clients, compileClients } from './identity/clients.ts'
 import type { Compiled, Problem } from './identity/config-file.ts'
 import { compileDirectory, type PeopleDirectory } from './identity/directory.ts'
@@ -20,6 +21,7 @@ import type { Settings } from './settings.ts'
 export interface LoadedRules extends Rules {
   readonly policy: CompiledPolicy
   readonly directory: PeopleDirectory
+  readonly forges: ForgeTable
 }
 export interface Configuration {
   readonly rules: LoadedRules
@@ -40,7 +42,8 @@ export class RulesError extends Error {
   }
 }
 
-type Where = Pick<Settings, 'configDir' | 'issuersFile' | 'clientsFile' | 'mode'>
+type Where = Pick<Settings, 'configDir' | 'issuersFile' | 'clientsFile' | 'mode'> &
+  Partial<Pick<Settings, 'forgesFile'>>
 
 /** The backends there are, and the database connections each can be asked about. */
 export type KnownBackends = ReadonlyMap<string, { readonly probes: ReadonlyMap<string, unknown> }>
@@ -86,16 +89,29 @@ export function readConfiguration(
   )
   const policy = policyFrom(read, path, problems)
   const names = issuers?.map(({ name }) => name)
-  const directory = people && clients && take(compileDirectory(people, clients, names))
+  const { forgesFile } = where
+  const forges =
+    forgesFile === undefined
+      ? NO_FORGES
+      : take<ForgeTable>(
+          compileForges(read(forgesFile), {
+            file: forgesFile,
+            dev: where.mode === 'dev',
+            issuers: names ?? [],
+            readFile: (file) => readFileSync(file, 'utf8'),
+          }),
+        )
+  // What cannot be read names nobody: accounts there are not wrong by that.
+  const known = names && forges && { issuers: names, forges: [...forges.keys()] }
+  const directory = people && clients && take(compileDirectory(people, clients, known))
   if (policy && directory) {
     const fit = checkReferences(policy, directory)
     problems.push(...fit.problems)
     warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
   }
   if (policy && backends) problems.push(...checkBackends(policy, backends))
-  if (problems.length > 0 || policy === undefined || directory === undefined || issuers === undefined)
-    throw new RulesError(problems)
-  return { rules: { policy, directory }, issuers, warnings }
+  if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
+  return { rules: { policy, directory, forges }, issuers, warnings }
 }
 
 function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {
@@ -160,7 +176,7 @@ export function fingerprint(where: Where): string {
   const files = ['people.yaml', 'entitlements.yaml', 'guards.cedar', 'guards.cedarschema'].map((name) =>
     join(where.configDir, name),
   )
-  return [...files, where.clientsFile, where.issuersFile]
+  return [...files, where.clientsFile, where.issuersFile, ...(where.forgesFile === undefined ? [] : [where.forgesFile])]
     .map((file) => {
       try {
         return readFileSync(file, 'utf8')

@@ -44,6 +44,8 @@ export interface Settings {
   readonly issuersFile: string
   readonly clientsFile: string
   readonly backendsFile: string
+  /** Absent where no forge is asked: then the authors of every change are unknown. */
+  readonly forgesFile: string | undefined
   /** Signing keys, shared by all brokers. */
   readonly keysDir: string
   /** False leaves the backends out: entitlements of kind `vault` cannot be exchanged. */
@@ -63,7 +65,15 @@ export interface Settings {
 /** Where the other files are, and what is asked about them. */
 export type Places = Pick<
   Settings,
-  'mode' | 'configDir' | 'issuersFile' | 'clientsFile' | 'backendsFile' | 'vault' | 'tls' | 'firstOperator'
+  | 'mode'
+  | 'configDir'
+  | 'issuersFile'
+  | 'clientsFile'
+  | 'backendsFile'
+  | 'forgesFile'
+  | 'vault'
+  | 'tls'
+  | 'firstOperator'
 >
 
 interface Row<T> {
@@ -151,6 +161,11 @@ export const SETTINGS = {
     kind: path,
     meaning: 'another place for backends.yaml',
     example: '/etc/writ/backends.yaml',
+  },
+  WRIT_FORGES_FILE: {
+    kind: path,
+    meaning: 'forges.yaml: the forges that say who wrote a change; without it the authors of every change are unknown',
+    example: '/etc/writ/forges.yaml',
   },
   WRIT_KEYS_DIR: {
     kind: path,
@@ -391,6 +406,7 @@ function placesOf(values: Values): Places {
     issuersFile: values.WRIT_ISSUERS_FILE ?? resolve(configDir, 'issuers.yaml'),
     clientsFile: values.WRIT_CLIENTS_FILE ?? resolve(configDir, 'clients.yaml'),
     backendsFile: values.WRIT_BACKENDS_FILE ?? resolve(configDir, 'backends.yaml'),
+    forgesFile: values.WRIT_FORGES_FILE,
     vault: values.WRIT_VAULT === 'on',
     tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
     firstOperator: values.WRIT_FIRST_OPERATOR,

@@ -2,6 +2,7 @@
 // SETTINGS.md, the reference of the settings. `--check` writes nothing and exits 1 when a file differs from what would be written.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
+import { forgesSchema } from '../../src/forge/config.ts'
 import { clientsSchema } from '../../src/identity/clients.ts'
 import { issuersSchema } from '../../src/identity/issuers.ts'
 import { peopleSchema } from '../../src/identity/people.ts'
@@ -15,6 +16,7 @@ const SCHEMAS: Readonly<Record<string, () => object>> = {
   clients: clientsSchema,
   issuers: issuersSchema,
   backends: () => z.toJSONSchema(backendsFile, { io: 'input', unrepresentable: 'any' }),
+  forges: forgesSchema,
   settings: settingsSchema,
 }
 const schemas = Object.entries(SCHEMAS).map(

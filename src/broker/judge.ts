@@ -13,6 +13,7 @@ import { type Flag, type Risk, riskOf, sensitivityOf, trustOf } from '../domain/
 import { higher, type Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
 import type { Action, AskedRisk } from '../policy/policy.ts'
+import { authorsOfChange } from './authors.ts'
 import type { Directory, Ports, Rules } from './ports.ts'
 import { rulesFor, seating, speakers, verdicts } from './seats.ts'
 import { isSound, type SoundPorts } from './sound.ts'
@@ -255,8 +256,7 @@ export async function authorsFor(
   rules: Rules,
   intent: Intent,
 ): Promise<readonly Principal[]> {
-  if (intent.change === undefined) return []
-  throw new BrokerError('not_permitted', `FORGE ${rules.directory.digest}`)
+  return intent.change === undefined ? [] : (await authorsOfChange(p, rules, intent.change)).principals
 }
 
 /** The change that a scope of this entitlement releases: undefined where it releases none. */

@@ -1,6 +1,7 @@
 // What the verbs need of the outside, in domain words. Each port is a place to crash on purpose; each sentence about a promise here
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
 import type { Assertion } from '../domain/assertion.ts'
+import type { AuthorRole } from '../domain/authorship.ts'
 import type { Canonical } from '../domain/canonical.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
@@ -35,6 +36,12 @@ export interface Control {
   readonly freezeEpoch: number
 }
 
+/** An account as people.yaml names it: `issuer` is the short name of an issuer or of a forge. */
+export interface Account {
+  readonly issuer: string
+  readonly subject: string
+}
+
 /**
  * The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. Who is switched off is
  * nobody, and so is an agent or a workload none of whose sponsors is active; `sponsors` of a principal names the inactive ones too.
@@ -47,6 +54,8 @@ export interface Directory {
   absence(id: PrincipalId): Absence | undefined
   /** Who is in the files and yet nobody now: what they were given is to end. */
   inactive(): readonly PrincipalId[]
+  /** Whose account this is, by exact text. An account at a forge tells who somebody is there; it never authenticates here. */
+  byAccount(account: Account): Principal | undefined
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]
   /** The workloads and agents that this person answers for, whether they are anybody now or not. */
@@ -338,8 +347,30 @@ export interface Archive {
   keep(grants: readonly Retired[]): Promise<void>
 }
 
+/** A change at a forge, by names that do not move: a repository and the exact commit. */
+export interface ChangeRef {
+  /** The forge's short name in forges.yaml. */
+  readonly forge: string
+  /** Its numeric id there, or its full path; the id is the one that nobody can take over. */
+  readonly repository: string
+  /** All hexadecimal digits, in lower case. */
+  readonly sha: string
+}
+export interface Author {
+  /** The issuer is the forge's short name, the subject its immutable numeric user id. */
+  readonly account: Account
+  /** For people to read: the login. Decides nothing. */
+  readonly login: string
+  /** At least one, in the order of AUTHOR_ROLES. */
+  readonly roles: readonly AuthorRole[]
+}
 export interface Forges {
-  authorsOf(change: unknown): Promise<readonly never[]>
+  /**
+   * Everybody who had a hand in exactly this commit, each account once; never an empty list. Rejects `authors_unknown` for whatever is
+   * doubtful: an unknown commit, no merged change request that contains it, an author without an account, a list that was cut;
+   * `forge_unavailable` where the forge does not answer properly or in time.
+   */
+  authorsOf(change: ChangeRef): Promise<readonly Author[]>
 }
 
 export interface Ports {

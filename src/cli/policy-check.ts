@@ -1,5 +1,5 @@
 // A folder of configuration files compiled here exactly as the broker compiles it: the same code, all problems at once.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Problem } from '../identity/config-file.ts'
 import { type LoadedRules, RulesError, readConfiguration } from '../rules.ts'
@@ -36,11 +36,14 @@ export function compileFolder(folder: string, elsewhere: Elsewhere): Checked {
   const file = (name: keyof Omit<Elsewhere, 'dev'>): string => elsewhere[name] ?? join(folder, `${name}.yaml`)
   const notes: Problem[] = []
   const { backends, problems } = backendsIn(file('backends'), elsewhere.dev, notes)
+  const forges = join(folder, 'forges.yaml')
   const where = {
     mode: elsewhere.dev ? ('dev' as const) : ('production' as const),
     configDir: folder,
     issuersFile: file('issuers'),
     clientsFile: file('clients'),
+    // A folder without forges is one for a broker that asks none.
+    ...(existsSync(forges) ? { forgesFile: forges } : {}),
   }
   const readNamed = (path: string): string => {
     try {

@@ -89,7 +89,7 @@ export type Facts<S extends Status> = FactsByStatus[S]
 
 /** The small mutable part, stored under one version. */
 export interface HeadOf<S extends Status> {
-  readonly v: 1
+  readonly v: 2
   readonly status: S
   readonly facts: Facts<S>
   readonly mints: readonly Mint[]
@@ -140,7 +140,7 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
     ask: grant.ask,
     decisions: change.decisions ?? grant.decisions,
     head: {
-      v: 1,
+      v: 2,
       status: change.to,
       facts: change.facts,
       mints: change.mints ?? grant.head.mints,
@@ -153,7 +153,7 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
 
 export function born(ask: Ask, event: GrantEvent): Step {
   const head: HeadOf<'pending'> = {
-    v: 1,
+    v: 2,
     status: 'pending',
     facts: { escalatedAt: undefined },
     mints: [],

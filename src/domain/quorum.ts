@@ -46,7 +46,9 @@ export function quorum(rule: PeopleRule, voters: readonly Voter[], accepted: rea
   const needed = Math.max(1, rule.approvals - (all.length - seats.length))
   const short = needed - eligible - missing.length
   if (short > 0) missing.push(`${short} more person${short === 1 ? '' : 's'}`)
-  return { met: missing.length === 0 && persons.length > 0, missing }
+  // A number that is none never means that nobody is needed.
+  const counts = Number.isSafeInteger(rule.approvals) && rule.approvals >= 1
+  return { met: counts && missing.length === 0 && persons.length > 0, missing }
 }
 
 const seatsOf = (rule: PeopleRule): readonly Seat[] => [

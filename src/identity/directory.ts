@@ -1,14 +1,14 @@
 // The people directory as one immutable value: who stands behind an account or a set of claims, and who answers for whom.
 // Whatever is unknown, switched off, without an active sponsor, or could be two, is nobody; comparison is of exact text only.
 import { createHash } from 'node:crypto'
-import type { Directory } from '../broker/ports.ts'
+import type { Account, Directory } from '../broker/ports.ts'
 import { canonical } from '../domain/canonical.ts'
 import { type Digest, isDigest, named, type PrincipalId } from '../domain/ids.ts'
 import type { Absence, Agent, Person, Principal, Workload } from '../domain/principal.ts'
 import { type Clients, isOf, type ResourceServer, type WorkloadEntry } from './clients.ts'
 import type { Compiled, Problem } from './config-file.ts'
 import { freezeDeep } from './fields.ts'
-import { type Account, type AgentEntry, accountKey, type People, type PersonEntry } from './people.ts'
+import { type AgentEntry, accountKey, type People, type PersonEntry } from './people.ts'
 
 export interface Resolved {
   readonly principal: Principal
@@ -38,19 +38,22 @@ export interface Expected {
   readonly match: Readonly<Record<string, string>>
 }
 
+/** Short names that an account may have as its issuer. */
+export interface KnownNames {
+  readonly issuers: readonly string[]
+  readonly forges?: readonly string[]
+}
+
 const TYPE = 'writ/people/v1'
 
 /**
  * Joins both files. Finds what only shows when they lie side by side: unknown sponsors, ids used twice, an account that is also a
- * workload's criterion, and, when `issuers` is given, names of issuers that do not exist.
+ * workload's criterion, and, when the names are given, issuers that do not exist. An account may also be at a forge, whose name
+ * authenticates nobody, so a workload cannot come from there.
  * `revision` is the sum of both files' revisions: both only rise, so any change raises it.
  */
-export function compileDirectory(
-  people: People,
-  clients: Clients,
-  issuers?: readonly string[],
-): Compiled<PeopleDirectory> {
-  const problems = crossCheck(people, clients, issuers)
+export function compileDirectory(people: People, clients: Clients, known?: KnownNames): Compiled<PeopleDirectory> {
+  const problems = crossCheck(people, clients, known)
   if (problems.length > 0) return { ok: false, problems }
   return { ok: true, value: directoryOf(people, clients), warnings: [] }
 }
@@ -108,6 +111,7 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     revision: people.revision + clients.revision,
     digest: digestOf(people, clients),
     principal: (id) => principals.get(id),
+    byAccount: (account) => byAccount.get(accountKey(account)),
     absence,
     inactive: () => inactive,
     persons: () => persons,
@@ -166,7 +170,7 @@ const workloadOf = (entry: WorkloadEntry): Workload => ({
   sponsors: entry.sponsors.toSorted().map(named.person),
 })
 
-function crossCheck(people: People, clients: Clients, issuers: readonly string[] | undefined): readonly Problem[] {
+function crossCheck(people: People, clients: Clients, known: KnownNames | undefined): readonly Problem[] {
   const problems: Problem[] = []
   const report = (source: People | Clients, path: readonly PropertyKey[], message: string): void => {
     problems.push({ file: source.file, line: source.line(path), message: `${path.join('.')}: ${message}` })
@@ -178,17 +182,19 @@ function crossCheck(people: People, clients: Clients, issuers: readonly string[]
       accounts.map((one) => [accountKey(one), id] as const),
     ),
   )
-  const isUnknown = (issuer: string): boolean => issuers !== undefined && !issuers.includes(issuer)
+  const isIssuer = (name: string): boolean => known === undefined || known.issuers.includes(name)
+  const isForge = (name: string): boolean => known?.forges?.includes(name) === true
   for (const [section, entries] of [
     ['persons', people.persons],
     ['agents', people.agents],
   ] as const)
     for (const { id, accounts } of entries)
       for (const [n, { issuer }] of accounts.entries())
-        if (isUnknown(issuer)) report(people, [section, id, 'accounts', n, 'issuer'], `there is no issuer '${issuer}'`)
+        if (!isIssuer(issuer) && !isForge(issuer))
+          report(people, [section, id, 'accounts', n, 'issuer'], `there is no issuer or forge '${issuer}'`)
   for (const { id, issuer, sponsors, match } of clients.workloads) {
     if (taken.has(id)) report(clients, ['workloads', id], 'a person or an agent has this id')
-    if (isUnknown(issuer)) report(clients, ['workloads', id, 'issuer'], `there is no issuer '${issuer}'`)
+    if (!isIssuer(issuer)) report(clients, ['workloads', id, 'issuer'], `there is no issuer '${issuer}'`)
     for (const [n, sponsor] of sponsors.entries())
       if (!persons.has(sponsor))
         report(clients, ['workloads', id, 'sponsors', n], `'${sponsor}' is not a person of ${people.file}`)

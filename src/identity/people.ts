@@ -1,16 +1,11 @@
 // people.yaml: who the natural persons are, under which accounts they come, and which agents they answer for. The only source of
 // aliases, sponsors and groups. One account belongs to one principal, or the file is refused.
 import { z } from 'zod'
+import type { Account } from '../broker/ports.ts'
 import { isDigest, PATTERNS } from '../domain/ids.ts'
 import { type Compiled, type Locate, type Problem, readConfig } from './config-file.ts'
 import { activeField, freezeDeep, lineField, nameField, revisionField, standingAccessField, unique } from './fields.ts'
 
-export interface Account {
-  /** Short name of an issuer. */
-  readonly issuer: string
-  /** Its `sub`, exactly. */
-  readonly subject: string
-}
 export interface PersonEntry {
   readonly id: string
   readonly name: string
@@ -44,9 +39,9 @@ export interface People {
 }
 
 const AccountEntry = z.strictObject({
-  issuer: nameField.describe('Short name of an issuer in issuers.yaml.'),
+  issuer: nameField.describe('Short name of an issuer in issuers.yaml, or of a forge in forges.yaml.'),
   subject: lineField.describe(
-    'The `sub` that the issuer uses, exactly. Never a mail address that somebody else can get later.',
+    'The `sub` that the issuer uses, exactly; at a forge the numeric user id, in quotes. Never a mail address that somebody else can get later.',
   ),
 })
 const accounts = z.array(AccountEntry, { error: 'a list of accounts is needed' }).max(50)

@@ -46,7 +46,7 @@ export interface DoorCall {
   readonly traceparent: readonly string[]
 }
 /** The systems behind the ports, as the first word of a span's name. */
-export type System = 'verb' | 'redis' | 'vault' | 'witness' | 'queue'
+export type System = 'verb' | 'redis' | 'vault' | 'forge' | 'witness' | 'queue'
 
 export interface Traces {
   door<A extends { readonly status: number; readonly code?: string }>(

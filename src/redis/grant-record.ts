@@ -284,22 +284,49 @@ const cause = record({
 })
 const result = maybe(z.record(text, text))
 const ending = { cause, since: at, attempts: count, retryAt: at, lastError: text }
-const headOf = <S extends string, F extends z.ZodType>(status: S, facts: F) =>
-  record({ v: z.literal(1), status: z.literal(status), facts, mints: z.array(mint), result })
-// Before there was a time by which an approval is to be used, only the window was one.
-const approved = record({ approvedAt: at, useBy: at.default(FOR_EVER) })
-const head1: z.ZodType<Head> = z.discriminatedUnion('status', [
-  headOf('pending', record({ escalatedAt: maybe(at) })),
-  headOf('approved', approved),
-  headOf('issuing', approved),
-  headOf('active', record({ approvedAt: at, activeSince: at })),
-  headOf('ending', record(ending)),
-  headOf('stuck', record({ ...ending, stuckSince: at })),
-  headOf('denied', record({ at, by: speaker, reason: text })),
-  headOf('withdrawn', record({ at, by: name<Intent['requester']>(), reason: text })),
-  headOf('lapsed', record({ at, reason: text })),
-  headOf('ended', record({ outcome: cause.shape.outcome, cause, endedAt: at, confirmation, residueUntil: at, result })),
+const headOf = <V extends 1 | 2, S extends string, F extends z.ZodType>(v: V, status: S, facts: F) =>
+  record({ v: z.literal(v), status: z.literal(status), facts, mints: z.array(mint), result })
+/** Every status but those that have got a member since. */
+const sameHeads = <V extends 1 | 2>(v: V) =>
+  [
+    headOf(v, 'active', record({ approvedAt: at, activeSince: at })),
+    headOf(v, 'ending', record(ending)),
+    headOf(v, 'stuck', record({ ...ending, stuckSince: at })),
+    headOf(v, 'denied', record({ at, by: speaker, reason: text })),
+    headOf(v, 'withdrawn', record({ at, by: name<Intent['requester']>(), reason: text })),
+    headOf(v, 'lapsed', record({ at, reason: text })),
+    headOf(
+      v,
+      'ended',
+      record({ outcome: cause.shape.outcome, cause, endedAt: at, confirmation, residueUntil: at, result }),
+    ),
+  ] as const
+const approved1 = record({ approvedAt: at })
+const head1 = z.discriminatedUnion('status', [
+  headOf(1, 'pending', record({})),
+  headOf(1, 'approved', approved1),
+  headOf(1, 'issuing', approved1),
+  ...sameHeads(1),
 ])
+const approved2 = record({ approvedAt: at, useBy: at })
+const head2: z.ZodType<Head> = z.discriminatedUnion('status', [
+  headOf(2, 'pending', record({ escalatedAt: maybe(at) })),
+  headOf(2, 'approved', approved2),
+  headOf(2, 'issuing', approved2),
+  ...sameHeads(2),
+])
+/** Before there was a time by which an approval is to be used, only the window was one. */
+function headFrom1(stored: z.infer<typeof head1>): Head {
+  switch (stored.status) {
+    case 'pending':
+      return { ...stored, v: 2, facts: { escalatedAt: undefined } }
+    case 'approved':
+    case 'issuing':
+      return { ...stored, v: 2, facts: { ...stored.facts, useBy: FOR_EVER } } as Head
+    default:
+      return { ...stored, v: 2 } as Head
+  }
+}
 
 const event1: z.ZodType<GrantEvent> = record({
   v: z.literal(1),
@@ -323,7 +350,10 @@ const READERS = {
     [1, (stored) => decisionFrom1(decision1.parse(stored))],
     [2, (stored) => decision2.parse(stored)],
   ]),
-  head: new Map<unknown, (stored: unknown) => Head>([[1, (stored) => head1.parse(stored)]]),
+  head: new Map<unknown, (stored: unknown) => Head>([
+    [1, (stored) => headFrom1(head1.parse(stored))],
+    [2, (stored) => head2.parse(stored)],
+  ]),
   event: new Map<unknown, (stored: unknown) => GrantEvent>([[1, (stored) => event1.parse(stored)]]),
 } as const
 

@@ -29,11 +29,12 @@ const change = (name: string, from: string, to: string): void => {
 const cases = (text: string): void => writeFileSync(join(folder, 'tests', 'guards.yaml'), text)
 
 describe('writ policy check', () => {
-  it('takes the shipped files, and says which keys are not here', async () => {
+  it('takes the shipped files, says that their forge is one for development, and which keys are not here', async () => {
     const { code, answer } = await run('check', CONFIG)
     expect(code).toBe(EXIT.ok)
     expect(answer).toMatchObject({ ok: true, problems: [], revision: 1 })
     expect(answer.warnings.map(({ file }: { readonly file: string }) => file)).toEqual([
+      expect.stringContaining('forges.yaml'),
       expect.stringContaining('webshop-api.jwks.json'),
       expect.stringContaining('desk-api.jwks.json'),
       expect.stringContaining('reports-api.jwks.json'),

@@ -20,6 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   identity: adapter,
   webauthn: adapter,
   observe: adapter,
+  // Its configuration is read by the same strict reader as every other file.
+  forge: [...adapter, 'identity/config-file.ts', 'identity/fields.ts'],
   http: door,
   oauth: door,
   mcp: door,
@@ -50,6 +52,7 @@ const TOP: Readonly<Record<string, readonly string[]>> = {
     'broker/ports.ts',
     'broker/rulebook.ts',
     'domain/',
+    'forge/config.ts',
     'identity/',
     'observe/log.ts',
     'policy/',

@@ -31,6 +31,7 @@ describe('house rules', () => {
       'broker/exchange.ts',
       'domain/secret.ts',
       'compose.ts',
+      'forge/http.ts',
       'redis/connect.ts',
       'queue/connections.ts',
     ]

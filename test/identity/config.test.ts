@@ -248,7 +248,7 @@ describe('clients.yaml', () => {
 
 describe('both files together', () => {
   const join = (peopleText: string, clientsText: string, names?: readonly string[]) =>
-    compileDirectory(compiled(people(peopleText)), compiled(clients(clientsText)), names)
+    compileDirectory(compiled(people(peopleText)), compiled(clients(clientsText)), names && { issuers: names })
 
   it('have a revision that is the sum of theirs, so that raising either raises it', () => {
     const at = (one: number, other: number) =>

@@ -91,7 +91,9 @@ const raised = (text: string): string => text.replace('revision: 1', 'revision: 
 export function castDirectory(): PeopleDirectory {
   const people = raised(configText('people.yaml')).replace('\n\n# Agents', `${PERSONS}\n# Agents`)
   const clients = compiled(compileClients(configText('clients.yaml'), 'clients.yaml', someJwks))
-  return compiled(compileDirectory(compiled(compilePeople(people, 'people.yaml')), clients, ['login', 'ci']))
+  return compiled(
+    compileDirectory(compiled(compilePeople(people, 'people.yaml')), clients, { issuers: ['login', 'ci'] }),
+  )
 }
 
 /** The shipped policy and this entitlement; under the shipped guards and what it needs, or under guards of a test's own. */

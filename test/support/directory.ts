@@ -36,7 +36,7 @@ export async function directoryWith(
   }
   const people = compiled(compilePeople(text, 'people.yaml'))
   const clients = compiled(compileClients(await config('clients.yaml'), 'clients.yaml', readJwks))
-  return compiled(compileDirectory(people, clients, ['login', 'ci']))
+  return compiled(compileDirectory(people, clients, { issuers: ['login', 'ci'] }))
 }
 
 /** The shipped directory after these persons were switched off. */

@@ -1,9 +1,12 @@
-// Ports in memory for the tests of the verbs: timetable, seal, token and decision signer, passkeys, ceremonies. Each keeps the promises of its port, and shows
+// Ports in memory for the tests of the verbs: timetable, seal, token and decision signer, passkeys, ceremonies, forges. Each keeps the promises of its port, and shows
 // what it was asked. The grant store and the credential source are elsewhere.
 import { hash } from 'node:crypto'
 import type {
+  Author,
   Ceremonies,
+  ChangeRef,
   DecisionSigner,
+  Forges,
   Passkeys,
   Receipt,
   RecordSigner,
@@ -12,6 +15,7 @@ import type {
   TokenFacts,
   TokenSigner,
 } from '../../src/broker/ports.ts'
+import { authorsUnknown } from '../../src/domain/authorship.ts'
 import { type Canonical, canonical } from '../../src/domain/canonical.ts'
 import { canonicalOf } from '../../src/domain/decision.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
@@ -81,7 +85,8 @@ export function memoryDecisionSigner(group = 'one'): DecisionSigner {
   const signatureOf = (value: Canonical) => `memory.${hash('sha256', `${group} ${canonical(value)}`, 'base64url')}`
   return {
     sign: (grant, decision) => signatureOf({ grant, decision: canonicalOf(decision) }),
-    verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: canonicalOf(decision) }) === signature,
+    verify: (grant, { signature, ...decision }) =>
+      signatureOf({ grant, decision: canonicalOf(decision) }) === signature,
   }
 }
 
@@ -131,6 +136,29 @@ export function memoryCeremonies({ now }: { now(): Instant }): MemoryCeremonies 
       const value = read(hash)
       kept.delete(hash)
       return value
+    },
+  }
+}
+
+export interface MemoryForges extends Forges {
+  /** From now on this is a change with these authors. */
+  add(change: ChangeRef, authors: readonly Author[]): void
+  setAnswering(answering: boolean): void
+}
+export function memoryForges(): MemoryForges {
+  const changes = new Map<string, readonly Author[]>()
+  const nameOf = ({ forge, repository, sha }: ChangeRef): string => JSON.stringify([forge, repository, sha])
+  let answering = true
+  return {
+    add: (change, authors) => void changes.set(nameOf(change), authors),
+    setAnswering: (to) => {
+      answering = to
+    },
+    authorsOf: async (change) => {
+      if (!answering) throw new BrokerError('forge_unavailable', 'The forge does not answer.')
+      const authors = changes.get(nameOf(change)) ?? []
+      if (authors.length === 0) throw authorsUnknown('nothing was added')
+      return authors
     },
   }
 }

@@ -108,7 +108,7 @@ export const twoTenants = (): { readonly policy: Rules['policy']; readonly direc
     compileDirectory(
       compiled(compilePeople(stringify(people), 'people.yaml')),
       compiled(compileClients(stringify(clients), 'clients.yaml', someJwks)),
-      ['login'],
+      { issuers: ['login'] },
     ),
   ),
 })

@@ -18,17 +18,21 @@ import {
 } from '../../src/domain/ids.ts'
 import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
 import { relyingParty } from '../../src/webauthn/relying-party.ts'
+import { stepUp } from '../../src/webauthn/step-up.ts'
 import { shippedDirectory } from './directory.ts'
 import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
 import {
   type MemoryCeremonies,
+  type MemoryForges,
   type MemorySeal,
   type MemoryTimetable,
   memoryCeremonies,
   memoryDecisionSigner,
+  memoryForges,
   memoryPasskeys,
   memoryRecordSigner,
   memorySeal,
@@ -81,6 +85,7 @@ export interface World {
   readonly seal: MemorySeal
   readonly timetable: MemoryTimetable
   readonly ceremonies: MemoryCeremonies
+  readonly forges: MemoryForges
   now(): Instant
   advance(span: Duration): void
   /** Another broker on the same data; `over` replaces single ports. */
@@ -116,6 +121,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   const seal = memorySeal()
   const timetable = memoryTimetable()
   const ceremonies = memoryCeremonies({ now })
+  const forges = memoryForges()
   let made = 0
   const counted = (letters: number): string => {
     made += 1
@@ -133,6 +139,8 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     relyingParty: relyingParty(ISSUER),
     passkeys: memoryPasskeys(),
     ceremonies,
+    stepUp: stepUp(ISSUER),
+    forges,
     timetable,
     seal,
     rules: book.under,
@@ -169,6 +177,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     seal,
     timetable,
     ceremonies,
+    forges,
     now,
     advance,
     as,
@@ -198,8 +207,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   }
 }
 
-const NOTHING = { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false }
-const texts = { summary: 'a change', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
+const texts = { summary: 'a change', objective: '', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
 
 export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
   scope: [],
@@ -207,7 +215,8 @@ export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entit
   destination: '',
   task: 'task-1',
   changeClass: 'normal',
-  impact: NOTHING,
+  impact: NO_IMPACT,
+  exposure: undefined,
   plan: undefined,
   ticket: undefined,
   window: { opensAt: now, closesAt: after(now, minutes(60)) },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Decision } from '../../src/domain/grant.ts'
+import type { Decision } from '../../src/domain/decision.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, hours, milliseconds } from '../../src/domain/instant.ts'
 import { decisionSigner } from '../../src/tokens/decisions.ts'
