@@ -13,6 +13,7 @@ import { answer, ask, questions } from './question.ts'
 import { explain, request } from './request.ts'
 import { retract } from './retract.ts'
 import { revoke } from './revoke.ts'
+import { beginStepUp, finishStepUp, showStepUp } from './step-up.ts'
 import { sweep } from './sweep.ts'
 import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
@@ -42,6 +43,9 @@ export const broker = (p: Ports) => ({
   answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
+  beginStepUp: evenly(p, beginStepUp(p)),
+  showStepUp: showStepUp(p),
+  finishStepUp: finishStepUp(p),
   passkeys: listPasskeys(p),
   addPasskey: addPasskey(p),
   removePasskey: removePasskey(p),

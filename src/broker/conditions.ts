@@ -38,12 +38,12 @@ interface Saying {
   readonly details: Readonly<Record<string, readonly string[] | string>>
 }
 
-export interface ClosureGiven {
+export interface Closing {
   readonly condition: string
   readonly reason: string
   readonly evidence: readonly Evidence[]
 }
-export interface AcceptanceGiven {
+export interface Accepting {
   readonly accepts: readonly AcceptedRisk[]
   readonly reason: string
 }
@@ -52,27 +52,27 @@ type Speaker = Pick<Caller, 'principal'>
 /** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
 export const closeCondition =
   (p: HearingPorts) =>
-  (caller: Speaker, id: GrantId, given: ClosureGiven, ceremony?: Attested): Promise<Grant> =>
+  (caller: Speaker, id: GrantId, given: Closing, ceremony?: Attested): Promise<Grant> =>
     speak(p, caller, id, ceremony, closing(given))
 /** What a passkey would sign for it. */
 export const prepareClosure =
   (p: HearingPorts) =>
-  (caller: Speaker, id: GrantId, given: ClosureGiven): Promise<Prepared> =>
+  (caller: Speaker, id: GrantId, given: Closing): Promise<Prepared> =>
     prepare(p, caller, id, closing(given))
 
 /** Takes risks by name. Only the owner, or the deputy whose turn it is. */
 export const acceptRisks =
   (p: HearingPorts) =>
-  (caller: Speaker, id: GrantId, given: AcceptanceGiven, ceremony?: Attested): Promise<Grant> =>
+  (caller: Speaker, id: GrantId, given: Accepting, ceremony?: Attested): Promise<Grant> =>
     speak(p, caller, id, ceremony, accepting(p, given))
 /** What a passkey would sign for it. */
 export const prepareAcceptance =
   (p: HearingPorts) =>
-  (caller: Speaker, id: GrantId, given: AcceptanceGiven): Promise<Prepared> =>
+  (caller: Speaker, id: GrantId, given: Accepting): Promise<Prepared> =>
     prepare(p, caller, id, accepting(p, given))
 
 const closing =
-  ({ condition, reason, evidence }: ClosureGiven): Say =>
+  ({ condition, reason, evidence }: Closing): Say =>
   (grant, _, { person }) => {
     const closes = (one: Decision): boolean => one.act === 'close' && one.condition === condition && one.by === person
     if (grant.decisions.some(closes)) return undefined
@@ -92,7 +92,7 @@ const closing =
   }
 
 const accepting =
-  (p: Pick<Ports, 'now'>, { accepts, reason }: AcceptanceGiven): Say =>
+  (p: Pick<Ports, 'now'>, { accepts, reason }: Accepting): Say =>
   (grant, heard, { person }) => {
     if (heard.rules.length === 0 || !heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
       throw new BrokerError('not_permitted', 'Only the owner takes a risk.', {
