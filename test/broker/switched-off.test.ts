@@ -7,7 +7,6 @@ import { rulebook } from '../../src/broker/rulebook.ts'
 import { BrokerError, isBrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named } from '../../src/domain/ids.ts'
-import { castPolicy } from '../support/cast.ts'
 import { codeOf } from '../support/code-of.ts'
 import { dyingPorts } from '../support/crash.ts'
 import { directoryWith, withoutPersons } from '../support/directory.ts'
@@ -107,13 +106,12 @@ describe('what they hold', () => {
 
   it('ends also where somebody else asked and they execute', async () => {
     const w = await world()
-    await w.publish({ policy: castPolicy() })
-    const repair = asking(w.now(), {
-      entitlement: named.entitlement('orders-repair'),
-      actions: ['orders.repair'],
+    const report = asking(w.now(), {
+      entitlement: named.entitlement('sales-report'),
+      actions: ['report.read'],
       executor: named.principal('report-job'),
     })
-    const grant = await w.file(w.as('vera'), repair)
+    const grant = await w.file(w.as('olivia'), report)
     await w.publish({ directory: await withoutPersons('dana') })
     expect((await offboard(w.ports)()).ended).toBe(1)
     const reason = 'its executor is no longer active'
