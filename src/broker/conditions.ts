@@ -16,7 +16,7 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person } from '../domain/principal.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
-import { checkAccepts, evidenceLine } from './decide.ts'
+import { alreadyDecided, checkAccepts, evidenceLine } from './decide.ts'
 import {
   type Attested,
   checkRoom,
@@ -140,7 +140,7 @@ const prepare = async (p: HearingPorts, caller: Speaker, id: GrantId, say: Say):
   const loaded = await p.grants.load(id)
   if (loaded === undefined) throw notFound()
   const judged = await judgeSaying(p, loaded, caller, p.now(), say)
-  if (judged === undefined) throw wrongStatus(loaded.grant, 'this has been said before', 'Show the grant.')
+  if (judged === undefined) throw alreadyDecided()
   return { grant: loaded.grant, decision: judged.spoken, text: statementText(id, p.issuer, judged.spoken) }
 }
 

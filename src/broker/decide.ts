@@ -160,7 +160,7 @@ const isSame = (earlier: Vote, ballot: Ballot): boolean =>
   earlier.conditions.length === (ballot.conditions ?? []).length &&
   earlier.accepts.length === (ballot.accepts ?? []).length
 
-const alreadyDecided = (): BrokerError =>
+export const alreadyDecided = (): BrokerError =>
   new BrokerError('already_decided', 'You have already decided on this grant.', {
     nextAction: 'Take your decision back if it is not yours any more; otherwise nothing is left for you to do.',
   })
