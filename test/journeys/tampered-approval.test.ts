@@ -143,23 +143,23 @@ it('an ask of which a field or a text is altered after the vote gives nothing', 
   const { ask } = await keysOf(grant)
   const before = (await redis.get(ask)) ?? fail('no ask')
   const stored: Json = JSON.parse(before)
-  const edits: readonly (readonly [string, (value: Json) => void])[] = [
-    ['target', (value) => void (value.intent.target = 'payments-db')],
-    ['scope', (value) => void (value.intent.scope = ['queue:all'])],
-    ['dataTypes', (value) => void (value.intent.dataTypes = ['pii'])],
-    ['destination', (value) => void (value.intent.destination = 'elsewhere')],
-    ['window', (value) => void (value.intent.window.closesAt += 1)],
-    ['uses', (value) => void (value.intent.credential.uses += 1)],
-    ['impact', (value) => void (value.intent.impact.regulated = true)],
-    ['exposure', (value) => void (value.intent.exposure = { segment: 'all', from: 0, to: 1, rollbackCriteria: '' })],
-    ['summary', (value) => void (value.texts.summary = 'another summary')],
-    ['objective', (value) => void (value.texts.objective = 'another objective')],
-    ['expectedOutcome', (value) => void (value.texts.expectedOutcome = 'another outcome')],
-    ['rollback', (value) => void (value.texts.rollback = 'another rollback')],
-  ]
-  for (const [name, edit] of edits) {
-    const value = structuredClone(stored)
-    edit(value)
+  const { intent, texts } = stored
+  const edits: Readonly<Record<string, Json>> = {
+    target: { intent: { ...intent, target: 'payments-db' } },
+    scope: { intent: { ...intent, scope: ['queue:all'] } },
+    dataTypes: { intent: { ...intent, dataTypes: ['pii'] } },
+    destination: { intent: { ...intent, destination: 'elsewhere' } },
+    window: { intent: { ...intent, window: { ...intent.window, closesAt: intent.window.closesAt + 1 } } },
+    uses: { intent: { ...intent, credential: { ...intent.credential, uses: 6 } } },
+    impact: { intent: { ...intent, impact: { ...intent.impact, regulated: true } } },
+    exposure: { intent: { ...intent, exposure: { segment: 'all', from: 0, to: 1, rollbackCriteria: '' } } },
+    summary: { texts: { ...texts, summary: 'another summary' } },
+    objective: { texts: { ...texts, objective: 'another objective' } },
+    expectedOutcome: { texts: { ...texts, expectedOutcome: 'another outcome' } },
+    rollback: { texts: { ...texts, rollback: 'another rollback' } },
+  }
+  for (const [name, edit] of Object.entries(edits)) {
+    const value = { ...stored, ...edit }
     await redis.set(ask, JSON.stringify(value))
     const answer = await exchange(grant)
     expect([name, answer.said, answer.body.facts?.limit]).toEqual([name, 'refused: policy_refused', 'digest'])
