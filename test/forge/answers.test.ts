@@ -6,7 +6,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Author } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { openForges } from '../../src/forge/forges.ts'
-import type { ForgeServer, Reply, Route } from '../support/forge-server.ts'
+import { certificateFor } from '../support/certificate.ts'
+import { codeOf } from '../support/code-of.ts'
+import { type ForgeServer, type Reply, type Route, startForgeServer } from '../support/forge-server.ts'
 import { type ForgeStage, forgeStage, TOKEN } from '../support/forge-stage.ts'
 import { EXPECTED, SQUASHED } from '../support/forge-story.ts'
 import { REPOSITORY, startGithub } from '../support/github-server.ts'
@@ -181,7 +183,7 @@ describe.each(KINDS)('an answer of $kind', ({ kind, start, base, repository }) =
     expect((await refusalOf(forges.authorsOf(change))).code).toBe('authors_unknown')
   })
 
-  it('that lacks any one member, or has null or a wrong type there, names everybody or refuses', async () => {
+  it('that lacks any one member, or has null there, names everybody or refuses', async () => {
     server.asked.length = 0
     await ask()
     const paths = [...new Set(server.asked.map((line) => new URL(line.slice(4), 'http://x').pathname))]
@@ -208,7 +210,7 @@ describe.each(KINDS)('an answer of $kind', ({ kind, start, base, repository }) =
   })
 })
 
-type Edit = 'gone' | 'null' | 'wrong'
+type Edit = 'gone' | 'null'
 type Place = readonly (string | number)[]
 
 const bodyOf = (route: Route, path: string): unknown =>
@@ -225,7 +227,7 @@ function placesOf(value: unknown, here: Place = []): readonly Place[] {
   })
 }
 const editsOf = (body: unknown): readonly (readonly [Place, Edit])[] =>
-  placesOf(body).flatMap((at) => (['gone', 'null', 'wrong'] as const).map((edit) => [at, edit] as const))
+  placesOf(body).flatMap((at) => (['gone', 'null'] as const).map((edit) => [at, edit] as const))
 
 function edited(value: unknown, at: Place, edit: Edit): unknown {
   const copy: unknown = structuredClone(value)
@@ -233,6 +235,26 @@ function edited(value: unknown, at: Place, edit: Edit): unknown {
   for (const step of at.slice(0, -1)) inner = Reflect.get(Object(inner), step)
   const [last = ''] = at.slice(-1)
   if (edit === 'gone') Reflect.deleteProperty(Object(inner), last)
-  else Reflect.set(Object(inner), last, edit === 'null' ? null : { wrong: true })
+  else Reflect.set(Object(inner), last, null)
   return copy
 }
+
+describe('a forge over TLS', () => {
+  const own = certificateFor('localhost')
+
+  it.each<readonly [string, string | undefined, boolean]>([
+    ['whose certificate the configured authority signed is asked', own.cert, true],
+    ['whose certificate nobody signed whom we trust gets no token', undefined, false],
+    ['whose certificate another authority signed gets no token', certificateFor('localhost').cert, false],
+  ])('%s', async (_, ca, isAsked) => {
+    const server = await startForgeServer(TOKEN, own)
+    const on = forgeStage('github', () => server.url)
+    const forges = on.open(ca === undefined ? {} : { ca })
+    const asked = forges.authorsOf({ forge: 'forge', repository: REPOSITORY, sha: SQUASHED })
+    // It has nothing, so whoever reaches it learns that there is no such commit.
+    expect(await codeOf(asked)).toBe(isAsked ? 'authors_unknown' : 'forge_unavailable')
+    expect(server.asked.length > 0).toBe(isAsked)
+    await server.stop()
+    on.stop()
+  })
+})

@@ -106,9 +106,12 @@ describe('forges.yaml', () => {
 
 describe('a file of changes', () => {
   const change = (...lines: readonly string[]): string =>
-    ['users: { "1": dana, "2": rob }', 'changes:', `  shop@${'a'.repeat(40)}:`, ...lines.map((l) => `    ${l}`)].join(
-      '\n',
-    )
+    [
+      'users: { "1": dana, "2": rob }',
+      'changes:',
+      `  northwind/shop@${'a'.repeat(40)}:`,
+      ...lines.map((l) => `    ${l}`),
+    ].join('\n')
   const whole = ['author: ["1"]', 'pusher: ["1"]', 'opener: ["1"]', 'merger: ["2"]']
 
   it('names the users with their roles', () => {
@@ -128,7 +131,8 @@ describe('a file of changes', () => {
     ['a role that there is not', change(...whole, 'reviewer: ["2"]'), 8],
     ['a shortened commit', change(...whole).replace('a'.repeat(40), 'aaaaaaa'), 3],
     ['a commit in capitals', change(...whole).replace('a'.repeat(40), 'A'.repeat(40)), 3],
-    ['no repository', change(...whole).replace('shop@', '@'), 3],
+    ['no repository', change(...whole).replace('northwind/shop@', '@'), 3],
+    ['a repository without its owner', change(...whole).replace('northwind/shop@', 'shop@'), 3],
   ])('is refused with %s, and the line is said', (_, text, line) => {
     const result = compileChanges(text, 'c.yaml', 'dev')
     expect(result.ok ? [] : result.problems.map((problem) => problem.line)).toContain(line)
@@ -144,7 +148,7 @@ describe('a file of changes', () => {
     expect(await ask()).toBe('forge_unavailable')
     writeFileSync(file, 'users: {}\nchanges: {}\n')
     expect(await ask()).toBe('authors_unknown')
-    writeFileSync(file, change(...whole).replace('shop@', 'northwind/shop@'))
+    writeFileSync(file, change(...whole))
     expect(await ask()).toBe('accepted')
     writeFileSync(file, 'users: {}\nchanges:\n  x: [')
     expect(await ask()).toBe('forge_unavailable')

@@ -11,7 +11,12 @@ export const TOKEN = 'ghp_CANARYcanaryCANARYcanaryCANARYcanary'
 export interface ForgeStage {
   readonly tokenFile: string
   /** A port without anything remembered, whose table and clock the test holds. */
-  open(more?: { readonly api?: string; readonly deadlineMs?: number; readonly ticks?: () => number }): Forges
+  open(more?: {
+    readonly api?: string
+    readonly deadlineMs?: number
+    readonly ticks?: () => number
+    readonly ca?: string
+  }): Forges
   ask(repository: string, sha: string): Promise<readonly Author[]>
   stop(): void
 }
@@ -20,8 +25,8 @@ export function forgeStage(kind: 'github' | 'gitlab', api: () => string): ForgeS
   const folder = mkdtempSync(join(tmpdir(), 'writ-forge-'))
   const tokenFile = join(folder, 'token')
   writeFileSync(tokenFile, `${TOKEN}\n`)
-  const open: ForgeStage['open'] = ({ api: other, deadlineMs = 2_000, ticks = () => 0 } = {}) => {
-    const table = new Map([['forge', { kind, name: 'forge', api: other ?? api(), tokenFile, ca: undefined }]])
+  const open: ForgeStage['open'] = ({ api: other, deadlineMs = 2_000, ticks = () => 0, ca } = {}) => {
+    const table = new Map([['forge', { kind, name: 'forge', api: other ?? api(), tokenFile, ca }]])
     return openForges({ table: () => table, ticks, deadlineMs })
   }
   return {
