@@ -11,10 +11,12 @@ export interface Page {
   open(url: string): Promise<void>
   /** The value of an expression in the page, awaited. */
   evaluate<T = unknown>(expression: string): Promise<T>
-  /** Resolves when the expression is true. */
+  /** Resolves when the expression is true, here or on the page that follows. */
   until(expression: string): Promise<void>
   /** Sends a command of the protocol to this page. */
   send<T = unknown>(method: string, params?: object): Promise<T>
+  /** Whether its authenticator finds that it is its user. */
+  setUserVerified(isUserVerified: boolean): Promise<unknown>
   readonly seen: Seen
   /** PNG. */
   screenshot(): Promise<Buffer>
@@ -85,7 +87,7 @@ export async function connectBrowser(url: string): Promise<Browser> {
 
 async function pageOf(send: Page['send'], listen: (listener: Listener) => void): Promise<Page> {
   const seen: Seen = { dialogs: [], errors: [], requests: [] }
-  let loaded = () => undefined as void
+  let loaded: () => void = () => undefined
   listen((method, params) => {
     if (method === 'Page.loadEventFired') loaded()
     if (method === 'Page.javascriptDialogOpening') {
@@ -101,7 +103,7 @@ async function pageOf(send: Page['send'], listen: (listener: Listener) => void):
     }
   })
   for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'WebAuthn']) await send(`${domain}.enable`)
-  await send('WebAuthn.addVirtualAuthenticator', {
+  const { authenticatorId } = await send<{ authenticatorId: string }>('WebAuthn.addVirtualAuthenticator', {
     options: {
       protocol: 'ctap2',
       transport: 'internal',
@@ -112,7 +114,9 @@ async function pageOf(send: Page['send'], listen: (listener: Listener) => void):
     },
   })
   const evaluate = async <T>(expression: string): Promise<T> => {
-    const options = { expression, awaitPromise: true, returnByValue: true, userGesture: true }
+    // What the page may not do, a test must not do for it.
+    const asked = { expression, awaitPromise: true, returnByValue: true, userGesture: true }
+    const options = { ...asked, allowUnsafeEvalBlockedByCSP: false }
     const { result, exceptionDetails } = await send<{ result: { value: T }; exceptionDetails?: object }>(
       'Runtime.evaluate',
       options,
@@ -123,6 +127,7 @@ async function pageOf(send: Page['send'], listen: (listener: Listener) => void):
   return {
     seen,
     send,
+    setUserVerified: (isUserVerified) => send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }),
     evaluate,
     open: async (url) => {
       const there = new Promise<void>((resolve) => {
@@ -133,10 +138,19 @@ async function pageOf(send: Page['send'], listen: (listener: Listener) => void):
     },
     until: async (expression) => {
       // Asked again at each turn of the page's own clock: no time of ours.
-      await evaluate(`new Promise((resolve) => {
+      const look = `new Promise((resolve) => {
         const look = () => ((${expression}) ? resolve() : setTimeout(look, 5))
         look()
-      })`)
+      })`
+      for (let isThere = false; !isThere; ) {
+        isThere = await evaluate(look).then(
+          () => true,
+          (thrown: Error) => {
+            if (/navigated|destroyed|Cannot find context/.test(thrown.message)) return false
+            throw thrown
+          },
+        )
+      }
     },
     screenshot: async () => {
       const { data } = await send<{ data: string }>('Page.captureScreenshot', { format: 'png' })

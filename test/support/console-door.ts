@@ -1,6 +1,7 @@
 // The pages on a real socket, with the whole broker behind them on memory ports: what a browser comes to.
 import type { Server } from 'node:http'
 import { freePort } from '../../deploy/dev/running.ts'
+import type { StepUpPage } from '../../src/broker/step-up.ts'
 import { pageEndpoints } from '../../src/console/pages.ts'
 import { buildApp, buildServer } from '../../src/http/app.ts'
 import { problem } from '../../src/http/problem.ts'
@@ -10,6 +11,8 @@ import { type World, world } from './world.ts'
 export interface ConsoleDoor {
   readonly on: World
   readonly url: string
+  /** Pages of decisions that no verb has begun, by the id of their ceremony: whatever one who writes into the store could make of them. */
+  readonly planted: Map<string, StepUpPage>
   /** What was told of passkeys. */
   readonly told: readonly unknown[]
   stop(): Promise<void>
@@ -21,10 +24,11 @@ export async function consoleDoor(): Promise<ConsoleDoor> {
   const url = `http://localhost:${port}`
   const on = await world({ issuer: url })
   const told: unknown[] = []
+  const planted: ConsoleDoor['planted'] = new Map()
   let requests = 0
   const app = buildApp({
     endpoints: pageEndpoints({
-      broker: on.broker,
+      broker: { ...on.broker, showStepUp: async (id) => planted.get(id) ?? on.broker.showStepUp(id) },
       issuer: url,
       relyingPartyId: on.ports.relyingParty.id,
       sha256: on.ports.sha256,
@@ -47,7 +51,7 @@ export async function consoleDoor(): Promise<ConsoleDoor> {
     server.once('error', reject)
     server.listen(port, '127.0.0.1', resolve)
   })
-  return { on, url, told, stop: () => stopped(server) }
+  return { on, url, planted, told, stop: () => stopped(server) }
 }
 
 const stopped = (server: Pick<Server, 'close' | 'closeAllConnections'>): Promise<void> =>
