@@ -1,6 +1,6 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
-import { acceptRisks, closeCondition } from './conditions.ts'
+import { acceptRisks, closeCondition, prepareAcceptance, prepareClosure } from './conditions.ts'
 import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
@@ -23,6 +23,8 @@ export const broker = (p: Ports) => ({
   explain: evenly(p, explain(p)),
   decide: evenly(p, decide(p)),
   prepareVote: evenly(p, prepareVote(p)),
+  prepareClosure: evenly(p, prepareClosure(p)),
+  prepareAcceptance: evenly(p, prepareAcceptance(p)),
   closeCondition: evenly(p, closeCondition(p)),
   acceptRisks: evenly(p, acceptRisks(p)),
   retract: evenly(p, retract(p)),

@@ -16,11 +16,27 @@ import type { GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person } from '../domain/principal.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
-import { checkAccepts, evidenceLine } from './decide.ts'
-import { type Attested, type Heard, type HearingPorts, hear, type Prepared, signed, statement } from './hearing.ts'
+import { alreadyDecided, checkAccepts, evidenceLine } from './decide.ts'
+import {
+  type Attested,
+  checkRoom,
+  type Heard,
+  type HearingPorts,
+  hear,
+  type Prepared,
+  signed,
+  statement,
+} from './hearing.ts'
 import { known } from './judge.ts'
-import type { Control, Loaded } from './ports.ts'
+import type { Control, Loaded, Ports } from './ports.ts'
 import { mayView } from './view.ts'
+
+interface Saying {
+  readonly content: Content
+  readonly reason: string
+  readonly type: EventType
+  readonly details: Readonly<Record<string, readonly string[] | string>>
+}
 
 export interface Closing {
   readonly condition: string
@@ -31,36 +47,37 @@ export interface Accepting {
   readonly accepts: readonly AcceptedRisk[]
   readonly reason: string
 }
-/** Undefined where it was said before. */
-type Say = (grant: Grant, heard: Heard, person: Person) => Saying | undefined
-interface Saying {
-  readonly content: Content
-  readonly reason: string
-  readonly type: EventType
-  readonly details: Readonly<Record<string, readonly string[] | string>>
-}
+type Speaker = Pick<Caller, 'principal'>
 
 /** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
 export const closeCondition =
   (p: HearingPorts) =>
-  (caller: Pick<Caller, 'principal'>, id: GrantId, closure: Closing, ceremony?: Attested): Promise<Grant> =>
-    speak(p, caller, id, ceremony, closing(closure))
-
-/** What a passkey would sign of it now: judged alike, and nothing is written. */
+  (caller: Speaker, id: GrantId, given: Closing, ceremony?: Attested): Promise<Grant> =>
+    speak(p, caller, id, ceremony, closing(given))
+/** What a passkey would sign for it. */
 export const prepareClosure =
   (p: HearingPorts) =>
-  (caller: Pick<Caller, 'principal'>, id: GrantId, closure: Closing): Promise<Prepared> =>
-    prepare(p, caller, id, closing(closure))
+  (caller: Speaker, id: GrantId, given: Closing): Promise<Prepared> =>
+    prepare(p, caller, id, closing(given))
+
+/** Takes risks by name. Only the owner, or the deputy whose turn it is. */
+export const acceptRisks =
+  (p: HearingPorts) =>
+  (caller: Speaker, id: GrantId, given: Accepting, ceremony?: Attested): Promise<Grant> =>
+    speak(p, caller, id, ceremony, accepting(p, given))
+/** What a passkey would sign for it. */
+export const prepareAcceptance =
+  (p: HearingPorts) =>
+  (caller: Speaker, id: GrantId, given: Accepting): Promise<Prepared> =>
+    prepare(p, caller, id, accepting(p, given))
 
 const closing =
   ({ condition, reason, evidence }: Closing): Say =>
   (grant, _, { person }) => {
+    const closes = (one: Decision): boolean => one.act === 'close' && one.condition === condition && one.by === person
+    if (grant.decisions.some(closes)) return undefined
     const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
-    const isClosed = grant.decisions.some(
-      (one) => one.act === 'close' && one.condition === condition && one.by === person,
-    )
-    if (isClosed) return undefined
-    if (!mine.some(({ conditions }) => conditions.some((one) => one.id === condition))) {
+    if (!mine.some(({ conditions }) => conditions.some(({ id }) => id === condition))) {
       throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
         nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
         facts: { member: 'condition' },
@@ -74,21 +91,10 @@ const closing =
     }
   }
 
-/** Takes risks by name. Only the owner, or the deputy whose turn it is. */
-export const acceptRisks =
-  (p: HearingPorts) =>
-  (caller: Pick<Caller, 'principal'>, id: GrantId, acceptance: Accepting, ceremony?: Attested): Promise<Grant> =>
-    speak(p, caller, id, ceremony, accepting(p, acceptance))
-
-export const prepareAcceptance =
-  (p: HearingPorts) =>
-  (caller: Pick<Caller, 'principal'>, id: GrantId, acceptance: Accepting): Promise<Prepared> =>
-    prepare(p, caller, id, accepting(p, acceptance))
-
 const accepting =
-  (p: HearingPorts, { accepts, reason }: Accepting): Say =>
+  (p: Pick<Ports, 'now'>, { accepts, reason }: Accepting): Say =>
   (grant, heard, { person }) => {
-    if (!heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
+    if (heard.rules.length === 0 || !heard.rules.every((rule) => heard.seats.seatsOf(rule, person).includes('owner'))) {
       throw new BrokerError('not_permitted', 'Only the owner takes a risk.', {
         nextAction: 'The owner is shown with the grant.',
       })
@@ -102,18 +108,54 @@ const accepting =
     }
   }
 
+type Say = (grant: Grant, heard: Heard, person: Person) => Saying | undefined
+
+/** What would be signed, judged as if it were said now. Undefined where it was said before. */
+async function judgeSaying(
+  p: HearingPorts,
+  { grant, control }: Loaded,
+  caller: Speaker,
+  at: Instant,
+  say: Say,
+): Promise<{ readonly said: Saying; readonly spoken: UnsignedDecision; readonly heard: Heard } | undefined> {
+  const rules = p.rules(control)
+  if (!mayView(rules, caller.principal, grant)) throw notFound()
+  const speaker = known(rules.directory, caller.principal.id, 'approver')
+  if (speaker.kind !== 'person') {
+    throw new BrokerError('not_permitted', 'Only persons decide; agents and workloads never do.', {
+      facts: { conflict: 'not_a_person' },
+    })
+  }
+  if (!inStatus(grant, 'pending', 'approved', 'active'))
+    throw wrongStatus(grant, 'nothing can be said about it now', 'Show the grant.')
+  checkRoom(grant)
+  const heard = await hear(p, rules, grant, p.now())
+  const said = say(grant, heard, speaker)
+  if (said === undefined) return undefined
+  const spoken = statement(grant, control, { by: speaker.person, reason: said.reason, at, content: said.content })
+  return { said, spoken, heard }
+}
+
+const prepare = async (p: HearingPorts, caller: Speaker, id: GrantId, say: Say): Promise<Prepared> => {
+  const loaded = await p.grants.load(id)
+  if (loaded === undefined) throw notFound()
+  const judged = await judgeSaying(p, loaded, caller, p.now(), say)
+  if (judged === undefined) throw alreadyDecided()
+  return { grant: loaded.grant, decision: judged.spoken, text: statementText(id, p.issuer, judged.spoken) }
+}
+
 async function speak(
   p: HearingPorts,
-  caller: Pick<Caller, 'principal'>,
+  caller: Speaker,
   id: GrantId,
   ceremony: Attested | undefined,
   say: Say,
 ): Promise<Grant> {
   const { grant, receipt } = await change(p, id, async (loaded): Promise<Move> => {
     const { grant, control } = loaded
-    const words = await spokenBy(p, caller, loaded, say, ceremony?.at ?? p.now())
-    if (words === undefined) return { done: grant }
-    const { heard, said, spoken } = words
+    const judged = await judgeSaying(p, loaded, caller, ceremony?.at ?? p.now(), say)
+    if (judged === undefined) return { done: grant }
+    const { said, spoken, heard } = judged
     const decision = signed(
       p,
       grant,
@@ -126,43 +168,6 @@ async function speak(
   })
   await witness(p, receipt)
   return grant
-}
-
-async function prepare(p: HearingPorts, caller: Pick<Caller, 'principal'>, id: GrantId, say: Say): Promise<Prepared> {
-  const loaded = await p.grants.load(id)
-  if (loaded === undefined) throw notFound()
-  const { grant, control } = loaded
-  const words = await spokenBy(p, caller, loaded, say, p.now())
-  if (words === undefined) {
-    throw new BrokerError('already_decided', 'You have said this on this grant before.', {
-      nextAction: 'Nothing is left for you to do.',
-    })
-  }
-  const { spoken, said } = words
-  spokenStep(grant, { ...spoken, assertion: undefined, signature: '' }, said, control)
-  return { grant, decision: spoken, text: statementText(id, p.issuer, spoken) }
-}
-
-async function spokenBy(
-  p: HearingPorts,
-  caller: Pick<Caller, 'principal'>,
-  { grant, control }: Loaded,
-  say: Say,
-  at: Instant,
-): Promise<{ readonly heard: Heard; readonly said: Saying; readonly spoken: UnsignedDecision } | undefined> {
-  const rules = p.rules(control)
-  if (!mayView(rules, caller.principal, grant)) throw notFound()
-  const speaker = known(rules.directory, caller.principal.id, 'approver')
-  if (speaker.kind !== 'person') {
-    throw new BrokerError('not_permitted', 'Only persons decide; agents and workloads never do.', {
-      facts: { conflict: 'not_a_person' },
-    })
-  }
-  const heard = await hear(p, rules, grant, p.now())
-  const said = say(grant, heard, speaker)
-  if (said === undefined) return undefined
-  const { reason, content } = said
-  return { heard, said, spoken: statement(grant, control, { by: speaker.person, reason, at, content }) }
 }
 
 function spokenStep(grant: Grant, decision: Decision, said: Saying, control: Control): Step {

@@ -14,7 +14,7 @@ import {
   type Vote,
 } from '../domain/decision.ts'
 import { type Conflict, conflictOf } from '../domain/duties.ts'
-import { laneOf, type PeopleRule, type ReviewerRole } from '../domain/entitlement.ts'
+import { laneOf, type PeopleRule } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, type GrantIn, inStatus } from '../domain/grant.ts'
 import type { Digest, GrantId, PersonId, PrincipalId } from '../domain/ids.ts'
@@ -26,6 +26,7 @@ import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import {
   type Attested,
   checkRevision,
+  checkRoom,
   type Heard,
   type HearingPorts,
   hear,
@@ -36,7 +37,7 @@ import {
 } from './hearing.ts'
 import { assess, known, permit } from './judge.ts'
 import type { Control, Rules } from './ports.ts'
-import { rulesFor, verdicts } from './seats.ts'
+import { verdicts } from './seats.ts'
 import { hasSeat, mayView } from './view.ts'
 
 export interface Ballot {
@@ -128,6 +129,7 @@ async function judgeBallot(
   }
   if (!inStatus(grant, 'pending', 'approved'))
     throw wrongStatus(grant, 'it cannot be decided any more', 'Show the grant to see what became of it.')
+  checkRoom(grant)
   const heard = await hear(p, rules, grant, p.now())
   const conflict = conflictOf(approver, heard.duties)
   if (conflict !== undefined) throw ownRequest(conflict.conflict)
@@ -158,7 +160,7 @@ const isSame = (earlier: Vote, ballot: Ballot): boolean =>
   earlier.conditions.length === (ballot.conditions ?? []).length &&
   earlier.accepts.length === (ballot.accepts ?? []).length
 
-const alreadyDecided = (): BrokerError =>
+export const alreadyDecided = (): BrokerError =>
   new BrokerError('already_decided', 'You have already decided on this grant.', {
     nextAction: 'Take your decision back if it is not yours any more; otherwise nothing is left for you to do.',
   })
@@ -268,11 +270,13 @@ function count(
         : noted(grant, decision, decisions, control, after.missing),
     }
   }
-  if (seat === 'owner' && !after.met) {
+  // Where the owner was changed since the filing both decide, and each is the last but for the other.
+  const besides = after.missing.filter((what) => what !== 'owner')
+  if (seat === 'owner' && besides.length > 0) {
     const limit = after.vetoed.length > 0 ? 'veto' : 'reviews'
-    throw new BrokerError('policy_refused', `The owner decides last: ${after.missing.join(', ')} missing.`, {
+    throw new BrokerError('policy_refused', `The owner decides last: ${besides.join(', ')} missing.`, {
       nextAction: 'Wait for what is missing, accept the risk of it by name, or deny.',
-      facts: { limit, missing: after.missing },
+      facts: { limit, missing: besides },
     })
   }
   if (inStatus(grant, 'approved')) {
@@ -399,10 +403,3 @@ const noted = (
       missing,
     ),
   })
-
-/** The rules of this grant, for those who speak about what was decided on it. */
-export const peopleRules = (rules: Rules, grant: Grant): readonly PeopleRule[] => {
-  const today = rules.policy.entitlement(grant.ask.intent.entitlement)
-  return today === undefined ? [] : rulesFor(grant, today)
-}
-export type { ReviewerRole }

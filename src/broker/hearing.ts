@@ -8,7 +8,7 @@ import { type Grant, inStatus } from '../domain/grant.ts'
 import type { Digest, PersonId } from '../domain/ids.ts'
 import { after, type Duration, type Instant, latest } from '../domain/instant.ts'
 import type { Principal } from '../domain/principal.ts'
-import type { AskedRisk } from '../policy/policy.ts'
+import type { AskedRisk } from '../domain/risk.ts'
 import { assess, authorsFor, known, offeredEntitlement } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
 import { rulesFor, type Seating, seating } from './seats.ts'
@@ -56,6 +56,15 @@ export function checkRevision(grant: Grant, digest: Digest | undefined): void {
   })
 }
 
+/** Each statement is an event of its grant for ever, and is read at every exchange. */
+const MOST_VERSIONS = 150
+export function checkRoom(grant: Grant): void {
+  if (grant.version < MOST_VERSIONS) return
+  throw new BrokerError('too_many_requests', 'Too much has been said on this grant already.', {
+    nextAction: 'Deny it, or let it be withdrawn and asked anew.',
+  })
+}
+
 export interface Speech<C extends Content = Content> {
   readonly by: PersonId | 'policy'
   readonly reason: string
@@ -75,7 +84,7 @@ export const statement = (grant: Grant, control: Control, { by, reason, at, cont
   peopleDigest: control.peopleDigest,
 })
 
-/** What somebody would say, judged and not said: the text is what a passkey signs of it. */
+/** A statement as it would be signed: shown on the page, hashed into the passkey's challenge. */
 export interface Prepared {
   readonly grant: Grant
   readonly decision: UnsignedDecision
