@@ -4,6 +4,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
+import { offboard } from './broker/offboard.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
@@ -55,6 +56,7 @@ import {
 import { firstDeadline } from './redis/due.ts'
 import { redisGrantStore, type ShardStore } from './redis/grant-store.ts'
 import { type Library, renderLibrary } from './redis/library.ts'
+import { redisCeremonies, redisPasskeys } from './redis/passkeys.ts'
 import { redisRateLimits } from './redis/rate-limits.ts'
 import { redisUseOnce } from './redis/use-once.ts'
 import { type Configuration, type LoadedRules, publisher, tellWarnings, watchRules } from './rules.ts'
@@ -64,12 +66,15 @@ import { decisionSigner } from './tokens/decisions.ts'
 import { DPOP_ALGORITHMS, proofChecker } from './tokens/dpop.ts'
 import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
+import { recordSigner } from './tokens/records.ts'
 import { tokenSigner } from './tokens/sign.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
 import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
+import { relyingParty } from './webauthn/relying-party.ts'
+import { stepUp } from './webauthn/step-up.ts'
 
 const SHARDS: readonly Shard[] = [shard(0)]
 const HOME: Shard = shard(0)
@@ -173,11 +178,17 @@ export async function openAdapters(
     toClose.push(() => queue.close())
     const endings = endingsSeen(clock.nowToEnd)
     const measuring = { figures, endings, ticks: () => performance.now() }
+    const records = recordSigner({ ring, now: clock.nowToEnd })
     const plain: Ports = {
       grants: measuredStore(store, measuring),
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
+      records,
+      stepUp: stepUp(settings.publicUrl),
+      relyingParty: relyingParty(settings.publicUrl),
+      passkeys: redisPasskeys({ redis: connections.issue, records, shard: HOME, deadlineMs: 700 }),
+      ceremonies: redisCeremonies({ redis: connections.issue, shard: HOME, deadlineMs: 700 }),
       forges: openForges({ table: () => (book.current() as LoadedRules).forges, ticks: () => performance.now() }),
       timetable: queue,
       seal: measuredSeal(witness, measuring),
@@ -194,6 +205,7 @@ export async function openAdapters(
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
       newTokenId: () => randomUUID(),
+      newCeremonyId: () => randomBytes(32).toString('base64url'),
       jitter: Math.random,
       sha256,
       issuer: settings.publicUrl,
@@ -258,6 +270,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
+    offboardAlone(adapters, ports),
     retireAlone(adapters, ports),
     every(
       60_000,
@@ -493,6 +506,38 @@ function sweepAlone(
     }
     void goOn()
       .catch(() => undefined)
+      .finally(() => {
+        running = false
+      })
+  })
+}
+
+/** How soon what could not be ended is tried again, and how soon all is looked through although nothing was left: a Redis may have been restored. */
+const OFFBOARD_AGAIN_MS = 30_000
+const OFFBOARD_ANEW_MS = 600_000
+
+/** At the start and within a second of every change of the people directory that is in force. */
+function offboardAlone({ book, log }: Adapters, ports: Ports): () => void {
+  const offboardAll = offboard(ports)
+  let done: number | undefined
+  let next = 0
+  let running = false
+  const run = async (): Promise<void> => {
+    const { revision, ended, failed } = await offboardAll()
+    done = revision
+    next = performance.now() + (failed.length === 0 ? OFFBOARD_ANEW_MS : OFFBOARD_AGAIN_MS)
+    if (ended > 0) log('info', 'grants of who is no longer active were ended', { count: ended, revision })
+    for (const grant of failed.slice(0, 10)) log('warn', 'not ended now; it is tried again', { grant })
+  }
+  return every(1_000, () => {
+    if (running || (done === book.current().directory.revision && performance.now() < next)) return
+    running = true
+    void run()
+      // What hinders it is told by whoever publishes or sweeps; until then every second is a try.
+      .catch((thrown: unknown) => {
+        if (!isBrokerError(thrown))
+          log('error', 'the grants of who is no longer active were not ended', thrownRecord(thrown))
+      })
       .finally(() => {
         running = false
       })

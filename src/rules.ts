@@ -104,7 +104,11 @@ export function readConfiguration(
   // What cannot be read names nobody: accounts there are not wrong by that.
   const known = names && forges && { issuers: names, forges: [...forges.keys()] }
   const directory = people && clients && take(compileDirectory(people, clients, known))
-  if (policy && directory) problems.push(...checkReferences(policy, directory))
+  if (policy && directory) {
+    const fit = checkReferences(policy, directory)
+    problems.push(...fit.problems)
+    warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
+  }
   if (policy && backends) problems.push(...checkBackends(policy, backends))
   if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
   return { rules: { policy, directory, forges }, issuers, warnings }
@@ -127,6 +131,25 @@ function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonl
       },
     ]
   })
+}
+
+/** Standing access to a target that nothing here is about counts for nothing: most likely its name is spelled differently. */
+function checkTargets(policy: CompiledPolicy, people: People, clients: Clients): readonly Problem[] {
+  const targets = new Set(policy.entitlements().map(({ target }) => target.id))
+  const sections = [
+    { source: people, section: 'persons', entries: people.persons },
+    { source: people, section: 'agents', entries: people.agents },
+    { source: clients, section: 'workloads', entries: clients.workloads },
+  ]
+  return sections.flatMap(({ source: { file, line }, section, entries }) =>
+    entries.flatMap(({ id, standingAccess }) =>
+      [...standingAccess.entries()].flatMap(([n, target]) => {
+        if (targets.has(target)) return []
+        const path = [section, id, 'standingAccess', n]
+        return [{ file, line: line(path), message: `${path.join('.')}: no entitlement is about a target '${target}'` }]
+      }),
+    ),
+  )
 }
 
 function policyFrom(

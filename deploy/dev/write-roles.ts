@@ -62,9 +62,11 @@ const seated = (entitlement: Entitlement): Entitlement => ({
   ...entitlement,
   approval: {
     mode: 'people',
-    owners: [named.person(OWNER)],
-    reviewers: [{ group: named.group(REVIEWERS), count: 1 }],
+    owner: named.person(OWNER),
+    deputies: [],
+    reviewers: [{ role: 'security', group: named.group(REVIEWERS), count: 1, criteria: {}, evidence: [], veto: false }],
     approvals: 2,
+    stepUp: false,
   },
 })
 const DECIDED = OFFERED.filter(({ approval }) => approval.mode === 'people').map(seated)

@@ -1,15 +1,19 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
-import { decide } from './decide.ts'
+import { acceptRisks, closeCondition, prepareAcceptance, prepareClosure } from './conditions.ts'
+import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
 import { introspect } from './introspect.ts'
 import { feed, list } from './list.ts'
+import { addPasskey, finishPasskeyCeremony, listPasskeys, removePasskey, showPasskeyCeremony } from './passkeys.ts'
 import type { Ports } from './ports.ts'
 import { answer, ask, questions } from './question.ts'
 import { explain, request } from './request.ts'
+import { retract } from './retract.ts'
 import { revoke } from './revoke.ts'
+import { beginStepUp, finishStepUp, showStepUp } from './step-up.ts'
 import { sweep } from './sweep.ts'
 import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
@@ -18,6 +22,12 @@ export const broker = (p: Ports) => ({
   request: evenly(p, request(p)),
   explain: evenly(p, explain(p)),
   decide: evenly(p, decide(p)),
+  prepareVote: evenly(p, prepareVote(p)),
+  prepareClosure: evenly(p, prepareClosure(p)),
+  prepareAcceptance: evenly(p, prepareAcceptance(p)),
+  closeCondition: evenly(p, closeCondition(p)),
+  acceptRisks: evenly(p, acceptRisks(p)),
+  retract: evenly(p, retract(p)),
   withdraw: evenly(p, withdraw(p)),
   exchange: evenly(p, exchange(p)),
   complete: evenly(p, complete(p)),
@@ -33,12 +43,22 @@ export const broker = (p: Ports) => ({
   answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
+  beginStepUp: evenly(p, beginStepUp(p)),
+  showStepUp: showStepUp(p),
+  finishStepUp: finishStepUp(p),
+  passkeys: listPasskeys(p),
+  addPasskey: addPasskey(p),
+  removePasskey: removePasskey(p),
+  showPasskeyCeremony: showPasskeyCeremony(p),
+  finishPasskeyCeremony: finishPasskeyCeremony(p),
   sweep: sweep(p),
 })
 
 export type Broker = ReturnType<typeof broker>
 
 export type { Action } from '../policy/policy.ts'
+export type { Ballot } from './decide.ts'
+export { useWithin } from './hearing.ts'
 export type { Introspected } from './introspect.ts'
 export type { Credential, Exchanged } from './issue.ts'
 export type { Question } from './question.ts'

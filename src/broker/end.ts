@@ -1,5 +1,6 @@
 // The one road to `ended`, for complete, revoke, expiry and the sweep: commit `ending`, close every mint, ask the backend, commit `ended`.
 // Invariant: `ended` is only ever written after the backend has answered that nothing is left; an error or a time-out keeps it `ending`.
+import type { Decision } from '../domain/decision.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import { advance, type EndCause, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
@@ -43,12 +44,25 @@ export async function end(
   id: GrantId,
   cause: EndCause,
   result?: Readonly<Record<string, string>>,
+  /** A decision that is written in the same commit, such as the one by which an approval is taken back. */
+  said?: (now: Instant, grant: Grant) => Decision,
 ): Promise<Grant> {
-  const begun = await changeToEnd(p, id, (grant) => beginEnd(p, grant, cause, result))
+  const begun = await changeToEnd(p, id, (grant) => withDecision(beginEnd(p, grant, cause, result), grant, said, p))
   await witness(p, begun.receipt)
   const { grant } = begun
   if (begun.receipt === undefined || !inStatus(grant, 'ending')) return grant
   return closeAndConfirm(p, grant)
+}
+
+function withDecision(
+  move: Move,
+  grant: Grant,
+  said: ((now: Instant, grant: Grant) => Decision) | undefined,
+  p: Pick<Ports, 'nowToEnd'>,
+): Move {
+  if (said === undefined || 'done' in move) return move
+  const decisions = [...grant.decisions, said(p.nowToEnd(), grant)]
+  return { ...move, step: { ...move.step, grant: { ...move.step.grant, decisions } } }
 }
 
 /** The next try at a grant whose end has begun. The caller has leased it (`claimDue`). */

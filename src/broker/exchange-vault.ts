@@ -154,10 +154,10 @@ async function commitLive(
   claimed: Claimed,
   live: LiveMint,
 ): Promise<{ readonly grant: Grant; readonly receipt: Receipt }> {
-  const { grant, receipt } = await change(p, claimed.id, ({ grant, control }) => {
+  const { grant, receipt } = await change(p, claimed.id, async ({ grant, control }) => {
     const now = p.now()
     expectMint(grant, live.n, 'opened')
-    judgeExchange(p, p.rules(control), grant, caller, now)
+    await judgeExchange(p, p.rules(control), grant, caller, now)
     return {
       step: issuedStep(grant, live, now, caller, control),
       guard: { notAfter: claimed.closesAt, judgedUnder: control },

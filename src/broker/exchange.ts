@@ -10,7 +10,7 @@ import { reveal, type Secret } from '../domain/secret.ts'
 import { change, eventOf, type Move } from './change.ts'
 import { type Claimed, claimMint, endLost, makeVaultCredential } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
-import { judgeExchange } from './judge.ts'
+import { judgeExchange, known } from './judge.ts'
 import type { Control, TokenFacts } from './ports.ts'
 import { mayView } from './view.ts'
 
@@ -66,9 +66,12 @@ async function chooseWay(
   attempt: AttemptId,
 ): Promise<Chosen> {
   const rules = p.rules(control)
+  // The executor who was somebody at the door, and is nobody under the rules in force, is told why; others are told that there is no such grant.
+  if (caller.principal.id === grant.ask.intent.executor.principal)
+    known(rules.directory, caller.principal.id, 'executor')
   if (!mayView(rules, caller.principal, grant)) throw notFound()
   const now = p.now()
-  judgeExchange(p, rules, grant, caller, now)
+  await judgeExchange(p, rules, grant, caller, now)
   const tried = mintsOf(grant.head.mints, attempt, caller.key)
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)

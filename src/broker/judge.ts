@@ -1,22 +1,25 @@
 // Everything that must be true before something is allowed, asked again each time: at filing, at a decision, at every exchange.
 // It errs towards refusal: unknown person, missing entitlement, unverifiable signature, any doubt, is a no with its reason.
-import { conflictOf } from '../domain/duties.ts'
-import { type Entitlement, NEVER_AUTOMATIC, type PeopleRule, sameCredential } from '../domain/entitlement.ts'
+import { standingVotes } from '../domain/decision.ts'
+import type { Duties } from '../domain/duties.ts'
+import { type Entitlement, NEVER_AUTOMATIC, sameCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
-import type { Decision, Grant } from '../domain/grant.ts'
-import type { PersonId, PrincipalId } from '../domain/ids.ts'
+import { type Ask, type Grant, inStatus } from '../domain/grant.ts'
+import type { PrincipalId } from '../domain/ids.ts'
 import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import { type Intent, intentDigest, textsDigest } from '../domain/intent.ts'
-import { type Caller, type Principal, personsBehind } from '../domain/principal.ts'
-import { type Quorum, quorum, type Voter } from '../domain/quorum.ts'
+import { type Absence, type Caller, type Principal, personsBehind } from '../domain/principal.ts'
+import { type AskedRisk, assessed, type Flag, type Risk } from '../domain/risk.ts'
+import type { Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
 import type { Action } from '../policy/policy.ts'
+import { authorsOfChange } from './authors.ts'
 import type { Directory, Ports, Rules } from './ports.ts'
+import { rulesFor, seating, speakers, verdicts } from './seats.ts'
+import { isSound, type SoundPorts } from './sound.ts'
 
-export interface Parties {
-  readonly requester: Principal
-  readonly executor: Principal
-}
+/** What is never approved without a person, whoever says it of an asking. */
+const NEVER_AUTOMATIC_FLAGS: readonly Flag[] = ['destructive', 'irreversible', 'privilegedAccess', 'externalTransfer']
 
 const refused = (message: string, nextAction: string, facts: Record<string, unknown> = {}): BrokerError =>
   new BrokerError('policy_refused', message, { nextAction, facts })
@@ -36,10 +39,17 @@ export function offeredEntitlement(rules: Rules, id: Intent['entitlement'], requ
 export function known(directory: Directory, id: PrincipalId, role: string): Principal {
   const principal = directory.principal(id)
   if (principal !== undefined) return principal
-  throw new BrokerError('not_permitted', `The ${role} is not in the people directory any more.`, {
+  const absence = directory.absence(id) ?? 'unknown'
+  throw new BrokerError('not_permitted', ABSENT[absence](role), {
     nextAction: 'Ask whoever keeps the people directory; until then nothing is allowed for this grant.',
-    facts: { role },
+    facts: { role, absence },
   })
+}
+
+const ABSENT: Readonly<Record<Absence, (role: string) => string>> = {
+  unknown: (role) => `The ${role} is not in the people directory any more.`,
+  inactive: (role) => `The ${role} is no longer active.`,
+  no_active_sponsor: (role) => `The ${role}'s sponsors are no longer active.`,
 }
 
 /** Throws unless the guards allow it. The rules that decided are named. */
@@ -47,7 +57,7 @@ export function permit(
   rules: Rules,
   action: Action,
   principal: Principal,
-  on: { entitlement: Entitlement; intent: Intent; requester: Principal },
+  on: { entitlement: Entitlement; intent: Intent; requester: Principal; risk: AskedRisk },
 ): void {
   const verdict = rules.policy.judge({ action, principal, ...on })
   if (verdict.allowed) return
@@ -132,94 +142,39 @@ export function checkWindow(entitlement: Entitlement, intent: Intent, now: Insta
 }
 
 /** Whether this asking may be approved by the policy itself. The floor holds whatever the file says. */
-export function mayAutoApprove(rules: Rules, entitlement: Entitlement, intent: Intent, requester: Principal): boolean {
+export function mayAutoApprove(
+  rules: Rules,
+  entitlement: Entitlement,
+  intent: Intent,
+  requester: Principal,
+  risk: AskedRisk,
+): boolean {
   if (entitlement.approval.mode !== 'auto' || entitlement.tier !== 'low') return false
   const classes = intent.actions.map((action) => entitlement.actions[action])
   if (classes.length === 0 || classes.some((kind) => kind === undefined || NEVER_AUTOMATIC.includes(kind))) return false
-  return rules.policy.judge({ action: 'AutoApprove', principal: requester, entitlement, intent, requester }).allowed
-}
-
-/** Who could approve this: natural persons of the directory without a conflict whom the guards admit. */
-export function possibleVoters(
-  rules: Rules,
-  entitlement: Entitlement,
-  intent: Intent,
-  parties: Parties,
-): readonly Voter[] {
-  return rules.directory.persons().flatMap((person) => {
-    const voter = voterOf(rules, entitlement, intent, parties, person)
-    return voter === undefined ? [] : [voter]
-  })
-}
-
-function voterOf(
-  rules: Rules,
-  entitlement: Entitlement,
-  intent: Intent,
-  parties: Parties,
-  principal: Principal | undefined,
-): Voter | undefined {
-  if (principal?.kind !== 'person' || conflictOf(principal, parties.requester, parties.executor) !== undefined)
-    return undefined
-  const question = { action: 'Approve', principal, entitlement, intent, requester: parties.requester } as const
-  return rules.policy.judge(question).allowed ? { person: principal.person, groups: principal.groups } : undefined
-}
-
-/** The approvals that count now: signed by us for exactly this ask, by a person who may still approve it. */
-export function countedVoters(
-  p: Pick<Ports, 'signatures'>,
-  rules: Rules,
-  entitlement: Entitlement,
-  grant: Grant,
-  parties: Parties,
-): readonly Voter[] {
-  return grant.decisions.flatMap((decision) => {
-    if (decision.by === 'policy' || !isSound(p, grant, decision)) return []
-    const voter = voterOf(
-      rules,
-      entitlement,
-      grant.ask.intent,
-      parties,
-      rules.directory.principal(asPrincipal(decision.by)),
-    )
-    return voter === undefined ? [] : [voter]
-  })
-}
-
-const asPrincipal = (person: PersonId): PrincipalId => person as string as PrincipalId
-
-const isSound = (p: Pick<Ports, 'signatures'>, grant: Grant, decision: Decision): boolean =>
-  decision.verdict === 'approve' &&
-  decision.digest === grant.ask.digest &&
-  decision.textsDigest === grant.ask.textsDigest &&
-  p.signatures.verify(grant.id, decision)
-
-/** The quorum under the rule at filing and under today's; both must be met. */
-export function quorums(grant: Grant, entitlement: Entitlement, voters: readonly Voter[]): Quorum {
-  const rules = [grant.ask.rule, entitlement.approval].filter((rule): rule is PeopleRule => rule.mode === 'people')
-  const results = rules.map((rule) => quorum(rule, voters))
-  return {
-    met: results.length > 0 && results.every((result) => result.met),
-    missing: [...new Set(results.flatMap((result) => result.missing))],
-  }
+  if (risk.flags.some((flag) => NEVER_AUTOMATIC_FLAGS.includes(flag))) return false
+  return rules.policy.judge({ action: 'AutoApprove', principal: requester, entitlement, intent, requester, risk })
+    .allowed
 }
 
 export interface JudgedExchange {
   readonly entitlement: Entitlement
-  readonly parties: Parties
+  readonly duties: Duties
+  readonly risk: AskedRisk
 }
+export type JudgePorts = SoundPorts & Pick<Ports, 'grants' | 'sha256' | 'forges'>
 
 /**
  * Whether this caller may have the credential of this grant now. Asked before every mint and again before every commit that lets one out.
  * Throws the refusal; the order is: who, state, time, digest, policy, approvals.
  */
-export function judgeExchange(
-  p: Pick<Ports, 'signatures' | 'sha256' | 'issuer'>,
+export async function judgeExchange(
+  p: JudgePorts,
   rules: Rules,
   grant: Grant,
   caller: Caller,
   now: Instant,
-): JudgedExchange {
+): Promise<JudgedExchange> {
   const { ask } = grant
   const { intent } = ask
   checkExecutor(intent, caller)
@@ -230,7 +185,7 @@ export function judgeExchange(
   ) {
     throw refused(
       'The stored ask does not match its digest.',
-      'Tell the operators: the record was altered. Ask again.',
+      'Tell the operators: the record was altered, or an older version filed it. Ask again.',
       { limit: 'digest' },
     )
   }
@@ -238,19 +193,108 @@ export function judgeExchange(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
-  const entitlement = offeredEntitlement(rules, intent.entitlement, parties.requester)
+  checkManifests(rules.directory, intent)
+  const offered = offeredEntitlement(rules, intent.entitlement, parties.requester)
+  const { entitlement, risk } = assess(rules, offered, intent, parties.requester, ask.earlier, ask.tier)
   const { credential, target, tenant } = entitlement
-  if (!sameCredential(credential, ask.credential) || target.audience !== ask.audience || tenant !== intent.tenant) {
+  if (
+    !sameCredential(credential, ask.credential) ||
+    target.audience !== ask.audience ||
+    tenant !== intent.tenant ||
+    !sameChange(changeOf(entitlement, intent.scope), intent.change)
+  ) {
     throw refused('The entitlement has changed since this was approved.', 'Ask again under the present entitlement.', {
       limit: 'entitlement',
     })
   }
   checkLimits(entitlement, intent)
-  permit(rules, 'Request', parties.requester, { entitlement, intent, requester: parties.requester })
-  permit(rules, 'Exchange', parties.executor, { entitlement, intent, requester: parties.requester })
+  checkSeparateExecutor(entitlement, intent)
+  permit(rules, 'Request', parties.requester, { entitlement, intent, requester: parties.requester, risk })
+  permit(rules, 'Exchange', parties.executor, { entitlement, intent, requester: parties.requester, risk })
   checkClaims(entitlement, intent, caller)
-  checkApprovals(p, rules, entitlement, grant, parties)
-  return { entitlement, parties }
+  const duties = { ...parties, authors: await authorsFor(p, rules, intent) }
+  checkAuthorship(intent, duties)
+  const judged = { entitlement, duties, risk }
+  await checkApprovals(p, rules, grant, judged, now)
+  return judged
+}
+
+/** What was registered as the agent's model, prompt and tools when it asked is what is registered now. */
+function checkManifests(directory: Directory, { requester, executor, manifests }: Intent): void {
+  for (const [role, id, filed] of [
+    ['requester', requester, manifests.requester],
+    ['executor', executor.principal, manifests.executor],
+  ] as const) {
+    if (directory.manifestOf(id) === filed) continue
+    throw refused(
+      `The manifest of the agent ${id} has changed since this was asked.`,
+      'Ask again: what was approved was the agent as it was registered then.',
+      { limit: 'manifest', role },
+    )
+  }
+}
+
+/** An author, person or agent, never executes a release: whoever wrote it does not bring it out. */
+export function checkAuthorship(intent: Intent, { executor, authors }: Duties): void {
+  if (intent.change === undefined || !authors.some(({ id }) => id === executor.id)) return
+  throw new BrokerError('own_request', 'The executor had a hand in the change that is released.', {
+    nextAction: 'Let the release identity execute it, or somebody who wrote nothing of it.',
+    facts: { conflict: 'author', role: 'executor' },
+  })
+}
+
+export function checkSeparateExecutor(entitlement: Entitlement, intent: Intent): void {
+  if (!entitlement.separateExecutor || intent.executor.principal !== intent.requester) return
+  throw refused('This entitlement is executed by another than who asks for it.', 'Name executor.principal.', {
+    limit: 'executor',
+  })
+}
+
+/** Everybody who had a hand in the change that is released; nobody where none is. Not obtainable means no. */
+export async function authorsFor(
+  p: Pick<Ports, 'forges'>,
+  rules: Rules,
+  intent: Intent,
+): Promise<readonly Principal[]> {
+  return intent.change === undefined ? [] : (await authorsOfChange(p, rules, intent.change)).principals
+}
+
+/** The change that a scope of this entitlement releases: undefined where it releases none. */
+export function changeOf({ release }: Entitlement, scope: readonly string[]): Intent['change'] {
+  if (release === undefined) return undefined
+  const prefix = `${release.scope}:`
+  const [sha, ...more] = scope.flatMap((one) => (one.startsWith(prefix) ? [one.slice(prefix.length)] : []))
+  if (sha === undefined || more.length > 0) {
+    throw refused('A release is of exactly one commit.', `Ask for one scope ${prefix}<commit>.`, { limit: 'release' })
+  }
+  return { forge: release.forge, repository: release.repository, sha }
+}
+
+const sameChange = (a: Intent['change'], b: Intent['change']): boolean =>
+  a?.forge === b?.forge && a?.repository === b?.repository && a?.sha === b?.sha
+
+/**
+ * The asking under today's policy: its risk, and the entitlement at the tier that follows from it, or at `filed`, whichever is higher.
+ * Throws `policy_refused` where this entitlement cannot be had at that tier.
+ */
+export function assess(
+  rules: Rules,
+  offered: Entitlement,
+  intent: Intent,
+  requester: Principal,
+  earlier: Ask['earlier'],
+  filed: Tier = offered.tier,
+): { readonly entitlement: Entitlement; readonly risk: AskedRisk; readonly derived: Risk } {
+  const on = { offered, intent, requesterTenant: requester.tenant }
+  const { tier, entitlement, risk, derived } = assessed(rules.policy, on, earlier, filed)
+  if (entitlement === undefined) {
+    throw refused(
+      `This asking is of tier ${tier}, at which the entitlement cannot be had.`,
+      'Ask for less: see what raised the tier.',
+      { limit: 'tier', tier, why: derived.why },
+    )
+  }
+  return { entitlement, risk, derived }
 }
 
 function checkExecutor(intent: Intent, caller: Caller): void {
@@ -288,6 +332,12 @@ function checkState(grant: Grant, now: Instant): void {
   }
   if (isClosed(window, now))
     throw new BrokerError('window_closed', 'The window has closed.', { nextAction: 'Ask for a new grant.' })
+  if (inStatus(grant, 'approved') && now >= grant.head.facts.useBy) {
+    throw new BrokerError('window_closed', 'The approval was to be used by now, and has lapsed.', {
+      nextAction: 'Ask for a new grant, and exchange it sooner.',
+      facts: { useBy: formatInstant(grant.head.facts.useBy) },
+    })
+  }
   if (!isOpen(window, now)) {
     throw new BrokerError('window_not_open', `The window opens at ${formatInstant(window.opensAt)}.`, {
       nextAction: 'Exchange again when the window is open.',
@@ -314,28 +364,47 @@ function checkClaims(entitlement: Entitlement, intent: Intent, caller: Caller): 
   }
 }
 
-function checkApprovals(
-  p: Pick<Ports, 'signatures'>,
+async function checkApprovals(
+  p: JudgePorts,
   rules: Rules,
-  entitlement: Entitlement,
   grant: Grant,
-  parties: Parties,
-): void {
+  { entitlement, risk, duties }: JudgedExchange,
+  now: Instant,
+): Promise<void> {
   if (grant.ask.rule.mode === 'auto') {
-    const signed = grant.decisions.some((decision) => decision.by === 'policy' && isSound(p, grant, decision))
-    if (signed && mayAutoApprove(rules, entitlement, grant.ask.intent, parties.requester)) return
+    const signed = standingVotes(grant.decisions).some(({ by }) => by === 'policy')
+    const sound = grant.decisions.every((decision) => isSound(p, grant, [], decision))
+    if (signed && sound && mayAutoApprove(rules, entitlement, grant.ask.intent, duties.requester, risk)) return
     throw refused('Today this needs the approval of a person.', 'Ask again; the owner will be asked.', {
       limit: 'approval',
     })
   }
-  const { met, missing } = quorums(grant, entitlement, countedVoters(p, rules, entitlement, grant, parties))
-  if (met) return
+  const of = rulesFor(grant, entitlement)
+  const { intent } = grant.ask
+  // An approval that was given in its turn stays one: whether it was escalated then is not asked again.
+  const hearing = { entitlement, intent, duties, risk, escalated: true, at: now }
+  const seats = await seating(p, rules, hearing, of, speakers(grant.decisions))
+  const { met, missing, negative, vetoed, open, void: lost } = verdicts(p, grant, of, seats, now)
+  if (vetoed.length > 0)
+    throw refused(`A review that has a veto is negative: ${vetoed.join(', ')}.`, 'Ask again in another form.', {
+      limit: 'veto',
+      negative: vetoed,
+    })
+  if (!met) {
+    const why = lost.map(({ by, seat, because }) => `${by} (${seat}) ${because}`)
+    throw refused(
+      `The approvals do not hold any more: ${[...missing, ...why].join('; ')}.`,
+      'Have it decided again by who may now, or ask again under the present rules.',
+      { limit: 'approval', missing, negative, void: lost },
+    )
+  }
+  if (open.length === 0) return
   throw refused(
-    `The approvals do not hold any more: ${missing.join(', ')} missing.`,
-    'Ask again and have it approved under the present rules.',
+    `A condition is open: ${open.map(({ id, text }) => `${id} (${text})`).join('; ')}.`,
+    'Its reviewer closes it, or the owner accepts that risk until a time.',
     {
-      limit: 'approval',
-      missing,
+      limit: 'condition',
+      conditions: open.map(({ id, text, owner, due }) => ({ id, text, owner, due: formatInstant(due) })),
     },
   )
 }
@@ -353,6 +422,8 @@ export const asFiled = ({ intent, ...ask }: Grant['ask']): Entitlement => ({
   tier: ask.tier,
   target: { id: intent.target, environment: intent.environment, audience: ask.audience },
   actions: Object.fromEntries(intent.actions.map((action) => [action, 'write'])),
+  actionFlags: {},
+  flags: [],
   scopes: intent.scope,
   credential: ask.credential,
   approval: ask.rule,
@@ -360,9 +431,15 @@ export const asFiled = ({ intent, ...ask }: Grant['ask']): Entitlement => ({
     maxDuration: lengthOf(intent.window),
     horizon: lengthOf(intent.window),
     decideWithin: lengthOf(intent.window),
+    escalateWithin: lengthOf(intent.window),
+    useWithin: lengthOf(intent.window),
+    agentsUseWithin: lengthOf(intent.window),
     maxUses: intent.credential.uses,
   },
   ticketRequired: false,
   planRequired: false,
+  separateExecutor: false,
+  maxApprovers: 0,
+  release: undefined,
   bindClaims: {},
 })

@@ -1,14 +1,18 @@
 // What the verbs need of the outside, in domain words. Each port is a place to crash on purpose; each sentence about a promise here
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
+import type { Assertion } from '../domain/assertion.ts'
 import type { AuthorRole } from '../domain/authorship.ts'
+import type { Canonical } from '../domain/canonical.ts'
+import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
-import type { Decision, Grant, Step } from '../domain/grant.ts'
+import type { Grant, Step } from '../domain/grant.ts'
 import type {
   AttemptId,
   Digest,
   EntitlementId,
   GrantId,
+  GroupId,
   MintId,
   PersonId,
   PrincipalId,
@@ -18,7 +22,8 @@ import type {
 import type { Duration, Instant } from '../domain/instant.ts'
 import type { Status } from '../domain/lifecycle.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
-import type { Principal } from '../domain/principal.ts'
+import type { CountedPasskey } from '../domain/passkey.ts'
+import type { Absence, Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { Policy } from '../policy/policy.ts'
 
@@ -37,19 +42,35 @@ export interface Account {
   readonly subject: string
 }
 
-/** The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. */
+/**
+ * The people directory, an immutable value: who is behind an id. Unknown is undefined, and undefined means deny. Who is switched off is
+ * nobody, and so is an agent or a workload none of whose sponsors is active; `sponsors` of a principal names the inactive ones too.
+ */
 export interface Directory {
   readonly revision: number
   readonly digest: Digest
   principal(id: PrincipalId): Principal | undefined
-  /** Whose account this is, by exact text. An account at a forge tells who somebody is there; it never authenticates here. */
+  /** Why there is no such principal; undefined where there is. */
+  absence(id: PrincipalId): Absence | undefined
+  /** Who is in the files and yet nobody now: what they were given is to end. */
+  inactive(): readonly PrincipalId[]
+  /**
+   * Whose account this is, by exact text, also of somebody who is nobody now: who wrote a change stays its author. An account at a forge
+   * tells who somebody is there; it never authenticates here.
+   */
   byAccount(account: Account): Principal | undefined
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]
-  /** The workloads and agents that this person answers for. */
+  /** The workloads and agents that this person answers for, whether they are anybody now or not. */
   answeredForBy(person: PersonId): readonly PrincipalId[]
   /** Persons, agents and workloads, for the question whether anybody operates. */
   principals(): readonly Principal[]
+  /** What an agent is registered as: the digest of its model, prompt and tools. */
+  manifestOf(id: PrincipalId): Digest | undefined
+  /** Whether this principal reaches the target (its id) without Writ, as declared. */
+  hasStandingAccess(id: PrincipalId, target: string): boolean
+  /** Members are natural persons who are active. */
+  group(tenant: TenantId, name: GroupId): { readonly administrative: boolean; readonly members: number }
 }
 
 /** Policy and directory as loaded in this broker right now. */
@@ -240,6 +261,60 @@ export interface DecisionSigner {
   verify(grant: GrantId, decision: Decision): boolean
 }
 
+/** The broker's signature under what it keeps for itself: whoever edits the store makes nothing that verifies. */
+export interface RecordSigner {
+  sign(typ: string, record: Canonical): string
+  /** False for anything that this broker group did not sign as a record of this kind. */
+  verify(typ: string, record: Canonical, signature: string): boolean
+}
+
+export interface StepUp {
+  /**
+   * Whether a passkey signed exactly this text, for this broker, with its user verified. Synchronous, because it is asked again at every
+   * exchange; any oddity is false, and it never throws. It does not say whose passkey that is.
+   */
+  check(statementText: string, assertion: Assertion): boolean
+}
+
+export interface RelyingParty {
+  /** Under which authenticators know this broker: the host of its public URL. */
+  readonly id: string
+  /**
+   * The assertion in what a browser sent, if one of these passkeys made it over exactly this text and its counter has not gone back.
+   * Rejects `not_permitted`; `invalid_request` for what is no response. The counter is the caller's to keep.
+   */
+  assertion(
+    response: unknown,
+    expected: { readonly text: string; readonly passkeys: readonly CountedPasskey[] },
+  ): Promise<{ readonly assertion: Assertion; readonly counter: number }>
+  /** The new passkey in what a browser sent, made for exactly this text. Rejects as `assertion` does. */
+  registration(
+    response: unknown,
+    text: string,
+  ): Promise<Pick<CountedPasskey, 'credentialId' | 'publicKey' | 'algorithm' | 'transports' | 'counter'>>
+}
+
+export interface Passkeys {
+  /** This person's, oldest first. One that was altered, planted or moved from another person does not count. Rejects `store_unavailable`. */
+  of(person: PersonId): Promise<readonly CountedPasskey[]>
+  /** False where this person has that one already. */
+  add(passkey: CountedPasskey): Promise<boolean>
+  /** True where the counter rose by this, or where it counts nothing (0, and never more): so of two uses with one count one is the first. */
+  count(person: PersonId, credentialId: string, counter: number): Promise<boolean>
+  /** False where there was none. */
+  remove(person: PersonId, credentialId: string): Promise<boolean>
+}
+
+/** What was begun and waits for a passkey, by the hash of its id, for a while. */
+export interface Ceremonies {
+  /** Rejects `store_unavailable`. */
+  keep(hash: string, value: string, life: Duration): Promise<void>
+  /** Undefined when it is over, was taken, or never was. */
+  read(hash: string): Promise<string | undefined>
+  /** The same, and of any number of takers one gets it. A rejection means that it may be gone. */
+  take(hash: string): Promise<string | undefined>
+}
+
 export interface Timetable {
   /** Asks for a punctual look at what is due in this lane at `when`. A hint: losing it makes an end late, never absent. */
   at(lane: Lane, when: Instant): Promise<void>
@@ -306,7 +381,12 @@ export interface Ports {
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
+  readonly stepUp: StepUp
   readonly forges: Forges
+  readonly records: RecordSigner
+  readonly relyingParty: RelyingParty
+  readonly passkeys: Passkeys
+  readonly ceremonies: Ceremonies
   readonly timetable: Timetable
   readonly seal: Seal
   /** The rules as loaded now. Rejects `policy_outdated` when a newer policy is in force elsewhere. */
@@ -326,6 +406,8 @@ export interface Ports {
   grantIdOf(text: string): GrantId
   newAttemptId(): AttemptId
   newTokenId(): string
+  /** 256 random bits, base64url: who knows one may go on with its ceremony. */
+  newCeremonyId(): string
   /** 0 <= n < 1, for jitter only. */
   jitter(): number
   sha256(text: string): string

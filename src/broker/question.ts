@@ -100,8 +100,8 @@ async function say(
 
 function saidStep(grant: GrantIn<'pending'>, caller: Caller, control: Control, saying: Saying, now: Instant): Move {
   const event = eventOf(grant.ask, saying.type, now, caller.principal.id, saying.details, control)
-  const step = advance(grant, { to: 'pending', facts: {}, event })
-  return { step, guard: { notAfter: grant.ask.decideBy, judgedUnder: control } }
+  const step = advance(grant, { to: 'pending', facts: grant.head.facts, event })
+  return { step, guard: { notAfter: grant.ask.lapsesAt, judgedUnder: control } }
 }
 
 const said = ({ by, at, details }: StoredEvent): Said => ({ by, text: String(details.text), at })

@@ -12,18 +12,34 @@ import { after, type Duration, earliest, type Instant, minutes } from '../domain
 import {
   asSet,
   type ChangeClass,
-  type Impact,
+  type Exposure,
   type Intent,
   intentDigest,
   type Texts,
   textsDigest,
 } from '../domain/intent.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
-import { isEligible, quorum } from '../domain/quorum.ts'
+import { quorum } from '../domain/quorum.ts'
+import { classesOf, type Earlier, type Impact } from '../domain/risk.ts'
+import type { Tier } from '../domain/tier.ts'
 import type { Window } from '../domain/window.ts'
 import { again, change, changeToEnd, eventOf, type Move, witness } from './change.ts'
-import { checkLimits, checkWindow, known, mayAutoApprove, offeredEntitlement, permit, possibleVoters } from './judge.ts'
+import { statement, useBy } from './hearing.ts'
+import {
+  assess,
+  authorsFor,
+  changeOf,
+  checkAuthorship,
+  checkLimits,
+  checkSeparateExecutor,
+  checkWindow,
+  known,
+  mayAutoApprove,
+  offeredEntitlement,
+  permit,
+} from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
+import { seating } from './seats.ts'
 import { checkRequester, withdrawal } from './withdraw.ts'
 
 /** What is asked of one entitlement. */
@@ -41,6 +57,7 @@ export interface Asking extends AskingPart {
   readonly task: string
   readonly changeClass: ChangeClass
   readonly impact: Impact
+  readonly exposure: Exposure | undefined
   readonly plan: { readonly digest: Digest; readonly mediaType: string } | undefined
   readonly ticket: { readonly system: string; readonly id: string } | undefined
   /** A duration alone opens when the grant is filed. */
@@ -68,6 +85,7 @@ export type RequestPorts = Pick<
   | 'rules'
   | 'rulesToEnd'
   | 'signatures'
+  | 'forges'
   | 'timetable'
   | 'seal'
   | 'now'
@@ -104,11 +122,12 @@ export const request =
 
 /** What was asked, by whom, with which key, in which run: a repetition is the same in all of it. */
 const askedBy = (p: RequestPorts, { key, session }: Caller, { more, ...asking }: Asking): string => {
-  const { impact, plan, ticket, texts, window, ...plain } = asking
+  const { impact, exposure, plan, ticket, texts, window, ...plain } = asking
   return p.sha256(
     canonical({
       ...plain,
       impact: { ...impact },
+      exposure: exposure && { ...exposure },
       plan: plan && { ...plan },
       ticket: ticket && { ...ticket },
       texts: { ...texts },
@@ -155,7 +174,7 @@ async function fileAll(
   const rules = p.rules(control)
   // What a former try has begun goes on in the same window.
   const window = windowOf(asking, before.find((grant) => grant !== undefined)?.ask.filedAt ?? now)
-  const judged = [asking, ...asking.more].map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+  const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: ids })
   const tenant = onlyTenantOf(judged)
   if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, { by: ids[0], tenant })
   const grants: Grant[] = []
@@ -224,11 +243,15 @@ export interface Explained {
   readonly intent: Intent
   readonly digest: Digest
   readonly entitlement: Entitlement
+  readonly executor: Principal
   readonly auto: boolean
+  readonly tier: Tier
+  readonly flags: Ask['flags']
   readonly reasons: readonly string[]
   /** Persons who could approve it now; nobody is named. */
   readonly couldDecide: number
   readonly decideBy: Instant
+  readonly lapsesAt: Instant
   readonly policy: Ask['policy']
 }
 
@@ -240,8 +263,7 @@ export const explain =
     const now = p.now()
     const rules = p.rules(control)
     const window = windowOf(asking, now)
-    const parts = [asking, ...asking.more]
-    const judged = parts.map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+    const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: [] })
     const tenant = onlyTenantOf(judged)
     if (asking.replaces !== undefined) {
       const old = await p.grants.loadToEnd(asking.replaces)
@@ -252,6 +274,7 @@ export const explain =
       ...part,
       digest: intentDigest(part.intent, p.issuer, p.sha256),
       decideBy: decideBy(part, now),
+      lapsesAt: lapsesAt(part, now),
       policy: { revision: control.policyRevision, digest: control.policyDigest },
     }))
   }
@@ -261,34 +284,129 @@ const AUTO_WITHIN = minutes(1)
 
 interface JudgedAsking {
   readonly intent: Intent
+  /** As it is at the tier that was derived. */
   readonly entitlement: Entitlement
   readonly requester: Principal
+  readonly executor: Principal
   readonly auto: boolean
+  readonly tier: Tier
+  readonly flags: Ask['flags']
+  readonly earlier: Ask['earlier']
   readonly reasons: readonly string[]
   readonly couldDecide: number
 }
 /** One part of an asking, its window as instants. */
 type OneAsking = Asking & { readonly window: Window }
 
-function judgeAsking(rules: Rules, caller: Caller, asking: OneAsking, now: Instant): JudgedAsking {
+/** Every part, each in the light of the others and of what was asked before for the same task or in the same session. */
+async function judgeAll(
+  p: RequestPorts,
+  rules: Rules,
+  caller: Caller,
+  asking: OneAsking,
+  { now, own }: { readonly now: Instant; readonly own: readonly GrantId[] },
+): Promise<readonly JudgedAsking[]> {
+  const before = await earlierOf(p, rules, caller, asking.task, own)
+  const parts = [asking, ...asking.more]
+  const judged: JudgedAsking[] = []
+  for (const [n, part] of parts.entries()) {
+    const others = parts.filter((_, other) => other !== n).flatMap((other) => earlierPart(rules, other))
+    const earlier = before && [...before, ...others]
+    judged.push(await judgeAsking(p, rules, caller, { ...asking, ...part }, { now, earlier }))
+  }
+  return judged
+}
+
+/** How many grants of one task or session are looked through. */
+const LOOKED_THROUGH = 500
+const PAGE = 100
+
+/**
+ * What the same hands asked for before, for this task or in this session, whatever became of it: what was read once is known. Undefined
+ * where that is more than is looked through.
+ */
+async function earlierOf(
+  p: Pick<Ports, 'grants'>,
+  rules: Rules,
+  { principal, session }: Caller,
+  task: string,
+  own: readonly GrantId[],
+): Promise<readonly Earlier[] | undefined> {
+  const whose = { tenant: principal.tenant }
+  const of = [...(task === '' ? [] : [{ whose, task }]), ...(session === '' ? [] : [{ whose, session }])]
+  if (of.length === 0) return []
+  const found: Earlier[] = []
+  let cursor: string | undefined
+  for (let read = 0; read < LOOKED_THROUGH; read += PAGE) {
+    const page = await p.grants.list({ of, limit: PAGE, cursor })
+    for (const { id, ask } of page.grants) if (!own.includes(id)) found.push(earlierGrant(rules, ask))
+    if (page.next === undefined) return distinctEarlier(found)
+    cursor = page.next
+  }
+  return undefined
+}
+
+const earlierGrant = (rules: Rules, { intent }: Ask): Earlier => {
+  const entitlement = rules.policy.entitlement(intent.entitlement)
+  return {
+    entitlement: intent.entitlement,
+    // What an entitlement that is gone did is not known any more: its data and destination still are.
+    classes: entitlement === undefined ? [] : classesOf(entitlement, intent.actions),
+    dataTypes: intent.dataTypes,
+    destination: intent.destination,
+  }
+}
+const earlierPart = (rules: Rules, part: AskingPart): readonly Earlier[] => {
+  const entitlement = rules.policy.entitlement(part.entitlement)
+  if (entitlement === undefined) return []
+  const { dataTypes, destination } = part
+  return [{ entitlement: part.entitlement, classes: classesOf(entitlement, part.actions), dataTypes, destination }]
+}
+const distinctEarlier = (all: readonly Earlier[]): readonly Earlier[] => [
+  ...new Map(
+    all.map((one) => {
+      const plain = {
+        entitlement: one.entitlement,
+        classes: asSet(one.classes),
+        dataTypes: asSet(one.dataTypes),
+        destination: one.destination,
+      }
+      return [canonical(plain), one] as const
+    }),
+  ).values(),
+]
+
+async function judgeAsking(
+  p: RequestPorts,
+  rules: Rules,
+  caller: Caller,
+  asking: OneAsking,
+  { now, earlier }: { readonly now: Instant; readonly earlier: Ask['earlier'] },
+): Promise<JudgedAsking> {
   const requester = known(rules.directory, caller.principal.id, 'requester')
-  const entitlement = offeredEntitlement(rules, asking.entitlement, requester)
-  const executor = executorOf(rules, entitlement, asking, requester)
-  const intent = intentOf(entitlement, caller, executor, asking)
+  const offered = offeredEntitlement(rules, asking.entitlement, requester)
+  const executor = executorOf(rules, offered, asking, requester)
+  const declared = intentOf(rules, offered, caller, executor, asking)
+  const { entitlement, risk, derived } = assess(rules, offered, declared, requester, earlier)
+  const intent = { ...declared, changeClass: derived.changeClass }
+  const { tier } = entitlement
   checkWindow(entitlement, intent, now)
   checkLimits(entitlement, intent)
-  const on = { entitlement, intent, requester }
+  checkSeparateExecutor(entitlement, intent)
+  const on = { entitlement, intent, requester, risk }
   permit(rules, 'Request', requester, on)
   permit(rules, 'Exchange', executor, on)
-  if (mayAutoApprove(rules, entitlement, intent, requester)) {
-    const reasons = ['tier low, approved by the policy']
-    return { intent, entitlement, requester, auto: true, reasons, couldDecide: 0 }
-  }
+  const duties = { requester, executor, authors: await authorsFor(p, rules, intent) }
+  checkAuthorship(intent, duties)
+  const why = [`tier ${tier}`, ...derived.why.map((one) => `raised to ${one}`)]
+  const judged = { intent, entitlement, requester, executor, tier, flags: derived.flags, earlier }
+  if (mayAutoApprove(rules, entitlement, intent, requester, risk))
+    return { ...judged, auto: true, reasons: [...why, 'approved by the policy'], couldDecide: 0 }
   const { approval } = entitlement
-  if (approval.mode === 'auto') {
-    throw needsAPerson()
-  }
-  const voters = possibleVoters(rules, entitlement, intent, { requester, executor })
+  if (approval.mode === 'auto') throw needsAPerson(why)
+  const hearing = { entitlement, intent, duties, risk, escalated: true, at: now }
+  const seats = await seating(p, rules, hearing, [approval])
+  const voters = seats.voters(approval)
   const possible = quorum(approval, voters)
   if (!possible.met) {
     throw new BrokerError('nobody_can_decide', 'Nobody is left who could approve this.', {
@@ -298,12 +416,10 @@ function judgeAsking(rules: Rules, caller: Caller, asking: OneAsking, now: Insta
   }
   const needed = quorum(approval, []).missing
   return {
-    intent,
-    entitlement,
-    requester,
+    ...judged,
     auto: false,
-    reasons: [`tier ${entitlement.tier}`, ...needed.map((seat) => `needs ${seat}`)],
-    couldDecide: voters.filter((voter) => isEligible(approval, voter)).length,
+    reasons: [...why, ...needed.map((seat) => `needs ${seat}`), ...(approval.stepUp ? ['needs passkeys'] : [])],
+    couldDecide: voters.length,
   }
 }
 
@@ -321,7 +437,13 @@ function executorOf(rules: Rules, entitlement: Entitlement, asking: Asking, requ
   )
 }
 
-function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal, asking: OneAsking): Intent {
+function intentOf(
+  { directory }: Rules,
+  entitlement: Entitlement,
+  caller: Caller,
+  executor: Principal,
+  asking: OneAsking,
+): Intent {
   const ownHand = executor.id === caller.principal.id
   const key = asking.executorKey ?? (ownHand ? caller.key : undefined)
   if (executor.kind === 'agent' && key === undefined) {
@@ -335,6 +457,7 @@ function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal,
     entitlement: entitlement.id,
     requester: caller.principal.id,
     executor: { principal: executor.id, key },
+    manifests: { requester: directory.manifestOf(caller.principal.id), executor: directory.manifestOf(executor.id) },
     task: asking.task,
     session: ownHand ? caller.session : '',
     target: entitlement.target.id,
@@ -343,6 +466,8 @@ function intentOf(entitlement: Entitlement, caller: Caller, executor: Principal,
     scope: asSet(asking.scope),
     dataTypes: asSet(asking.dataTypes),
     destination: asking.destination,
+    exposure: asking.exposure,
+    change: changeOf(entitlement, asSet(asking.scope)),
     changeClass: asking.changeClass,
     impact: asking.impact,
     plan: asking.plan,
@@ -363,19 +488,22 @@ interface Birth {
 function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, { id, asked, linked, control, now }: Birth): Ask {
   const { intent, entitlement, requester } = judged
   return {
-    v: 2,
+    v: 3,
     id,
     intent,
     texts: asking.texts,
     digest: intentDigest(intent, p.issuer, p.sha256),
     textsDigest: textsDigest(asking.texts, p.issuer, p.sha256),
     requesterTenant: requester.tenant,
-    tier: entitlement.tier,
+    tier: judged.tier,
+    flags: judged.flags,
+    earlier: judged.earlier,
     rule: entitlement.approval,
     credential: entitlement.credential,
     audience: entitlement.target.audience,
     filedAt: now,
     decideBy: decideBy(judged, now),
+    lapsesAt: lapsesAt(judged, now),
     policy: { revision: control.policyRevision, digest: control.policyDigest },
     reasons: judged.reasons,
     asked,
@@ -387,6 +515,12 @@ function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, { id, aske
 const decideBy = ({ auto, entitlement, intent }: JudgedAsking, now: Instant): Instant =>
   earliest(after(now, auto ? AUTO_WITHIN : entitlement.limits.decideWithin), intent.window.closesAt)
 
+/** Decided by nobody until then, it is escalated, and lapses a while later; what nobody is asked about just lapses. */
+const lapsesAt = (judged: JudgedAsking, now: Instant): Instant =>
+  judged.auto
+    ? decideBy(judged, now)
+    : earliest(after(decideBy(judged, now), judged.entitlement.limits.escalateWithin), judged.intent.window.closesAt)
+
 /** A commit of its own, judged anew: whatever becomes of it, the asking is filed once. Not approved, it lapses within a minute. */
 async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {
   const { grant, receipt } = await change(p, id, ({ grant, control }) => {
@@ -394,43 +528,51 @@ async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {
     const { intent } = grant.ask
     const rules = p.rules(control)
     const requester = known(rules.directory, intent.requester, 'requester')
-    if (!mayAutoApprove(rules, offeredEntitlement(rules, intent.entitlement, requester), intent, requester))
-      throw needsAPerson()
+    const executor = known(rules.directory, intent.executor.principal, 'executor')
+    const offered = offeredEntitlement(rules, intent.entitlement, requester)
+    const { entitlement, risk } = assess(rules, offered, intent, requester, grant.ask.earlier, grant.ask.tier)
+    if (!mayAutoApprove(rules, entitlement, intent, requester, risk)) throw needsAPerson(grant.ask.reasons)
     return {
-      step: approvedStep(p, grant, control),
+      step: approvedStep(p, grant, control, (at) => useBy(entitlement, executor, intent.window.opensAt, at)),
       guard: { notAfter: intent.window.closesAt, judgedUnder: control },
     }
   })
   await Promise.all([
-    p.timetable.at(laneOf(grant.ask.credential), grant.ask.intent.window.closesAt),
+    p.timetable.at(laneOf(grant.ask.credential), deadlineOf(grant) ?? grant.ask.intent.window.closesAt),
     witness(p, receipt),
   ])
   return grant
 }
 
-function approvedStep(p: RequestPorts, grant: GrantIn<'pending'>, control: Control): Step {
+function approvedStep(
+  p: RequestPorts,
+  grant: GrantIn<'pending'>,
+  control: Control,
+  useByOf: (approvedAt: Instant) => Instant,
+): Step {
   const at = p.now()
-  const unsigned = {
-    v: 1 as const,
-    by: 'policy' as const,
+  const reason = 'Approved by the policy: of tier low, and nothing that needs a person.'
+  const content = {
+    act: 'vote' as const,
     verdict: 'approve' as const,
-    reason: 'Approved by the policy: read-only and of tier low.',
-    at,
-    digest: grant.ask.digest,
-    textsDigest: grant.ask.textsDigest,
-    policyDigest: control.policyDigest,
-    peopleDigest: control.peopleDigest,
+    seat: 'policy' as const,
+    deputyFor: undefined,
+    checklist: [],
+    evidence: [],
+    conditions: [],
+    accepts: [],
   }
+  const decision = { ...statement(grant, control, { by: 'policy', reason, at, content }), assertion: undefined }
   return advance(grant, {
     to: 'approved',
-    facts: { approvedAt: at },
-    decisions: [{ ...unsigned, signature: p.signatures.sign(grant.id, unsigned) }],
+    facts: { approvedAt: at, useBy: useByOf(at) },
+    decisions: [{ ...decision, signature: p.signatures.sign(grant.id, decision) }],
     event: eventOf(grant.ask, 'approved', at, 'policy', {}, control),
   })
 }
 
-const needsAPerson = (): BrokerError =>
+const needsAPerson = (why: readonly string[]): BrokerError =>
   new BrokerError('policy_refused', 'The policy approves this entitlement by itself, but not this asking.', {
     nextAction: 'Ask for the actions that are approved automatically, or for an entitlement that has an owner.',
-    facts: { limit: 'approval' },
+    facts: { limit: 'approval', why },
   })

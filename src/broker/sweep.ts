@@ -1,9 +1,9 @@
 // The certain end: takes what is due from the deadline set and lapses or ends it. Called by the bucket jobs and, whatever becomes of
 // those, by a plain interval in every broker. `claimDue` leases each grant, so that no two of them work on the same one.
 import type { Lane } from '../domain/entitlement.ts'
-import { advance, deadlineOf, type EndCause, type Grant, inStatus, type Step } from '../domain/grant.ts'
+import { advance, deadlineOf, type EndCause, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
-import { after, type Duration, type Instant, latest, seconds } from '../domain/instant.ts'
+import { after, type Duration, formatInstant, type Instant, latest, seconds } from '../domain/instant.ts'
 import { OVERDUE } from '../domain/lifecycle.ts'
 import { isClosed } from '../domain/window.ts'
 import { eventOf, witness } from './change.ts'
@@ -86,6 +86,13 @@ const UNFINISHED: EndCause = { outcome: 'failed', by: 'clock', reason: 'the cred
 
 /** Undecided in time, or approved and never used: nothing was ever handed out. */
 function lapse(grant: Grant, now: Instant): Step | undefined {
+  if (inStatus(grant, 'pending') && isToEscalate(grant, now)) {
+    return advance(grant, {
+      to: 'pending',
+      facts: { escalatedAt: now },
+      event: eventOf(grant.ask, 'escalated', now, 'clock', { lapsesAt: formatInstant(grant.ask.lapsesAt) }),
+    })
+  }
   if (inStatus(grant, 'pending')) {
     const reason = 'nobody decided in time'
     return advance(grant, {
@@ -95,13 +102,17 @@ function lapse(grant: Grant, now: Instant): Step | undefined {
     })
   }
   if (!inStatus(grant, 'approved')) return undefined
-  const reason = 'approved, but not used before the window closed'
+  const reason = 'approved, but not used in time'
   return advance(grant, {
     to: 'lapsed',
     facts: { at: now, reason },
     event: eventOf(grant.ask, 'lapsed', now, 'clock', { reason }),
   })
 }
+
+/** Told once to everybody who could decide, where there is still time for it. */
+const isToEscalate = ({ ask, head }: GrantIn<'pending'>, now: Instant): boolean =>
+  head.facts.escalatedAt === undefined && ask.rule.mode === 'people' && now < ask.lapsesAt
 
 /** False where it could not be ended now; it is due again when its lease is over. */
 async function endOverdue(p: EndPorts, { grant, at: now }: Due): Promise<boolean> {

@@ -5,7 +5,8 @@ import { notFound } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
-import { isEligible } from '../domain/quorum.ts'
+import { hasPart } from '../domain/quorum.ts'
+import { type AskedRisk, askedRisk } from '../domain/risk.ts'
 import { answersFor, asFiled } from './judge.ts'
 import type { Ports, Rules, StoredEvent } from './ports.ts'
 
@@ -36,7 +37,7 @@ export function mayView(rules: Rules, caller: Principal, grant: Grant): boolean 
  */
 export const hasSeat = ({ ask }: Grant, today: Entitlement, somebody: Principal): boolean =>
   somebody.kind === 'person' &&
-  [ask.rule, today.approval].some((rule) => rule.mode === 'people' && isEligible(rule, somebody))
+  [ask.rule, today.approval].some((rule) => rule.mode === 'people' && hasPart(rule, somebody))
 
 /** A natural person behind the party; or an agent of a party that is a person, which may look but not act. */
 const isBehind = (rules: Rules, id: Grant['ask']['intent']['requester'], viewer: Principal): boolean => {
@@ -67,8 +68,13 @@ export function mayAct(
   const entitlement = entitlementOf(rules, grant.ask)
   const requester = rules.directory.principal(intent.requester)
   const about = requester === undefined ? {} : { requester }
-  return rules.policy.judge({ action, principal, entitlement, intent, ...about }).allowed
+  return rules.policy.judge({ action, principal, entitlement, intent, ...about, risk: riskAsFiled(rules, grant) })
+    .allowed
 }
+
+/** What the guards are told of an asking that is there already: what was found at its filing. */
+export const riskAsFiled = ({ policy }: Rules, { ask }: Grant): AskedRisk =>
+  askedRisk(policy.catalogue, ask.flags, ask.intent, ask.earlier)
 
 export const view =
   (p: ViewPorts) =>

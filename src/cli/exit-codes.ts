@@ -37,6 +37,8 @@ const OF_CODE = {
   invalid_request: EXIT.usage,
   unauthenticated: EXIT.unauthenticated,
   not_permitted: EXIT.forbidden,
+  step_up_required: EXIT.forbidden,
+  ceremony_over: EXIT.over,
   own_request: EXIT.forbidden,
   not_executor: EXIT.forbidden,
   grant_not_found: EXIT.missing,

@@ -10,13 +10,17 @@ export type WireIntent = GrantAnswer['intent']
 
 /** Throws RangeError where a time cannot be read. */
 export function intentOf(wire: WireIntent): Intent {
-  const { executor, plan, ticket, window } = wire
+  const { executor, manifests, exposure, change, plan, ticket, window } = wire
   const { key } = executor
   return {
     tenant: named.tenant(wire.tenant),
     entitlement: named.entitlement(wire.entitlement),
     requester: named.principal(wire.requester),
     executor: { principal: named.principal(executor.principal), key: key as Thumbprint | undefined },
+    manifests: {
+      requester: manifests.requester as Digest | undefined,
+      executor: manifests.executor as Digest | undefined,
+    },
     task: wire.task,
     session: wire.session,
     target: wire.target,
@@ -25,6 +29,8 @@ export function intentOf(wire: WireIntent): Intent {
     scope: wire.scope,
     dataTypes: wire.dataTypes,
     destination: wire.destination,
+    exposure: exposure && { ...exposure },
+    change: change && { ...change },
     changeClass: changeClassOf(wire.changeClass),
     impact: { ...wire.impact },
     plan: plan === undefined ? undefined : { digest: plan.digest as Digest, mediaType: plan.mediaType },

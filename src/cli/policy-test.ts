@@ -8,6 +8,7 @@ import { type Digest, named } from '../domain/ids.ts'
 import { after, instant, minutes, parseDuration } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
+import { assessed, FLAGS, type Flag } from '../domain/risk.ts'
 import { type Problem, readConfig } from '../identity/config-file.ts'
 import { ACTIONS, type Question, type Verdict } from '../policy/policy.ts'
 import type { LoadedRules } from '../rules.ts'
@@ -20,12 +21,12 @@ const Ask = z.strictObject({
   destination: z.string().default(''),
   changeClass: z.enum(['standard', 'normal', 'emergency']).default('normal'),
   impact: z
-    .strictObject({
-      dataFlow: z.boolean().default(false),
-      privilegedAccess: z.boolean().default(false),
-      resilience: z.boolean().default(false),
-      externalTransfer: z.boolean().default(false),
-    })
+    .strictObject(
+      Object.fromEntries(FLAGS.map((flag) => [flag, z.boolean().default(false)])) as Record<
+        Flag,
+        z.ZodDefault<z.ZodBoolean>
+      >,
+    )
     .prefault({}),
   duration: z
     .string()
@@ -119,7 +120,15 @@ function questionOf(one: Case, { policy, directory }: LoadedRules): Question | s
   if (entitlement === undefined) return `there is no entitlement ${one.entitlement}`
   const strange = one.ask.actions?.find((action) => !Object.hasOwn(entitlement.actions, action))
   if (strange !== undefined) return `${one.entitlement} has no action ${strange}`
-  return { action: one.action, principal, entitlement, requester, intent: intentOf(one, entitlement, requester) }
+  const intent = intentOf(one, entitlement, requester)
+  // At the tier that follows from what is asked, as the verbs judge it.
+  const {
+    tier,
+    entitlement: raised,
+    risk,
+  } = assessed(policy, { offered: entitlement, intent, requesterTenant: requester.tenant }, [])
+  if (raised === undefined) return `what is asked is of tier ${tier}, at which ${one.entitlement} cannot be had`
+  return { action: one.action, principal, entitlement: raised, requester, intent, risk }
 }
 
 /** What would be asked: every action of the entitlement, unless the case says which. */
@@ -131,6 +140,7 @@ function intentOf({ ask }: Case, entitlement: Entitlement, requester: Principal)
     entitlement: entitlement.id,
     requester: requester.id,
     executor: { principal: requester.id, key: undefined },
+    manifests: { requester: undefined, executor: undefined },
     task: 'case',
     session: '',
     target: entitlement.target.id,
@@ -140,6 +150,8 @@ function intentOf({ ask }: Case, entitlement: Entitlement, requester: Principal)
     dataTypes: ask.dataTypes,
     destination: ask.destination,
     changeClass: ask.changeClass,
+    exposure: undefined,
+    change: undefined,
     impact: ask.impact,
     plan: ask.plan ? { digest: `sha-256:${'A'.repeat(43)}` as Digest, mediaType: 'application/json' } : undefined,
     ticket: ask.ticket === undefined ? undefined : { system, id: id.join(':') },

@@ -9,7 +9,15 @@ import { EXIT } from './exit-codes.ts'
 import { facts } from './facts.ts'
 import { Refusal, usage } from './failure.ts'
 import { ask } from './questions.ts'
-import { digestShown, isTrueTo, ruleInWords, showIntent, showTexts } from './show-grant.ts'
+import {
+  conditionFact,
+  decisionFacts,
+  digestShown,
+  isTrueTo,
+  ruleInWords,
+  showIntent,
+  showTexts,
+} from './show-grant.ts'
 import { shown } from './shown.ts'
 
 type Done = 'approved' | 'denied' | 'asked' | 'skipped' | 'refused'
@@ -112,9 +120,8 @@ function showForDecision(context: Context, grant: GrantAnswer, issuer: string): 
   showTexts(context, grant)
   facts(context, [
     ['approval', ruleInWords(grant.rule)],
-    ...grant.decisions.map(
-      ({ by, verdict, reason }) => [`${verdict}d by`.replace('denyd', 'denied'), shown`${by}: ${reason}`] as const,
-    ),
+    ...grant.decisions.flatMap((one) => decisionFacts(one)),
+    ...grant.conditions.map(conditionFact),
   ])
   for (const reason of grant.reasons) say(shown`  ${paint.dim('·')} ${reason}`)
 }

@@ -38,12 +38,8 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string):
     ['filed', grant.filedAt],
     ...(grant.status === 'pending' ? [['decide by', grant.decideBy] as const] : []),
     ['approval', ruleInWords(grant.rule)],
-    ...grant.decisions.map(
-      (one): Fact => [
-        one.verdict === 'approve' ? 'approved by' : 'denied by',
-        shown`${one.by} at ${one.at}${reasonOf(one.reason)}`,
-      ],
-    ),
+    ...grant.decisions.flatMap((one) => decisionFacts(one)),
+    ...grant.conditions.map(conditionFact),
     ['replaces', grant.replaces ?? ''],
     ['linked', grant.linked.join(', ')],
   ])
@@ -61,7 +57,7 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string):
 
 /** Exactly the members that are hashed, in the order of the table in src/README.md: none left out, also where it says nothing. */
 export function intentFacts({ intent }: Pick<GrantAnswer, 'intent'>): readonly Fact[] {
-  const { executor, impact, plan, ticket, window, credential } = intent
+  const { executor, manifests, impact, exposure, change, plan, ticket, window, credential } = intent
   const impacts = Object.entries(impact).flatMap(([name, is]) => (is ? [name] : []))
   const nothing = (text: string): string => (text === '' ? '–' : text)
   return [
@@ -75,10 +71,18 @@ export function intentFacts({ intent }: Pick<GrantAnswer, 'intent'>): readonly F
       'executor',
       `${executor.principal}${executor.key === undefined ? ', any key' : `, only with key ${executor.key}`}`,
     ],
+    ['agent manifests', nothing(manifestsInWords(manifests))],
     ['session', nothing(intent.session)],
     ['task', nothing(intent.task)],
     ['ticket', ticket === undefined ? '–' : `${ticket.system}:${ticket.id}`],
     ['plan', plan === undefined ? '–' : `${plan.digest} (${plan.mediaType})`],
+    ['release of', change === undefined ? '–' : `${change.repository} at ${change.forge}, commit ${change.sha}`],
+    [
+      'exposure',
+      exposure === undefined
+        ? '–'
+        : `${exposure.segment}, from ${exposure.from} to ${exposure.to} of 100; taken back when: ${nothing(exposure.rollbackCriteria)}`,
+    ],
     ['window', `${window.opensAt} until ${window.closesAt}`],
     ['credential', `${credential.kind}, ${counted(credential.uses, 'use')}`],
     ['change class', intent.changeClass],
@@ -87,6 +91,12 @@ export function intentFacts({ intent }: Pick<GrantAnswer, 'intent'>): readonly F
     ['destination', nothing(intent.destination)],
   ]
 }
+
+const manifestsInWords = ({ requester, executor }: GrantAnswer['intent']['manifests']): string =>
+  [
+    ...(requester === undefined ? [] : [`requester ${requester}`]),
+    ...(executor === undefined ? [] : [`executor ${executor}`]),
+  ].join(', ')
 
 export function showIntent(speaker: Speaker, grant: Pick<GrantAnswer, 'intent'>): void {
   facts(speaker, intentFacts(grant))
@@ -110,6 +120,7 @@ export const digestShown = (grant: Pick<GrantAnswer, 'intent' | 'digest'>, issue
 export function showTexts(speaker: Speaker, { texts, intent }: Pick<GrantAnswer, 'texts' | 'intent'>): void {
   speaker.say(shown`  ${speaker.paint.dim(`written by ${intent.requester}:`)}`)
   quoted(speaker, 'summary', texts.summary)
+  quoted(speaker, 'objective', texts.objective)
   quoted(speaker, 'expected outcome', texts.expectedOutcome)
   quoted(speaker, 'rollback', texts.rollback)
   quoted(speaker, 'ticket address', texts.ticketUrl)
@@ -118,10 +129,43 @@ export function showTexts(speaker: Speaker, { texts, intent }: Pick<GrantAnswer,
 
 export function ruleInWords(rule: GrantAnswer['rule']): string {
   if (rule.mode === 'auto') return 'by the policy itself'
-  const owners = rule.owners.length === 1 ? rule.owners.join() : `one of ${rule.owners.join(', ')}`
-  const seats = rule.reviewers.map(({ group, count }) => `${count} of the group ${group}`)
-  return `${counted(rule.approvals, 'person')}: ${[owners, ...seats].join(', and ')}`
+  const seats = rule.reviewers.map(
+    ({ role, group, count, veto }) => `${count} of the group ${group} for ${role}${veto ? ' (veto)' : ''}`,
+  )
+  const deputies = rule.deputies.map(({ person, group }) => person ?? `the group ${group ?? ''}`)
+  const owner = `${rule.owner}, who decides last${deputies.length === 0 ? '' : ` (deputies: ${deputies.join(', ')})`}`
+  const signed = rule.stepUp ? '; each with a passkey' : ''
+  return `${counted(rule.approvals, 'person')}: ${[...seats, owner].join(', and ')}${signed}`
 }
+
+type Decided = GrantAnswer['decisions'][number]
+
+/** A decision, and under it what it rests on. */
+export function decisionFacts(one: Decided): readonly Fact[] {
+  const seat = one.as === undefined || one.as === 'policy' ? '' : ` as ${one.as}`
+  const place = one.deputyFor === undefined ? '' : ` in place of ${one.deputyFor}`
+  const state = `${one.passkey ? ', with a passkey' : ''}${one.withdrawn === true ? ', TAKEN BACK' : ''}`
+  return [
+    [didWhat(one), shown`${one.by}${seat}${place} at ${one.at}${state}${reasonOf(one.reason)}`],
+    ...(one.checklist ?? []).map((id): Fact => ['  found true', id]),
+    ...(one.evidence ?? []).map(
+      (piece): Fact => [
+        '  evidence',
+        piece.kind === 'note' ? shown`a note: ${piece.text}` : shown`${piece.kind}: ${piece.url} ${piece.digest}`,
+      ],
+    ),
+    ...(one.accepts ?? []).map((risk): Fact => ['  takes the risk', `${risk.risk} until ${risk.until}`]),
+  ]
+}
+const didWhat = ({ act, verdict, condition }: Decided): string => {
+  if (act === 'vote') return verdict === 'approve' ? 'approved by' : 'denied by'
+  if (act === 'close') return `closed ${condition ?? ''}`
+  return act === 'accept' ? 'risk taken by' : 'taken back by'
+}
+export const conditionFact = (one: GrantAnswer['conditions'][number]): Fact => [
+  one.open ? 'OPEN CONDITION' : 'condition, closed',
+  shown`${one.id} by ${one.by} as ${one.as}: ${one.text} (${one.owner}, due ${one.due})`,
+]
 
 export const reasonOf = (reason: string): Shown => (reason === '' ? shown`` : shown`: “${reason}”`)
 

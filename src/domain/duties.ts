@@ -1,21 +1,36 @@
-// Separation of duties: whoever asks, executes, or answers for either is not the one who approves. Compared as natural persons,
-// after aliases and sponsors have been resolved; a workload or an agent is never an approver.
+// Separation of duties: whoever asks, executes, wrote the change, or answers for one of those is not the one who approves. Compared as
+// natural persons, after aliases and sponsors have been resolved; a workload or an agent is never an approver.
 import type { PersonId } from './ids.ts'
 import { type Principal, personsBehind } from './principal.ts'
 
-export type Conflict = 'not_a_person' | 'requester' | 'executor' | 'requester_sponsor' | 'executor_sponsor'
+export type Conflict =
+  | 'not_a_person'
+  | 'requester'
+  | 'executor'
+  | 'author'
+  | 'requester_sponsor'
+  | 'executor_sponsor'
+  | 'author_sponsor'
+
+export interface Duties {
+  readonly requester: Principal
+  readonly executor: Principal
+  /** Whoever had a hand in the change that is released; empty where nothing is released. */
+  readonly authors: readonly Principal[]
+}
 
 /** Why this approver may not decide, or undefined. */
 export function conflictOf(
   approver: Principal,
-  requester: Principal,
-  executor: Principal,
+  { requester, executor, authors }: Duties,
 ): { readonly conflict: Conflict; readonly person: PersonId | undefined } | undefined {
-  // Asked of agents and workloads too: approving one's own through one's agent is named as what it is.
-  for (const [role, party] of [
+  const parties = [
     ['requester', requester],
     ['executor', executor],
-  ] as const) {
+    ...authors.map((author) => ['author', author] as const),
+  ] as const
+  // Asked of agents and workloads too: approving one's own through one's agent is named as what it is.
+  for (const [role, party] of parties) {
     const person = personsBehind(approver).find((behind) => personsBehind(party).includes(behind))
     if (person !== undefined) return { conflict: party.kind === 'person' ? role : `${role}_sponsor`, person }
   }

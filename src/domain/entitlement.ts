@@ -2,7 +2,8 @@
 // An Entitlement is immutable and complete: every default is filled in when the policy is compiled.
 import { canonical } from './canonical.ts'
 import type { EntitlementId, GroupId, PersonId, TenantId } from './ids.ts'
-import type { Duration } from './instant.ts'
+import type { Duration, Instant } from './instant.ts'
+import type { Flag } from './risk.ts'
 import type { Tier } from './tier.ts'
 
 /** What an action does to its target. `destructive`, `escalating` and `transfer` are never approved without a person. */
@@ -45,22 +46,73 @@ export interface VaultCredential {
 }
 export type CredentialRule = JwtCredential | VaultCredential
 
-/** Distinct persons, each counted once: one of the owners, and from each group the number it must give. */
+/** Who reviews on own criteria, beside the owner who decides. */
+export const REVIEWER_ROLES = ['security', 'legal', 'privacy', 'compliance', 'data-governance', 'operations'] as const
+export type ReviewerRole = (typeof REVIEWER_ROLES)[number]
+/** Kinds of evidence that an entitlement can name. A note is evidence of no kind. */
+export const EVIDENCE_KINDS = [
+  'threat-model',
+  'test-results',
+  'rollback-plan',
+  'control-exception',
+  'impact-assessment',
+  'change-record',
+] as const
+export type EvidenceKind = (typeof EVIDENCE_KINDS)[number]
+
+/** Somebody who may decide for the owner in a term that has an end. A group supplies deputies, never an owner. */
+export interface Deputy {
+  readonly person: PersonId | undefined
+  readonly group: GroupId | undefined
+  readonly from: Instant
+  readonly until: Instant
+}
+export interface ReviewerRule {
+  readonly role: ReviewerRole
+  readonly group: GroupId
+  readonly count: number
+  /** What each reviewer of this role must have found true: id and sentence. */
+  readonly criteria: Readonly<Record<string, string>>
+  /** Of each of these kinds, each review must cite something. */
+  readonly evidence: readonly EvidenceKind[]
+  /** A missing or negative review stands, whatever risk the owner would accept. */
+  readonly veto: boolean
+}
+/** Distinct persons, each counted once: the owner, who decides last, and of each role the number it must give. */
 export interface PeopleRule {
   readonly mode: 'people'
-  readonly owners: readonly PersonId[]
-  readonly reviewers: readonly { readonly group: GroupId; readonly count: number }[]
+  /** The one person who answers for the target. */
+  readonly owner: PersonId
+  /** In their order: a later one only where no earlier one can. */
+  readonly deputies: readonly Deputy[]
+  readonly reviewers: readonly ReviewerRule[]
   /** Distinct persons needed in all; never less than one. */
   readonly approvals: number
+  /** Each of them signs with a passkey of their own. */
+  readonly stepUp: boolean
 }
 export type ApprovalRule = { readonly mode: 'auto' } | PeopleRule
 
 export interface Limits {
   readonly maxDuration: Duration
   readonly horizon: Duration
-  /** How long the asked approvers have; undecided then lapses. */
+  /** How long the asked approvers have; undecided is then escalated. */
   readonly decideWithin: Duration
+  /** How long everybody who could decide has after that; undecided then lapses. */
+  readonly escalateWithin: Duration
+  /** How long after approval, or the opening of its window, the first credential must be fetched. */
+  readonly useWithin: Duration
+  /** The same where an agent executes. */
+  readonly agentsUseWithin: Duration
   readonly maxUses: number
+}
+
+/** Where the authors of a released change are read. */
+export interface Release {
+  readonly forge: string
+  readonly repository: string
+  /** The word of the scope that holds the commit: `commit` for `commit:<sha>`. */
+  readonly scope: string
 }
 
 export interface Entitlement {
@@ -73,6 +125,10 @@ export interface Entitlement {
   readonly tier: Tier
   readonly target: Target
   readonly actions: Readonly<Record<string, ActionClass>>
+  /** What an action does beyond its class. */
+  readonly actionFlags: Readonly<Record<string, readonly Flag[]>>
+  /** What every asking of this entitlement does. */
+  readonly flags: readonly Flag[]
   readonly scopes: readonly string[]
   readonly credential: CredentialRule
   readonly approval: ApprovalRule
@@ -81,6 +137,11 @@ export interface Entitlement {
   readonly ticketRequired: boolean
   /** A plan digest must be named. */
   readonly planRequired: boolean
+  /** Whoever asks does not execute: separate identities for asking, approving and executing. */
+  readonly separateExecutor: boolean
+  /** A group with more members than this approves nothing at tier high and above. */
+  readonly maxApprovers: number
+  readonly release: Release | undefined
   /** Claims of the executor's own token that must equal these members of the intent (`sha` = plan commit and so on). */
   readonly bindClaims: Readonly<Record<string, string>>
 }

@@ -8,6 +8,8 @@ export const BLAME = {
   invalid_request: 'caller',
   unauthenticated: 'caller',
   not_permitted: 'caller',
+  step_up_required: 'caller',
+  ceremony_over: 'caller',
   own_request: 'caller',
   not_executor: 'caller',
   grant_not_found: 'caller',

@@ -1,5 +1,6 @@
 // One asking and its whole life. A grant is its immutable ask, the decisions on it, and a small mutable head (status, facts, mints).
 // `advance` is the only maker of a next state; facts exist only in the status in which they are true.
+import type { Decision } from './decision.ts'
 import type { ApprovalRule, CredentialRule } from './entitlement.ts'
 import type { GrantEvent } from './events.ts'
 import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
@@ -7,18 +8,23 @@ import { earliest, type Instant } from './instant.ts'
 import type { Intent, Texts } from './intent.ts'
 import { mintMayGo, type Next, type Status } from './lifecycle.ts'
 import { type Confirmation, isUnfinished, type Mint } from './mint.ts'
+import type { Earlier, Flag } from './risk.ts'
 import type { Tier } from './tier.ts'
 
 /** Written once at filing, never again. */
 export interface Ask {
-  readonly v: 2
+  readonly v: 3
   readonly id: GrantId
   readonly intent: Intent
   readonly texts: Texts
   readonly digest: Digest
   readonly textsDigest: Digest
   readonly requesterTenant: TenantId
+  /** As derived at filing; an exchange is judged under it or today's, whichever is higher. */
   readonly tier: Tier
+  readonly flags: readonly Flag[]
+  /** What had been asked for the same task or in the same session; undefined where that was more than is looked through. */
+  readonly earlier: readonly Earlier[] | undefined
   /** The rule at filing; exchange must satisfy it and today's. */
   readonly rule: ApprovalRule
   /** How its credential is made and ended: kept here, because ending must not depend on a policy that may have changed. */
@@ -26,6 +32,8 @@ export interface Ask {
   readonly audience: string
   readonly filedAt: Instant
   readonly decideBy: Instant
+  /** When it lapses undecided; between the two it is escalated. */
+  readonly lapsesAt: Instant
   readonly policy: { readonly revision: number; readonly digest: Digest }
   /** What the policy said at filing, for the people who read it: why it was allowed, what is still needed. */
   readonly reasons: readonly string[]
@@ -35,22 +43,6 @@ export interface Ask {
   readonly replaces: GrantId | undefined
   /** The other grants of the same asking. */
   readonly linked: readonly GrantId[]
-}
-
-export type Verdict = 'approve' | 'deny'
-/** One person's (or, for an automatic approval, the policy's) decision, signed by the broker over everything it was given on. */
-export interface Decision {
-  readonly v: 1
-  readonly by: PersonId | 'policy'
-  readonly verdict: Verdict
-  readonly reason: string
-  readonly at: Instant
-  readonly digest: Digest
-  readonly textsDigest: Digest
-  readonly policyDigest: Digest
-  readonly peopleDigest: Digest
-  /** `<kid>.<base64url>`, over the canonical form of all the rest and the grant id. */
-  readonly signature: string
 }
 
 export type Outcome = 'completed' | 'expired' | 'revoked' | 'failed'
@@ -68,10 +60,16 @@ interface Ending {
   readonly lastError: string
 }
 
+interface Approved {
+  readonly approvedAt: Instant
+  /** Not fetched by then, the approval lapses. */
+  readonly useBy: Instant
+}
+
 export interface FactsByStatus {
-  readonly pending: Record<never, never>
-  readonly approved: { readonly approvedAt: Instant }
-  readonly issuing: { readonly approvedAt: Instant }
+  readonly pending: { readonly escalatedAt: Instant | undefined }
+  readonly approved: Approved
+  readonly issuing: Approved
   readonly active: { readonly approvedAt: Instant; readonly activeSince: Instant }
   readonly ending: Ending
   readonly stuck: Ending & { readonly stuckSince: Instant }
@@ -91,7 +89,7 @@ export type Facts<S extends Status> = FactsByStatus[S]
 
 /** The small mutable part, stored under one version. */
 export interface HeadOf<S extends Status> {
-  readonly v: 1
+  readonly v: 2
   readonly status: S
   readonly facts: Facts<S>
   readonly mints: readonly Mint[]
@@ -142,7 +140,7 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
     ask: grant.ask,
     decisions: change.decisions ?? grant.decisions,
     head: {
-      v: 1,
+      v: 2,
       status: change.to,
       facts: change.facts,
       mints: change.mints ?? grant.head.mints,
@@ -154,7 +152,13 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
 }
 
 export function born(ask: Ask, event: GrantEvent): Step {
-  const head: HeadOf<'pending'> = { v: 1, status: 'pending', facts: {}, mints: [], result: undefined }
+  const head: HeadOf<'pending'> = {
+    v: 2,
+    status: 'pending',
+    facts: { escalatedAt: undefined },
+    mints: [],
+    result: undefined,
+  }
   return { grant: { id: ask.id, ask, decisions: [], head, version: 1 }, event, from: 'none' }
 }
 
@@ -164,11 +168,12 @@ export function deadlineOf(grant: Grant): Instant | undefined {
   const unfinished = grant.head.mints.filter(isUnfinished).map((mint) => mint.deadline)
   switch (grant.head.status) {
     case 'pending':
-      return earliest(grant.ask.decideBy, closesAt)
+      return grant.head.facts.escalatedAt === undefined ? earliest(grant.ask.decideBy, closesAt) : grant.ask.lapsesAt
     case 'approved':
-      return closesAt
+      return earliest(grant.head.facts.useBy, closesAt)
     case 'issuing':
     case 'active':
+      // A use that has begun is a use: from then on only the window counts.
       return earliest(closesAt, ...unfinished)
     case 'ending':
     case 'stuck':

@@ -2,15 +2,26 @@
 // Every member of Intent is semantic, and so in the digest; texts that a person approves are hashed apart, and into every decision.
 import { type Canonical, canonical } from './canonical.ts'
 import type { Digest, EntitlementId, PrincipalId, TenantId, Thumbprint } from './ids.ts'
+import type { Impact } from './risk.ts'
 import type { Window } from './window.ts'
 
-export interface Impact {
-  readonly dataFlow: boolean
-  readonly privilegedAccess: boolean
-  readonly resilience: boolean
-  readonly externalTransfer: boolean
-}
 export type ChangeClass = 'standard' | 'normal' | 'emergency'
+
+/** How much of whom is exposed to the change: shares of 100. A stage beyond `to` is another intent, and so a new grant. */
+export interface Exposure {
+  readonly segment: string
+  readonly from: number
+  readonly to: number
+  /** When the stage is taken back. */
+  readonly rollbackCriteria: string
+}
+
+/** The commit whose release this is, at the forge that the entitlement names. */
+export interface Change {
+  readonly forge: string
+  readonly repository: string
+  readonly sha: string
+}
 
 export interface Intent {
   readonly tenant: TenantId
@@ -18,6 +29,8 @@ export interface Intent {
   readonly requester: PrincipalId
   /** The principal, and the key where it is known, that alone may exchange. */
   readonly executor: { readonly principal: PrincipalId; readonly key: Thumbprint | undefined }
+  /** What the directory held as the registered model, prompt and tools of an agent when it asked, or was named to execute. */
+  readonly manifests: { readonly requester: Digest | undefined; readonly executor: Digest | undefined }
   readonly task: string
   readonly session: string
   readonly target: string
@@ -25,7 +38,10 @@ export interface Intent {
   readonly actions: readonly string[]
   readonly scope: readonly string[]
   readonly dataTypes: readonly string[]
+  /** An id of the catalogue; one that is not in it is untrusted. Empty where no data goes anywhere. */
   readonly destination: string
+  readonly exposure: Exposure | undefined
+  readonly change: Change | undefined
   readonly changeClass: ChangeClass
   readonly impact: Impact
   readonly plan: { readonly digest: Digest; readonly mediaType: string } | undefined
@@ -37,6 +53,7 @@ export interface Intent {
 /** Free texts and addresses: not in the intent digest, yet immutable once filed and hashed into every decision. */
 export interface Texts {
   readonly summary: string
+  readonly objective: string
   readonly expectedOutcome: string
   readonly rollback: string
   readonly ticketUrl: string
@@ -64,9 +81,12 @@ export function semantic(intent: Intent): { readonly [key: string]: Canonical | 
   return {
     ...intent,
     executor: { ...intent.executor },
+    manifests: { ...intent.manifests },
     actions: asSet(intent.actions),
     scope: asSet(intent.scope),
     dataTypes: asSet(intent.dataTypes),
+    exposure: intent.exposure && { ...intent.exposure },
+    change: intent.change && { ...intent.change },
     impact: { ...intent.impact },
     plan: intent.plan && { ...intent.plan },
     ticket: intent.ticket && { ...intent.ticket },

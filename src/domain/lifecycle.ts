@@ -3,7 +3,7 @@
 
 export const LIFECYCLE = {
   pending: ['pending', 'approved', 'denied', 'withdrawn', 'lapsed'],
-  approved: ['issuing', 'active', 'ending', 'withdrawn', 'lapsed'],
+  approved: ['approved', 'issuing', 'active', 'ending', 'withdrawn', 'lapsed'],
   issuing: ['issuing', 'active', 'approved', 'ending'],
   active: ['active', 'ending', 'ended'],
   ending: ['ending', 'ended', 'stuck'],
@@ -30,6 +30,7 @@ type Edge = { [From in Status]: `${From}>${Next<From>}` }[Status] | `none>${type
 export const ALLOWING = [
   `none>${BIRTH}`,
   'pending>approved',
+  'approved>approved',
   'approved>issuing',
   'approved>active',
   'issuing>active',

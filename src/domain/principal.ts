@@ -22,6 +22,9 @@ export interface Agent extends Known {
 }
 export type Principal = Person | Workload | Agent
 
+/** Why somebody is nobody now: not in the people directory, switched off there, or without a sponsor who still answers for them. */
+export type Absence = 'unknown' | 'inactive' | 'no_active_sponsor'
+
 /** A principal as it stands at the door in one HTTP request: who, with which key, in which session. Claims only authenticate. */
 export interface Caller {
   readonly principal: Principal

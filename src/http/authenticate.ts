@@ -77,9 +77,15 @@ const unauthenticated = (message: string) =>
   new BrokerError('unauthenticated', message, { nextAction: SIGN_IN.nextAction })
 
 const ALGS = 'algs="ES256 EdDSA"'
+/** RFC 9470 §3: the token is good, but this wants the person. Another token does not help: the problem document says what does. */
+const STEP_UP = 'error="insufficient_user_authentication", acr_values="phr"'
 
 /** Adds to a 401 what RFC 9110 §11.6.1 wants: a challenge of each scheme; without an error code where no token was sent (RFC 6750 §3.1). */
 export function challenged(p: Authentication, thrown: unknown, answer: Answer): Answer {
+  if (isBrokerError(thrown, 'step_up_required')) {
+    const challenges = [`DPoP ${STEP_UP}, ${ALGS}`, `Bearer ${STEP_UP}`]
+    return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenges, ...nonceHeader(p) } }
+  }
   if (!isBrokerError(thrown, 'unauthenticated')) return answer
   const { oauth, anonymous } = thrown.facts
   const ofProof = oauth === 'use_dpop_nonce' || oauth === 'invalid_dpop_proof' ? oauth : undefined

@@ -1,9 +1,10 @@
 // The grants of `/v1`: from parsed bodies to verbs and back. No rule lives here: what may be asked, seen, decided or ended is the
 // verbs' to say. Invariant: a secret is revealed in one line of this file, into an answer that is never stored.
 import type { z } from 'zod'
-import type { Asking, Broker, Credential } from '../broker/broker.ts'
+import type { Asking, Ballot, Broker, Credential } from '../broker/broker.ts'
 import type { Where } from '../broker/end-each.ts'
 import { type Filters, ticketOf } from '../broker/list.ts'
+import type { AcceptedRisk, Evidence } from '../domain/decision.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import {
@@ -25,7 +26,9 @@ import { isScheduled, showDryRun, showEntitlement, showEvent, showGrant, showMin
 import type { Waiters } from './wait.ts'
 import type {
   AskBody,
+  acceptanceBody,
   askQuery,
+  closureBody,
   completeBody,
   completionsBody,
   decisionBody,
@@ -122,6 +125,7 @@ export function askingOf(body: AskBody): Asking {
     task: body.task.id,
     changeClass: body.changeClass,
     impact: body.impact,
+    exposure: body.exposure,
     plan: body.plan && { digest: body.plan.digest as Digest, mediaType: body.plan.mediaType },
     ticket: body.ticket && { system: body.ticket.system, id: body.ticket.id },
     window: windowOf(body.window),
@@ -129,6 +133,7 @@ export function askingOf(body: AskBody): Asking {
     executorKey: body.executor?.key as Thumbprint | undefined,
     texts: {
       summary: body.task.summary,
+      objective: body.task.objective,
       expectedOutcome: body.task.expectedOutcome,
       rollback: body.task.rollback,
       ticketUrl: body.ticket?.url ?? '',
@@ -213,14 +218,57 @@ export const decide = async (
   p: GrantsPorts,
   { caller, incoming, body }: Call<z.infer<typeof decisionBody>, unknown>,
 ): Promise<Answer> => {
-  const id = idOf(incoming)
-  const digest = votedOn(incoming, body.digest)
-  const again = idempotencyKey(incoming) !== undefined
-  return grantAnswer(
-    p,
-    await p.broker.decide(caller, id, { verdict: body.verdict, reason: body.reason, digest, again }),
-  )
+  return grantAnswer(p, await p.broker.decide(caller, idOf(incoming), ballotOf(incoming, body)))
 }
+
+/** A vote in domain words. */
+export function ballotOf(incoming: Incoming, body: z.infer<typeof decisionBody>): Ballot {
+  return {
+    verdict: body.verdict,
+    reason: body.reason,
+    digest: votedOn(incoming, body.digest),
+    ...(body.as === undefined ? {} : { seat: body.as }),
+    checklist: body.checklist,
+    evidence: body.evidence.map(evidenceOf),
+    conditions: body.conditions.map(({ text, owner, due }) => ({ text, owner: named.person(owner), due: timeOf(due) })),
+    accepts: body.accepts.map(acceptedOf),
+    again: idempotencyKey(incoming) !== undefined,
+  }
+}
+
+const evidenceOf = (one: z.infer<typeof decisionBody>['evidence'][number]): Evidence =>
+  one.kind === 'note' ? one : { ...one, digest: one.digest as Digest }
+const acceptedOf = ({ risk, until }: { readonly risk: string; readonly until: string }): AcceptedRisk => ({
+  risk,
+  until: timeOf(until),
+})
+
+function timeOf(text: string): Instant {
+  const at = parseInstant(text)
+  if (at !== undefined) return at
+  throw new BrokerError('invalid_request', 'A time cannot be read.', { facts: { member: 'until' } })
+}
+
+/** What is said after a vote. */
+export const close = async (
+  p: GrantsPorts,
+  { caller, incoming, body }: Call<z.infer<typeof closureBody>, unknown>,
+): Promise<Answer> => {
+  const { condition, reason, evidence } = body
+  const said = { condition, reason, evidence: evidence.map(evidenceOf) }
+  return grantAnswer(p, await p.broker.closeCondition(caller, idOf(incoming), said))
+}
+
+export const accept = async (
+  p: GrantsPorts,
+  { caller, incoming, body }: Call<z.infer<typeof acceptanceBody>, unknown>,
+): Promise<Answer> => {
+  const said = { accepts: body.accepts.map(acceptedOf), reason: body.reason }
+  return grantAnswer(p, await p.broker.acceptRisks(caller, idOf(incoming), said))
+}
+
+export const retract = async (p: GrantsPorts, { caller, incoming, body }: Reasoned): Promise<Answer> =>
+  endAnswer(p, await p.broker.retract(caller, idOf(incoming), body.reason))
 
 /** The revision a vote names: in the body, as If-Match, or in both if they agree. */
 function votedOn(incoming: Incoming, inBody: string | undefined): Digest | undefined {

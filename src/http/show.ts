@@ -2,11 +2,19 @@
 // ended: the status is the stored one, word for word.
 
 import type { z } from 'zod'
-import type { Explained, Question } from '../broker/broker.ts'
+import { type Explained, type Question, useWithin } from '../broker/broker.ts'
+import { type AcceptedRisk, type Decision, standingVotes } from '../domain/decision.ts'
 import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
-import { type Duration, formatDuration, formatInstant, type Instant, milliseconds } from '../domain/instant.ts'
+import {
+  type Duration,
+  earliest,
+  formatDuration,
+  formatInstant,
+  type Instant,
+  milliseconds,
+} from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
@@ -34,15 +42,18 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     scheduled: isScheduled(grant, now),
     digest: ask.digest,
     tier: ask.tier,
+    flags: [...ask.flags],
     filedAt: formatInstant(ask.filedAt),
     decideBy: formatInstant(ask.decideBy),
+    lapsesAt: formatInstant(ask.lapsesAt),
     intent: showIntent(ask.intent),
     texts: { ...ask.texts },
     audience: ask.audience,
     policy: { ...ask.policy },
     rule: showRule(ask.rule),
     reasons: [...ask.reasons],
-    decisions: grant.decisions.map(({ by, verdict, reason, at }) => ({ by, verdict, reason, at: formatInstant(at) })),
+    decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
+    conditions: showConditions(grant.decisions),
     ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
     linked: [...ask.linked],
     mints: head.mints.map(showMint),
@@ -53,14 +64,63 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
   }
 }
 
+function showDecision(decision: Decision, all: readonly Decision[]): GrantAnswer['decisions'][number] {
+  const { act, by, reason, at, assertion } = decision
+  const said = { act, by, reason, at: formatInstant(at), passkey: assertion !== undefined }
+  switch (decision.act) {
+    case 'vote':
+      return {
+        ...said,
+        as: decision.seat,
+        verdict: decision.verdict,
+        ...(decision.deputyFor === undefined ? {} : { deputyFor: decision.deputyFor }),
+        ...(decision.checklist.length === 0 ? {} : { checklist: [...decision.checklist] }),
+        ...(decision.evidence.length === 0 ? {} : { evidence: decision.evidence.map((one) => ({ ...one })) }),
+        ...(decision.conditions.length === 0 ? {} : { conditions: decision.conditions.map(({ id }) => id) }),
+        ...(decision.accepts.length === 0 ? {} : { accepts: decision.accepts.map(showAccepted) }),
+        ...(standingVotes(all).includes(decision) ? {} : { withdrawn: true }),
+      }
+    case 'close':
+      return {
+        ...said,
+        condition: decision.condition,
+        ...(decision.evidence.length === 0 ? {} : { evidence: decision.evidence.map((one) => ({ ...one })) }),
+      }
+    case 'accept':
+      return { ...said, accepts: decision.accepts.map(showAccepted) }
+    case 'retract':
+      return said
+  }
+}
+const showAccepted = ({ risk, until }: AcceptedRisk) => ({ risk, until: formatInstant(until) })
+
+const showConditions = (decisions: readonly Decision[]): GrantAnswer['conditions'] =>
+  standingVotes(decisions).flatMap((vote) =>
+    vote.conditions.map(({ id, text, owner, due }) => ({
+      id,
+      text,
+      by: vote.by,
+      as: vote.seat,
+      owner,
+      due: formatInstant(due),
+      open: !decisions.some((one) => one.act === 'close' && one.condition === id && one.by === vote.by),
+    })),
+  )
+
 function showIntent(intent: Intent): GrantAnswer['intent'] {
-  const { executor, plan, ticket, window, ...rest } = intent
+  const { executor, manifests, exposure, change, plan, ticket, window, ...rest } = intent
   return {
     ...rest,
     actions: [...rest.actions],
     scope: [...rest.scope],
     dataTypes: [...rest.dataTypes],
     executor: { principal: executor.principal, ...(executor.key === undefined ? {} : { key: executor.key }) },
+    manifests: {
+      ...(manifests.requester === undefined ? {} : { requester: manifests.requester }),
+      ...(manifests.executor === undefined ? {} : { executor: manifests.executor }),
+    },
+    ...(exposure === undefined ? {} : { exposure: { ...exposure } }),
+    ...(change === undefined ? {} : { change: { ...change } }),
     ...(plan === undefined ? {} : { plan: { ...plan } }),
     ...(ticket === undefined ? {} : { ticket: { ...ticket } }),
     window: { opensAt: formatInstant(window.opensAt), closesAt: formatInstant(window.closesAt) },
@@ -72,9 +132,20 @@ export const showRule = (rule: ApprovalRule): z.infer<typeof ruleAnswer> =>
     ? { mode: 'auto' }
     : {
         mode: 'people',
-        owners: [...rule.owners],
-        reviewers: rule.reviewers.map((reviewer) => ({ ...reviewer })),
+        owner: rule.owner,
+        deputies: rule.deputies.map(({ person, group, from, until }) => ({
+          ...(person === undefined ? {} : { person }),
+          ...(group === undefined ? {} : { group }),
+          from: formatInstant(from),
+          until: formatInstant(until),
+        })),
+        reviewers: rule.reviewers.map((reviewer) => ({
+          ...reviewer,
+          criteria: { ...reviewer.criteria },
+          evidence: [...reviewer.evidence],
+        })),
         approvals: rule.approvals,
+        stepUp: rule.stepUp,
       }
 
 const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
@@ -115,10 +186,10 @@ export function showMint(mint: Mint): z.infer<typeof mintAnswer> {
 function showFacts(head: Head): z.infer<typeof factsAnswer> {
   switch (head.status) {
     case 'pending':
-      return {}
+      return head.facts.escalatedAt === undefined ? {} : { escalatedAt: formatInstant(head.facts.escalatedAt) }
     case 'approved':
     case 'issuing':
-      return { approvedAt: formatInstant(head.facts.approvedAt) }
+      return { approvedAt: formatInstant(head.facts.approvedAt), useBy: formatInstant(head.facts.useBy) }
     case 'active':
       return { approvedAt: formatInstant(head.facts.approvedAt), activeSince: formatInstant(head.facts.activeSince) }
     case 'ending':
@@ -151,15 +222,15 @@ const showEnding = ({ cause, since, attempts, retryAt, lastError }: Extract<Head
 
 /** What one can do next, in one sentence. */
 function nextAction(grant: Grant, now: Instant): string {
-  const { intent, decideBy } = grant.ask
+  const { intent, decideBy, lapsesAt } = grant.ask
   const { opensAt, closesAt } = intent.window
   switch (grant.head.status) {
     case 'pending':
-      return `Wait for a decision until ${formatInstant(decideBy)}.`
+      return `Wait for a decision until ${formatInstant(grant.head.facts.escalatedAt === undefined ? decideBy : lapsesAt)}.`
     case 'approved':
       return isScheduled(grant, now)
         ? `Exchange it from ${formatInstant(opensAt)} on.`
-        : `Exchange it before ${formatInstant(closesAt)}.`
+        : `Exchange it before ${formatInstant(earliest(grant.head.facts.useBy, closesAt))}.`
     case 'issuing':
       return 'Wait: a credential is being made.'
     case 'active':
@@ -184,6 +255,11 @@ function linksOf(grant: Grant): Record<string, string> {
   const links: Record<string, string> = { self, events: `${self}/events` }
   if (status === 'pending') links.decisions = `${self}/decisions`
   if (status === 'pending' || status === 'approved') links.withdraw = `${self}/withdraw`
+  if (['pending', 'approved', 'active'].includes(status) && grant.decisions.length > 0) {
+    links.closures = `${self}/closures`
+    links.acceptances = `${self}/acceptances`
+    links.retractions = `${self}/retractions`
+  }
   if (status === 'approved' || status === 'active') links.exchange = `${self}/exchange`
   if (status === 'active') links.complete = `${self}/complete`
   if (!isTerminal(status)) links.revoke = `${self}/revoke`
@@ -221,17 +297,21 @@ export const showQuestion = ({
 
 /** What would become of an asking. */
 export function showDryRun(explained: Explained): DryRunAnswer['grants'][number] {
-  const { intent, digest, entitlement, auto, reasons, couldDecide, decideBy, policy } = explained
+  const { intent, digest, entitlement, executor, auto, flags, reasons, couldDecide, decideBy, lapsesAt, policy } =
+    explained
   const { credential } = entitlement
   return {
     digest,
     intent: showIntent(intent),
     tier: entitlement.tier,
+    flags: [...flags],
     reasons: [...reasons],
     approval: auto ? 'auto' : 'people',
     rule: showRule(entitlement.approval),
     couldDecide,
     decideBy: formatInstant(decideBy),
+    lapsesAt: formatInstant(lapsesAt),
+    useWithin: formatDuration(useWithin(entitlement, executor)),
     audience: entitlement.target.audience,
     credential: showCredential(credential),
     revocability: credential.kind === 'jwt' ? 'at_once' : credential.revocability,
@@ -270,4 +350,5 @@ export const showEntitlement = (
   },
   ticketRequired: entitlement.ticketRequired,
   planRequired: entitlement.planRequired,
+  separateExecutor: entitlement.separateExecutor,
 })

@@ -1,11 +1,12 @@
 // Every body and every answer of `/v1` as a strict schema: an unknown member is refused, a default is written here and nowhere else.
 // Invariant: a text that passes shows exactly what it holds: no control, no bidirectional override, nothing invisible.
 import { z } from 'zod'
-import { ACTION_CLASSES } from '../domain/entitlement.ts'
+import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
 import { INSTANT_PATTERN, parseDuration, parseInstant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
+import { FLAGS, type Flag } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 
 // Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
@@ -86,6 +87,10 @@ export const windowAsked = z.union([
   z.strictObject({ duration: span.meta({ description: 'A window that opens now and is this long.' }) }),
 ])
 
+const byFlag = <T>(make: () => T): Record<Flag, T> =>
+  Object.fromEntries(FLAGS.map((flag) => [flag, make()])) as Record<Flag, T>
+const share = z.int().min(0).max(100)
+
 const grantRef = z.string().refine(isGrantId, 'is not the id of a grant').meta({ pattern: PATTERNS.grantId })
 
 /** What is asked of one entitlement; one asking may name several. */
@@ -105,7 +110,7 @@ const part = {
   destination: z
     .union([z.literal(''), word(200)])
     .default('')
-    .meta({ description: 'Where data goes to, if anywhere.' }),
+    .meta({ description: 'Where data goes to, if anywhere: an id of the policy’s catalogue; any other is untrusted.' }),
   credential: z
     .strictObject({ uses: z.int().min(1).max(1_000).default(1) })
     .prefault({})
@@ -124,6 +129,7 @@ export const askBody = z.strictObject({
         .min(1)
         .refine(showsSomething, 'says nothing')
         .meta({ description: 'What is done, in one line.' }),
+      objective: lines(2_000).default('').meta({ description: 'Why it is done.' }),
       expectedOutcome: lines(2_000).default('').meta({ description: 'What is true afterwards.' }),
       rollback: lines(2_000).default('').meta({ description: 'How it is undone.' }),
     })
@@ -133,14 +139,19 @@ export const askBody = z.strictObject({
     .default('normal')
     .meta({ description: 'The class of the change.' }),
   impact: z
-    .strictObject({
-      dataFlow: z.boolean().default(false),
-      privilegedAccess: z.boolean().default(false),
-      resilience: z.boolean().default(false),
-      externalTransfer: z.boolean().default(false),
-    })
+    .strictObject(byFlag(() => z.boolean().default(false)))
     .prefault({})
-    .meta({ description: 'What the change may affect.' }),
+    .meta({ description: 'What the change may affect besides what follows from it: it can only raise the tier.' }),
+  exposure: z
+    .strictObject({
+      segment: word(100).meta({ description: 'Who is exposed, such as a region or a ring.' }),
+      from: share.default(0),
+      to: share.meta({ description: 'The share of 100 that is exposed at most; a wider stage is a new grant.' }),
+      rollbackCriteria: lines(1_000).default('').meta({ description: 'When the stage is taken back.' }),
+    })
+    .refine(({ from, to }) => from <= to, 'begins at no more than it ends with')
+    .optional()
+    .meta({ description: 'The stage of a gradual change.' }),
   plan: z
     .strictObject({
       digest: digest.meta({ description: 'Of the plan’s bytes.' }),
@@ -182,11 +193,68 @@ export const askBody = z.strictObject({
 })
 export type AskBody = z.infer<typeof askBody>
 
+const evidence = z
+  .array(
+    z.union([
+      z.strictObject({ kind: z.literal('note'), text: lines(1_000).min(1).refine(showsSomething, 'says nothing') }),
+      z.strictObject({
+        kind: z.enum(EVIDENCE_KINDS),
+        url: address.refine((text) => text !== '', 'is an http or https address'),
+        digest: digest.meta({ description: 'Of what lies there.' }),
+      }),
+    ]),
+  )
+  .max(30)
+  .meta({ description: 'What the decision rests on. A note is evidence of no kind that an entitlement names.' })
+const accepts = z
+  .array(
+    z.strictObject({
+      risk: z
+        .string()
+        .regex(/^(review:[a-z-]{1,32}|condition:[A-Za-z0-9_-]{12})$/, 'is review:<role> or condition:<id>')
+        .meta({
+          description: 'review:<role> for a review that is missing or negative, condition:<id> for one that is open.',
+        }),
+      until: time.meta({ description: 'When the acceptance is over; from then on it is a risk again.' }),
+    }),
+  )
+  .meta({ description: 'Risks that the owner takes upon them by name.' })
 const reason = lines(2_000).meta({ description: 'Why, for those who read it later.' })
 export const decisionBody = z.strictObject({
   verdict: z.enum(['approve', 'deny']),
   reason: reason.default(''),
   digest: digest.optional().meta({ description: 'The revision decided on; or as If-Match.' }),
+  as: z
+    .enum(['owner', ...REVIEWER_ROLES])
+    .optional()
+    .meta({ description: 'In which seat; only needed by who could decide in several.' }),
+  checklist: z
+    .array(name)
+    .max(64)
+    .default([])
+    .meta({ description: 'The criteria of the seat that were found true; the grant’s rule names them.' }),
+  evidence: evidence.default([]),
+  conditions: z
+    .array(
+      z.strictObject({
+        text: lines(1_000).min(1).refine(showsSomething, 'says nothing'),
+        owner: name.meta({ description: 'The person who does it.' }),
+        due: time,
+      }),
+    )
+    .max(20)
+    .default([])
+    .meta({ description: 'Yes, if: each blocks exchange until it is closed, or its risk is accepted.' }),
+  accepts: accepts.max(50).default([]),
+})
+export const closureBody = z.strictObject({
+  condition: z.string().regex(/^[A-Za-z0-9_-]{12}$/, 'is the id of a condition'),
+  reason: reason.default(''),
+  evidence: evidence.default([]),
+})
+export const acceptanceBody = z.strictObject({
+  accepts: accepts.min(1).max(50),
+  reason: reason.min(1).refine(showsSomething, 'says nothing'),
 })
 export const reasonBody = z.strictObject({ reason: reason.default('') })
 export const exchangeBody = z.strictObject({
@@ -291,9 +359,20 @@ export const ruleAnswer = z.union([
   z.strictObject({ mode: z.literal('auto') }),
   z.strictObject({
     mode: z.literal('people'),
-    owners: z.array(text),
-    reviewers: z.array(z.strictObject({ group: text, count: z.int() })),
+    owner: text.meta({ description: 'Decides last, and answers for it.' }),
+    deputies: z.array(z.strictObject({ person: text.optional(), group: text.optional(), from: text, until: text })),
+    reviewers: z.array(
+      z.strictObject({
+        role: z.enum(REVIEWER_ROLES),
+        group: text,
+        count: z.int(),
+        criteria: z.record(text, text),
+        evidence: z.array(z.enum(EVIDENCE_KINDS)),
+        veto: z.boolean(),
+      }),
+    ),
     approvals: z.int(),
+    stepUp: z.boolean().meta({ description: 'Each decision is signed with a passkey.' }),
   }),
 ])
 
@@ -315,6 +394,8 @@ export const mintAnswer = z.strictObject({
 
 export const factsAnswer = z.strictObject({
   approvedAt: text.optional(),
+  useBy: text.optional().meta({ description: 'Not exchanged by then, the approval lapses.' }),
+  escalatedAt: text.optional(),
   activeSince: text.optional(),
   at: text.optional(),
   by: text.optional(),
@@ -331,19 +412,49 @@ export const factsAnswer = z.strictObject({
   residueUntil: text.optional(),
 })
 
+/** A signed statement of a person, or of the policy. What does not apply to its kind is left out. */
+const decisionAnswer = z.strictObject({
+  act: z.enum(['vote', 'close', 'accept', 'retract']),
+  by: text,
+  as: text.optional(),
+  deputyFor: text.optional(),
+  verdict: z.enum(['approve', 'deny']).optional(),
+  reason: text,
+  at: text,
+  checklist: z.array(text).optional(),
+  evidence: z
+    .array(
+      z.union([
+        z.strictObject({ kind: z.literal('note'), text }),
+        z.strictObject({ kind: z.enum(EVIDENCE_KINDS), url: text, digest: text }),
+      ]),
+    )
+    .optional(),
+  conditions: z.array(text).optional().meta({ description: 'Ids of the conditions that it made.' }),
+  condition: text.optional().meta({ description: 'The condition that it closed.' }),
+  accepts: z.array(z.strictObject({ risk: text, until: text })).optional(),
+  withdrawn: z.boolean().optional().meta({ description: 'This vote was taken back.' }),
+  passkey: z.boolean().meta({ description: 'Signed with the person’s passkey, besides by the broker.' }),
+})
+
 export const grantAnswer = z.strictObject({
   id: text,
   status: z.enum(STATUSES as [string, ...string[]]),
   scheduled: z.boolean().meta({ description: 'Approved, and the window is not open yet.' }),
   digest: text.meta({ description: 'The revision: what is voted on.' }),
   tier: z.enum(TIERS),
+  flags: z
+    .array(z.enum(FLAGS))
+    .meta({ description: 'What follows from what is asked, and what was declared besides.' }),
   filedAt: text,
-  decideBy: text,
+  decideBy: text.meta({ description: 'Undecided then, it is escalated.' }),
+  lapsesAt: text.meta({ description: 'Undecided then, it lapses.' }),
   intent: z.strictObject({
     tenant: text,
     entitlement: text,
     requester: text,
     executor: z.strictObject({ principal: text, key: text.optional() }),
+    manifests: z.strictObject({ requester: text.optional(), executor: text.optional() }),
     task: text,
     session: text,
     target: text,
@@ -353,23 +464,42 @@ export const grantAnswer = z.strictObject({
     dataTypes: z.array(text),
     destination: text,
     changeClass: text,
-    impact: z.strictObject({
-      dataFlow: z.boolean(),
-      privilegedAccess: z.boolean(),
-      resilience: z.boolean(),
-      externalTransfer: z.boolean(),
-    }),
+    impact: z.strictObject(byFlag(() => z.boolean())),
+    exposure: z.strictObject({ segment: text, from: z.int(), to: z.int(), rollbackCriteria: text }).optional(),
+    change: z.strictObject({ forge: text, repository: text, sha: text }).optional(),
     plan: z.strictObject({ digest: text, mediaType: text }).optional(),
     ticket: z.strictObject({ system: text, id: text }).optional(),
     window: z.strictObject({ opensAt: text, closesAt: text }),
     credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), uses: z.int() }),
   }),
-  texts: z.strictObject({ summary: text, expectedOutcome: text, rollback: text, ticketUrl: text, planUri: text }),
+  texts: z.strictObject({
+    summary: text,
+    objective: text,
+    expectedOutcome: text,
+    rollback: text,
+    ticketUrl: text,
+    planUri: text,
+  }),
   audience: text,
   policy: z.strictObject({ revision: z.int(), digest: text }),
   rule: ruleAnswer,
   reasons: z.array(text),
-  decisions: z.array(z.strictObject({ by: text, verdict: z.enum(['approve', 'deny']), reason: text, at: text })),
+  decisions: z.array(decisionAnswer),
+  conditions: z
+    .array(
+      z.strictObject({
+        id: text,
+        text,
+        by: text,
+        as: text,
+        owner: text,
+        due: text,
+        open: z.boolean(),
+      }),
+    )
+    .meta({
+      description: 'Of the approvals that stand. One that is open blocks exchange, unless its risk is accepted.',
+    }),
   replaces: text.optional(),
   linked: z.array(text).meta({ description: 'The other grants of the same asking.' }),
   mints: z.array(mintAnswer),
@@ -420,11 +550,14 @@ export const dryRunAnswer = z.strictObject({
       digest: text,
       intent: grantAnswer.shape.intent,
       tier: z.enum(TIERS),
+      flags: z.array(z.enum(FLAGS)),
       reasons: z.array(text).meta({ description: 'Why this tier, and what is needed.' }),
       approval: z.enum(['auto', 'people']),
       rule: ruleAnswer,
       couldDecide: z.int().meta({ description: 'How many persons could approve this; nobody is named.' }),
       decideBy: text,
+      lapsesAt: text,
+      useWithin: text.meta({ description: 'How soon after approval, or opening, the first exchange must be.' }),
       audience: text,
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
       revocability: z.enum(['at_once', 'expiry']),
@@ -476,6 +609,7 @@ export const entitlementsAnswer = z.strictObject({
       limits: z.strictObject({ maxDuration: text, horizon: text, decideWithin: text, maxUses: z.int() }),
       ticketRequired: z.boolean(),
       planRequired: z.boolean(),
+      separateExecutor: z.boolean(),
     }),
   ),
 })

@@ -4,12 +4,14 @@ import { z } from 'zod'
 import { type Compiled, type Locate, type Problem, type ReadFile, readConfig } from './config-file.ts'
 import {
   type Algorithm,
+  activeField,
   algorithmField,
   claimName,
   freezeDeep,
   lineField,
   nameField,
   revisionField,
+  standingAccessField,
   unique,
 } from './fields.ts'
 import { type KeySet, parseKeySet } from './keys.ts'
@@ -30,6 +32,9 @@ export interface WorkloadEntry {
   readonly session: string | undefined
   /** Claims that become facts. Undefined: as the issuer says. */
   readonly facts: readonly string[] | undefined
+  readonly active: boolean
+  /** Targets that it reaches without Writ. */
+  readonly standingAccess: readonly string[]
 }
 
 export interface ResourceServer {
@@ -87,6 +92,8 @@ const WorkloadFields = z
     absent: unique(claimName).default([]).describe('Claims that must not be there at all.'),
     session: claimName.optional().describe('The claim that names the run. A token without it is not of this workload.'),
     facts: unique(claimName).max(20).optional().describe('Claims that become facts of the caller.'),
+    active: activeField,
+    standingAccess: standingAccessField,
   })
   .refine(
     (entry) => entry.absent.every((claim) => !Object.hasOwn(entry.match, claim) && !Object.hasOwn(entry.not, claim)),

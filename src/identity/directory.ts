@@ -1,10 +1,10 @@
 // The people directory as one immutable value: who stands behind an account or a set of claims, and who answers for whom.
-// Whatever is unknown, or could be two, is nobody; comparison is of exact text only.
+// Whatever is unknown, switched off, without an active sponsor, or could be two, is nobody; comparison is of exact text only.
 import { createHash } from 'node:crypto'
 import type { Account, Directory } from '../broker/ports.ts'
 import { canonical } from '../domain/canonical.ts'
 import { type Digest, isDigest, named, type PrincipalId } from '../domain/ids.ts'
-import type { Agent, Person, Principal, Workload } from '../domain/principal.ts'
+import type { Absence, Agent, Person, Principal, Workload } from '../domain/principal.ts'
 import { type Clients, isOf, type ResourceServer, type WorkloadEntry } from './clients.ts'
 import type { Compiled, Problem } from './config-file.ts'
 import { freezeDeep } from './fields.ts'
@@ -19,10 +19,12 @@ export interface Resolved {
 }
 
 export interface PeopleDirectory extends Directory {
-  /** Who these verified claims of this issuer (short name) are; undefined for nobody and for more than one. */
+  /** Who these verified claims of this issuer (short name) are; undefined for nobody, for who is nobody now, and for more than one. */
   resolve(issuer: string, claims: Readonly<Record<string, unknown>>): Resolved | undefined
-  /** Everybody whom these claims fit: for the log when `resolve` gave nobody. */
+  /** Everybody whom these claims fit, also who is nobody now: for the log when `resolve` gave nobody. */
   candidates(issuer: string, claims: Readonly<Record<string, unknown>>): readonly PrincipalId[]
+  /** Everybody in the files, also who is nobody now: for the question whether a name in another file is one. */
+  entered(): readonly Principal[]
   resourceServer(id: string): ResourceServer | undefined
   resourceServers(): readonly ResourceServer[]
   /** The name to show for a person, or the id. */
@@ -57,11 +59,11 @@ export function compileDirectory(people: People, clients: Clients, known?: Known
 }
 
 function directoryOf(people: People, clients: Clients, forges: readonly string[]): PeopleDirectory {
-  const principals = new Map<string, Principal>()
+  const entered = new Map<string, Principal>()
   const byAccount = new Map<string, Principal>()
   const expected: { readonly issuer: string; readonly expected: Expected }[] = []
   const add = (principal: Principal, accounts: readonly Account[]): void => {
-    principals.set(principal.id, freezeDeep(principal))
+    entered.set(principal.id, freezeDeep(principal))
     for (const account of accounts) {
       byAccount.set(accountKey(account), principal)
       if (!forges.includes(account.issuer))
@@ -75,13 +77,25 @@ function directoryOf(people: People, clients: Clients, forges: readonly string[]
     add(principal, [])
     expected.push({ issuer: entry.issuer, expected: { principal, match: entry.match } })
   }
-  const persons = Object.freeze([...principals.values()].filter((principal) => principal.kind === 'person'))
+  const entries = new Map([...people.persons, ...people.agents, ...clients.workloads].map((entry) => [entry.id, entry]))
+  const absence = (id: string): Absence | undefined => {
+    const principal = entered.get(id)
+    if (principal === undefined) return 'unknown'
+    if (entries.get(id)?.active !== true) return 'inactive'
+    if (principal.kind === 'person') return undefined
+    return principal.sponsors.some((sponsor) => entries.get(sponsor)?.active === true) ? undefined : 'no_active_sponsor'
+  }
+  const everybody = Object.freeze([...entered.values()])
+  const present = Object.freeze(everybody.filter(({ id }) => absence(id) === undefined))
+  const principals = new Map<string, Principal>(present.map((principal) => [principal.id, principal]))
+  const inactive = Object.freeze(everybody.map(({ id }) => id).filter((id) => !principals.has(id)))
+  const persons = Object.freeze(present.filter((principal) => principal.kind === 'person'))
+  const manifests = new Map(people.agents.map(({ id, manifest }) => [id, manifest]))
   const answeredFor = new Map<string, PrincipalId[]>()
-  for (const principal of principals.values())
+  for (const principal of everybody)
     if (principal.kind !== 'person')
       for (const sponsor of principal.sponsors)
         answeredFor.set(sponsor, [...(answeredFor.get(sponsor) ?? []), principal.id])
-  const everybody = Object.freeze([...principals.values()])
   const servers = new Map(clients.resourceServers.map((server) => [server.id, server]))
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
@@ -103,12 +117,25 @@ function directoryOf(people: People, clients: Clients, forges: readonly string[]
     digest: digestOf(people, clients),
     principal: (id) => principals.get(id),
     byAccount: (account) => byAccount.get(accountKey(account)),
+    absence,
+    inactive: () => inactive,
     persons: () => persons,
     answeredForBy: (person) => answeredFor.get(person) ?? [],
-    principals: () => everybody,
+    principals: () => present,
+    entered: () => everybody,
+    manifestOf: (id) => {
+      const manifest = manifests.get(id)
+      return manifest !== undefined && isDigest(manifest) ? manifest : undefined
+    },
+    hasStandingAccess: (id, target) => entries.get(id)?.standingAccess.includes(target) ?? false,
+    group: (tenant, name) => ({
+      administrative: isAdministrative(people, tenant, name),
+      members: persons.filter((person) => person.tenant === tenant && person.groups.includes(name)).length,
+    }),
     resolve: (issuer, claims) => {
-      const found = fitting(issuer, claims)
-      return found.length === 1 ? found[0] : undefined
+      // Who is nobody now still stands in the way of others: a token that fits two entries is nobody's, whichever of them is active.
+      const [found, ...more] = fitting(issuer, claims)
+      return found !== undefined && more.length === 0 && principals.has(found.principal.id) ? found : undefined
     },
     candidates: (issuer, claims) => fitting(issuer, claims).map(({ principal }) => principal.id),
     resourceServer: (id) => servers.get(id),
@@ -116,6 +143,11 @@ function directoryOf(people: People, clients: Clients, forges: readonly string[]
     displayName: (id) => names.get(id) ?? id,
     expectedFrom: (issuer) => expected.filter((one) => one.issuer === issuer).map((one) => one.expected),
   } satisfies PeopleDirectory)
+}
+
+const isAdministrative = ({ groups }: People, tenant: string, name: string): boolean => {
+  const marked = Object.hasOwn(groups, tenant) ? groups[tenant] : undefined
+  return marked !== undefined && Object.hasOwn(marked, name) && marked[name]?.administrative === true
 }
 
 const known = ({
@@ -175,6 +207,11 @@ function crossCheck(people: People, clients: Clients, known: KnownNames | undefi
     if (owner !== undefined)
       report(clients, ['workloads', id, 'match', 'sub'], `this account belongs to '${owner}' already`)
   }
+  const everybody = [...people.persons, ...people.agents, ...clients.workloads]
+  for (const [tenant, marked] of Object.entries(people.groups))
+    for (const name of Object.keys(marked))
+      if (!everybody.some((one) => one.tenant === tenant && one.groups.includes(name)))
+        report(people, ['groups', tenant, name], `nobody of ${tenant} is in a group of this name`)
   for (const { id } of clients.resourceServers)
     if (taken.has(id)) report(clients, ['resourceServers', id], 'a person or an agent has this id')
   return problems
@@ -182,27 +219,41 @@ function crossCheck(people: People, clients: Clients, known: KnownNames | undefi
 
 /**
  * Over everything that decides who is who: not the names for people to read, not comments, not the order. Keys of resource servers
- * are left out, for they decide nothing about a grant and may rotate without a new revision.
+ * are left out, for they decide nothing about a grant and may rotate without a new revision. What is as it is by default is left out too,
+ * so that a file which says nothing of it means the same to a broker that did not know it yet.
  */
 function digestOf(people: People, clients: Clients): Digest {
   const byId = <T extends { readonly id: string }>(entries: readonly T[]): readonly T[] =>
     entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
   const accountsOf = (accounts: readonly Account[]): readonly string[] => accounts.map(accountKey).toSorted()
+  const switches = ({ active, standingAccess }: Pick<PersonEntry, 'active' | 'standingAccess'>) => ({
+    active: active ? undefined : false,
+    standingAccess: standingAccess.length === 0 ? undefined : standingAccess.toSorted(),
+  })
+  const administrative = Object.entries(people.groups)
+    .flatMap(([tenant, marked]) => Object.keys(marked).map((name) => ({ tenant, name })))
+    .filter(({ tenant, name }) => isAdministrative(people, tenant, name))
+    .map(({ tenant, name }) => `${tenant}/${name}`)
+    .toSorted()
   const value = canonical({
     typ: TYPE,
-    persons: byId(people.persons).map(({ id, tenant, groups, accounts }) => ({
+    persons: byId(people.persons).map(({ id, tenant, groups, accounts, ...entry }) => ({
       id,
       tenant,
       groups: groups.toSorted(),
       accounts: accountsOf(accounts),
+      ...switches(entry),
     })),
-    agents: byId(people.agents).map(({ id, tenant, groups, sponsors, accounts }) => ({
+    agents: byId(people.agents).map(({ id, tenant, groups, sponsors, accounts, manifest, ...entry }) => ({
       id,
       tenant,
       groups: groups.toSorted(),
       sponsors: sponsors.toSorted(),
       accounts: accountsOf(accounts),
+      manifest,
+      ...switches(entry),
     })),
+    administrative: administrative.length === 0 ? undefined : administrative,
     workloads: byId(clients.workloads).map((entry) => ({
       ...entry,
       groups: entry.groups.toSorted(),
@@ -210,6 +261,7 @@ function digestOf(people: People, clients: Clients): Digest {
       not: Object.fromEntries(Object.entries(entry.not).map(([claim, values]) => [claim, values.toSorted()])),
       absent: entry.absent.toSorted(),
       facts: entry.facts?.toSorted(),
+      ...switches(entry),
     })),
     resourceServers: byId(clients.resourceServers).map(({ id, tenant, audiences }) => ({
       id,

@@ -35,6 +35,18 @@ export const unique = <T extends z.ZodType>(item: T) =>
     .refine((items) => new Set(items).size === items.length, 'the same entry is here twice')
     .meta({ uniqueItems: true })
 
+export const activeField = z
+  .boolean({ error: 'true or false' })
+  .default(true)
+  .describe('false: nobody from now on. Better than deleting the entry, because what was given still ends then.')
+
+export const standingAccessField = unique(nameField)
+  .max(100)
+  .default([])
+  .describe(
+    'Targets (`target.id` in entitlements.yaml) that can be reached without Writ: no approver there from tier high on.',
+  )
+
 /** Asymmetric only; a MAC key in the hands of a verifier can sign (RFC 8725 §3.1). */
 export const ALGORITHMS = [
   'ES256',

@@ -2,8 +2,9 @@
 // aliases, sponsors and groups. One account belongs to one principal, or the file is refused.
 import { z } from 'zod'
 import type { Account } from '../broker/ports.ts'
+import { isDigest, PATTERNS } from '../domain/ids.ts'
 import { type Compiled, type Locate, type Problem, readConfig } from './config-file.ts'
-import { freezeDeep, lineField, nameField, revisionField, unique } from './fields.ts'
+import { activeField, freezeDeep, lineField, nameField, revisionField, standingAccessField, unique } from './fields.ts'
 
 export interface PersonEntry {
   readonly id: string
@@ -11,6 +12,9 @@ export interface PersonEntry {
   readonly tenant: string
   readonly groups: readonly string[]
   readonly accounts: readonly Account[]
+  readonly active: boolean
+  /** Targets that they reach without Writ. */
+  readonly standingAccess: readonly string[]
 }
 export interface AgentEntry {
   readonly id: string
@@ -18,12 +22,18 @@ export interface AgentEntry {
   readonly groups: readonly string[]
   readonly sponsors: readonly string[]
   readonly accounts: readonly Account[]
+  readonly active: boolean
+  readonly standingAccess: readonly string[]
+  /** Of the registered model, prompt and tools. */
+  readonly manifest: string | undefined
 }
 export interface People {
   readonly file: string
   readonly revision: number
   readonly persons: readonly PersonEntry[]
   readonly agents: readonly AgentEntry[]
+  /** What is said of a group, by tenant and name. */
+  readonly groups: Readonly<Record<string, Readonly<Record<string, { readonly administrative: boolean }>>>>
   /** For problems that show only beside another file. */
   readonly line: Locate
 }
@@ -46,6 +56,8 @@ export const PeopleFile = z.strictObject({
       tenant: nameField,
       groups,
       accounts,
+      active: activeField,
+      standingAccess: standingAccessField,
     }),
     { error: 'persons by id are needed' },
   ),
@@ -57,10 +69,34 @@ export const PeopleFile = z.strictObject({
         groups,
         sponsors: unique(nameField).min(1, 'at least one sponsor is needed: somebody answers for it').max(20),
         accounts,
+        active: activeField,
+        standingAccess: standingAccessField,
+        manifest: z
+          .string({ error: 'a digest is needed' })
+          .refine(isDigest, 'a digest is sha-256: and 43 characters of base64url')
+          .meta({ pattern: PATTERNS.digest })
+          .optional()
+          .describe("Digest of the agent's manifest as registered: its model, prompt and tools."),
       }),
       { error: 'agents by id are needed' },
     )
     .default({}),
+  groups: z
+    .record(
+      nameField,
+      z.record(
+        nameField,
+        z.strictObject({
+          administrative: z
+            .boolean({ error: 'true or false' })
+            .describe('Its members administer systems: from tier high on it is no approver group.'),
+        }),
+        { error: 'groups of this tenant by name are needed' },
+      ),
+      { error: 'groups by tenant are needed' },
+    )
+    .default({})
+    .describe('What is said of a group; who is in it is said by its members.'),
 })
 
 /** The JSON Schema for editors. */
@@ -71,7 +107,9 @@ export function compilePeople(text: string, file: string): Compiled<People> {
   const { value, problems, line } = readConfig(text, file, PeopleFile)
   if (value === undefined) return { ok: false, problems }
   const persons = Object.entries(value.persons).map(([id, entry]): PersonEntry => ({ id, ...entry }))
-  const agents = Object.entries(value.agents).map(([id, entry]): AgentEntry => ({ id, ...entry }))
+  const agents = Object.entries(value.agents).map(
+    ([id, entry]): AgentEntry => ({ id, ...entry, manifest: entry.manifest }),
+  )
   const found: Problem[] = []
   const report = (path: readonly PropertyKey[], message: string): void => {
     found.push({ file, line: line(path), message: `${path.join('.')}: ${message}` })
@@ -92,7 +130,12 @@ export function compilePeople(text: string, file: string): Compiled<People> {
   }))
   return {
     ok: true,
-    value: Object.freeze({ file, revision: value.revision, ...freezeDeep({ persons, agents }), line }),
+    value: Object.freeze({
+      file,
+      revision: value.revision,
+      ...freezeDeep({ persons, agents, groups: value.groups }),
+      line,
+    }),
     warnings,
   }
 }

@@ -47,6 +47,8 @@ const ERROR = {
   invalid_request: 'invalid_request',
   unauthenticated: 'invalid_grant',
   not_permitted: 'access_denied',
+  step_up_required: 'access_denied',
+  ceremony_over: 'access_denied',
   own_request: 'access_denied',
   not_executor: 'invalid_grant',
   grant_not_found: 'invalid_grant',

@@ -66,7 +66,7 @@ export function thrownRecord(thrown: unknown): LogRecord {
     return {
       code: thrown.code,
       reason: thrown.message,
-      ...(cause === undefined ? {} : { cause: named(cause), at: place(cause) }),
+      ...(cause === undefined ? {} : { cause: isBrokerError(cause) ? cause.message : named(cause), at: place(cause) }),
     }
   }
   const cause = thrown instanceof Error && thrown.cause !== undefined ? { cause: named(thrown.cause) } : {}

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { type Canonical, canonical } from '../domain/canonical.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
 import type { Digest, EntitlementId } from '../domain/ids.ts'
+import type { Tier } from '../domain/tier.ts'
 import { compileEntitlements } from './entitlements.ts'
 import { compileGuards, FLOORS, guardJudge, type NamedEntity, type SourceText } from './guards.ts'
 import type { Policy } from './policy.ts'
@@ -36,7 +37,7 @@ export interface CompiledPolicy extends Policy {
  * The revision is not part of the digest: it says which of two policies is newer, not what they mean.
  */
 export function compilePolicy(files: PolicyFiles): CompiledPolicy {
-  const { entitlements, revision, problems, place } = compileEntitlements(
+  const { entitlements, raised, catalogue, revision, problems, place } = compileEntitlements(
     files.entitlements.file,
     files.entitlements.text,
   )
@@ -46,9 +47,19 @@ export function compilePolicy(files: PolicyFiles): CompiledPolicy {
 
   const sorted = entitlements.toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(frozen)
   const byId = new Map<EntitlementId, Entitlement>(sorted.map((entitlement) => [entitlement.id, entitlement]))
+  const atTier = new Map(
+    raised.map(frozen).map((entitlement) => [`${entitlement.id} ${entitlement.tier}`, entitlement]),
+  )
   const rules = Object.fromEntries(guards.rules.map(({ id, json }) => [id, json]))
   // What came out of YAML and of the engine is JSON; `canonical` throws for what it cannot hold exactly.
-  const meaning = { typ: 'writ/policy/v1', floors: FLOORS, entitlements: sorted, guards: rules } as unknown as Canonical
+  const meaning = {
+    typ: 'writ/policy/v1',
+    floors: FLOORS,
+    entitlements: sorted,
+    raised: [...atTier.values()].toSorted((a, b) => (`${a.id} ${a.tier}` < `${b.id} ${b.tier}` ? -1 : 1)),
+    catalogue,
+    guards: rules,
+  } as unknown as Canonical
   const digest = `sha-256:${sha256(canonical(meaning))}` as Digest
   const judge = guardJudge(guards.rules, `guards ${sha256(canonical(rules as unknown as Canonical))}`)
   const source: PolicySource = {
@@ -64,6 +75,11 @@ export function compilePolicy(files: PolicyFiles): CompiledPolicy {
     digest,
     entitlement: (id: EntitlementId) => byId.get(id),
     entitlements: () => all,
+    at: (id: EntitlementId, tier: Tier) => {
+      const filed = byId.get(id)
+      return filed?.tier === tier ? filed : atTier.get(`${id} ${tier}`)
+    },
+    catalogue: frozen(catalogue),
     judge,
     source: Object.freeze(source),
   })

@@ -1,8 +1,9 @@
 // The shape of entitlements.yaml: what each member may be, before anything is compared with anything else.
 // Unknown keys are errors, and every message says what to write. The JSON Schema for editors is made from here.
 import { z } from 'zod'
-import { ACTION_CLASSES } from '../domain/entitlement.ts'
-import { type Duration, days, parseDuration, seconds } from '../domain/instant.ts'
+import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
+import { type Duration, days, parseDuration, parseInstant, seconds } from '../domain/instant.ts'
+import { FLAGS, SENSITIVITIES, TRUSTS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 
 const must = (what: string) => (issue: { readonly input?: unknown }) =>
@@ -83,13 +84,28 @@ const listOf = <Item extends z.ZodType>(item: Item, least: number, what: string)
     .min(least, { error: `Name at least ${least} of ${what}.` })
     .max(64, { error: `Name at most 64 of ${what}.` })
 
+const moment = z.string({ error: must('a time such as 2026-12-01T00:00:00Z') }).transform((text, context) => {
+  const parsed = parseInstant(text)
+  if (parsed !== undefined) return parsed
+  context.addIssue({ code: 'custom', message: 'Write a time with its zone, such as 2026-12-01T00:00:00Z.' })
+  return z.NEVER
+})
+const flagName = z.enum(FLAGS, { error: must(`one of: ${FLAGS.join(', ')}`) })
+const flagNames = listOf(flagName, 0, `what it does beyond its class: ${FLAGS.join(', ')}`)
+const catalogueId = matching('^[A-Za-z0-9][A-Za-z0-9._/-]*$', 64, 'an id: letters, digits, ".", "_", "/" or "-"')
+
 const tier = members({
   approvals: count(8),
   maxDuration: duration,
   horizon: duration,
   decideWithin: duration,
+  escalateWithin: duration.optional(),
+  useWithin: duration.optional(),
+  agentsUseWithin: duration.optional(),
   maxUses: count(1_000),
   maxLife: duration,
+  maxApprovers: count(1_000).optional(),
+  stepUp: flag.optional(),
   ticketRequired: flag.optional(),
   planRequired: flag.optional(),
 })
@@ -108,11 +124,37 @@ const vaultCredential = members({
   revocability: z.enum(['at_once', 'expiry'], { error: must('at_once or expiry') }).optional(),
 })
 
-const people = members({
-  owners: listOf(nameShape, 1, 'the persons who own the target'),
-  reviewers: listOf(members({ group: nameShape, count: count(8) }), 0, 'groups with a count').optional(),
-  approvals: count(64).optional(),
+const deputy = members({
+  person: nameShape.optional(),
+  group: nameShape.optional(),
+  from: moment,
+  until: moment,
 })
+const criterion = z
+  .string({ error: must('a sentence that a reviewer finds true or not') })
+  .regex(/^\P{C}+$/u, { error: 'Write one line of printable text.' })
+  .max(300, { error: 'Write at most 300 characters.' })
+const reviewer = members({
+  role: z.enum(REVIEWER_ROLES, { error: must(`one of: ${REVIEWER_ROLES.join(', ')}`) }),
+  group: nameShape,
+  count: count(8).optional(),
+  criteria: z.record(nameShape, criterion, { error: must('a mapping from a name to a criterion') }).optional(),
+  evidence: listOf(
+    z.enum(EVIDENCE_KINDS, { error: must(`one of: ${EVIDENCE_KINDS.join(', ')}`) }),
+    1,
+    `kinds of evidence: ${EVIDENCE_KINDS.join(', ')}`,
+  ).optional(),
+  veto: flag.optional(),
+})
+const people = members({
+  owner: matching(NAME, 32, 'the one person who owns the target and answers for it'),
+  deputies: listOf(deputy, 0, 'deputies with a term').optional(),
+  reviewers: listOf(reviewer, 0, 'reviewer roles').optional(),
+  approvals: count(64).optional(),
+  stepUp: flag.optional(),
+})
+const actionClass = z.enum(ACTION_CLASSES, { error: must(`one of: ${ACTION_CLASSES.join(', ')}`) })
+const action = z.union([actionClass, members({ class: actionClass, flags: flagNames })])
 
 const entitlement = members({
   title,
@@ -120,9 +162,10 @@ const entitlement = members({
   openTo: listOf(nameShape, 1, 'the tenants whose principals may ask').optional(),
   tier: z.enum(TIERS, { error: must(`one of: ${TIERS.join(', ')}`) }),
   target: members({ id: nameShape, environment: nameShape, audience: audience.optional() }),
-  actions: z.record(actionName, z.enum(ACTION_CLASSES, { error: must(`one of: ${ACTION_CLASSES.join(', ')}`) }), {
+  actions: z.record(actionName, action, {
     error: must('a mapping from each action to what it does, such as report.read: read'),
   }),
+  flags: flagNames.optional(),
   scopes: listOf(scope, 0, 'scopes').optional(),
   credential: z.discriminatedUnion('kind', [jwtCredential, vaultCredential], {
     error: must('a credential with kind: jwt or kind: vault'),
@@ -132,10 +175,19 @@ const entitlement = members({
     maxDuration: duration.optional(),
     horizon: duration.optional(),
     decideWithin: duration.optional(),
+    escalateWithin: duration.optional(),
+    useWithin: duration.optional(),
+    agentsUseWithin: duration.optional(),
     maxUses: count(1_000).optional(),
   }).optional(),
   ticketRequired: flag.optional(),
   planRequired: flag.optional(),
+  separateExecutor: flag.optional(),
+  release: members({
+    forge: nameShape,
+    repository: matching('^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$', 200, 'a repository as its forge names it'),
+    scope: matching('^[a-z0-9][A-Za-z0-9._/-]*$', 64, 'the word of the scope that holds the commit, such as commit'),
+  }).optional(),
   bindClaims: z
     .record(matching('^[A-Za-z_][A-Za-z0-9_./:-]*$', 64, 'the name of a claim'), claimTarget, {
       error: must('a mapping from a claim to what it must equal'),
@@ -145,7 +197,20 @@ const entitlement = members({
 
 export const MAX_ENTITLEMENTS = 1_000
 /** Parsed member by member, so that one bad entitlement does not hide the problems of the next. */
-export const parts = { tier, entitlement, people, revision: count(Number.MAX_SAFE_INTEGER) } as const
+const destinations = z.record(catalogueId, z.enum(TRUSTS, { error: must(`one of: ${TRUSTS.join(', ')}`) }), {
+  error: must('a mapping from each destination to how far it is trusted'),
+})
+const dataTypes = z.record(catalogueId, z.enum(SENSITIVITIES, { error: must(`one of: ${SENSITIVITIES.join(', ')}`) }), {
+  error: must('a mapping from each kind of data to how sensitive it is'),
+})
+export const parts = {
+  tier,
+  entitlement,
+  people,
+  destinations,
+  dataTypes,
+  revision: count(Number.MAX_SAFE_INTEGER),
+} as const
 export type TierFile = z.output<typeof tier>
 export type EntitlementFile = z.output<typeof entitlement>
 export type PeopleFile = z.output<typeof people>
@@ -159,6 +224,8 @@ export const entitlementsFile = z.strictObject({
     high: tier.optional(),
     critical: tier.optional(),
   }),
+  destinations: destinations.optional(),
+  dataTypes: dataTypes.optional(),
   entitlements: z.record(nameShape, entitlement),
 })
 

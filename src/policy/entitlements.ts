@@ -6,13 +6,16 @@ import {
   type ActionClass,
   type ApprovalRule,
   type CredentialRule,
+  type Deputy,
   type Entitlement,
+  EVIDENCE_KINDS,
   type Limits,
   NEVER_AUTOMATIC,
 } from '../domain/entitlement.ts'
 import { isName, named } from '../domain/ids.ts'
-import { type Duration, days, formatDuration, minutes, seconds, shortest } from '../domain/instant.ts'
+import { type Duration, days, duration, formatDuration, minutes, seconds, shortest } from '../domain/instant.ts'
 import { asSet } from '../domain/intent.ts'
+import { type Catalogue, FLAGS, type Flag } from '../domain/risk.ts'
 import { atLeast, TIERS, type Tier } from '../domain/tier.ts'
 import {
   type EntitlementFile,
@@ -28,6 +31,9 @@ import { type Path, type Plain, readYaml } from './strict-yaml.ts'
 export interface CompiledEntitlements {
   readonly revision: number
   readonly entitlements: readonly Entitlement[]
+  /** Each entitlement as it is at every tier above its own that can hold it. */
+  readonly raised: readonly Entitlement[]
+  readonly catalogue: Catalogue
   readonly problems: readonly PolicyProblem[]
   place(path: Path): Place
 }
@@ -38,6 +44,11 @@ type Tiers = Partial<Record<Tier, TierFile>>
 const DEFAULT_MAX_LIFE = minutes(15)
 const DEFAULT_VERIFIER_CACHE = seconds(30)
 const DEFAULT_USES = 1
+const DEFAULT_MAX_APPROVERS = 10
+const DEFAULT_AGENTS_USE = minutes(15)
+const LEAST_ESCALATION = minutes(1)
+const LONGEST_TERM = days(180)
+const NOTHING_KNOWN: Catalogue = { destinations: {}, dataTypes: {} }
 /** Stands in for a tier that could not be read, so that the other problems of its entitlements are told too. Never part of a policy. */
 const UNBOUNDED: TierFile = {
   approvals: 1,
@@ -55,19 +66,29 @@ export function compileEntitlements(file: string, text: string): CompiledEntitle
   const report: Report = (path, message) => {
     problems.push({ file, ...yaml.place(path), path: path.join('.'), message })
   }
-  const done = (revision: number, entitlements: readonly Entitlement[]): CompiledEntitlements => ({
-    revision,
-    entitlements,
-    problems,
-    place: yaml.place,
-  })
-  if (yaml.value === undefined) return done(0, [])
-  const top = mapping(yaml.value, [], report, ['revision', 'tiers', 'entitlements'])
-  if (top === undefined) return done(0, [])
+  const done = (
+    revision: number,
+    { entitlements, raised }: Compiled,
+    catalogue: Catalogue = NOTHING_KNOWN,
+  ): CompiledEntitlements => ({ revision, entitlements, raised, catalogue, problems, place: yaml.place })
+  if (yaml.value === undefined) return done(0, NONE)
+  const known = ['revision', 'tiers', 'destinations', 'dataTypes', 'entitlements']
+  const top = mapping(yaml.value, [], report, known)
+  if (top === undefined) return done(0, NONE)
   const revision = parsed(parts.revision, top.revision, ['revision'], report)
   const tiers = compileTiers(top.tiers, report)
-  return done(revision ?? 0, compileEach(top.entitlements, tiers, report))
+  const catalogue = {
+    destinations: parsed(parts.destinations, top.destinations ?? {}, ['destinations'], report) ?? {},
+    dataTypes: parsed(parts.dataTypes, top.dataTypes ?? {}, ['dataTypes'], report) ?? {},
+  }
+  return done(revision ?? 0, compileEach(top.entitlements, tiers, report), catalogue)
 }
+
+interface Compiled {
+  readonly entitlements: readonly Entitlement[]
+  readonly raised: readonly Entitlement[]
+}
+const NONE: Compiled = { entitlements: [], raised: [] }
 
 function compileTiers(value: Plain | undefined, report: Report): Tiers {
   const found = mapping(value, ['tiers'], report, TIERS) ?? {}
@@ -80,6 +101,9 @@ function compileTiers(value: Plain | undefined, report: Report): Tiers {
     if (rules === undefined) continue
     if (rules.maxLife > rules.maxDuration)
       report(['tiers', tier, 'maxLife'], `Longer than the window may be (${formatDuration(rules.maxDuration)}).`)
+    const softer = TIERS.find((below) => below !== tier && atLeast(tier, below) && tiers[below]?.stepUp === true)
+    if (softer !== undefined && rules.stepUp !== true)
+      report(['tiers', tier, 'stepUp'], `The lower tier ${softer} asks for a passkey; write true.`)
     const laxer = TIERS.find(
       (below) => below !== tier && atLeast(tier, below) && (tiers[below]?.approvals ?? 0) > rules.approvals,
     )
@@ -91,14 +115,14 @@ function compileTiers(value: Plain | undefined, report: Report): Tiers {
   return tiers
 }
 
-function compileEach(value: Plain | undefined, tiers: Tiers, report: Report): readonly Entitlement[] {
+function compileEach(value: Plain | undefined, tiers: Tiers, report: Report): Compiled {
   const found = Object.entries(mapping(value, ['entitlements'], report) ?? {})
   if (found.length > MAX_ENTITLEMENTS) {
     report(['entitlements'], `At most ${MAX_ENTITLEMENTS} entitlements are read; these are ${found.length}.`)
-    return []
+    return NONE
   }
   if (value !== undefined && found.length === 0) report(['entitlements'], 'Nothing is offered; write an entitlement.')
-  return found.flatMap(([id, member]) => {
+  const entitlements = found.flatMap(([id, member]) => {
     const path = ['entitlements', id]
     parsed(nameShape, id, path, report)
     const written = parsed(parts.entitlement, member, path, report)
@@ -108,12 +132,72 @@ function compileEach(value: Plain | undefined, tiers: Tiers, report: Report): re
       report([...path, 'tier'], `The tier ${written.tier} is not described; write it under tiers.`)
     return [compileOne(id, written, tier ?? UNBOUNDED, (at, message) => report([...path, ...at], message))]
   })
+  return { entitlements, raised: entitlements.flatMap((entitlement) => raisedTiers(entitlement, tiers)) }
 }
+
+/** The entitlement at every higher tier that is described: the stricter of both in everything. What that tier never allows is left out. */
+function raisedTiers(entitlement: Entitlement, tiers: Tiers): readonly Entitlement[] {
+  return TIERS.filter((tier) => tier !== entitlement.tier && atLeast(tier, entitlement.tier)).flatMap((tier) => {
+    const rules = tiers[tier]
+    const credential = rules && credentialAt(entitlement.credential, tier, rules)
+    if (rules === undefined || credential === undefined) return []
+    const { approval, limits } = entitlement
+    const bounds = tierLimits(rules)
+    return [
+      {
+        ...entitlement,
+        tier,
+        credential,
+        approval:
+          approval.mode === 'auto'
+            ? approval
+            : {
+                ...approval,
+                approvals: Math.max(approval.approvals, rules.approvals),
+                stepUp: approval.stepUp || rules.stepUp === true,
+              },
+        limits: {
+          maxDuration: shortest(limits.maxDuration, bounds.maxDuration),
+          horizon: shortest(limits.horizon, bounds.horizon),
+          decideWithin: shortest(limits.decideWithin, bounds.decideWithin),
+          escalateWithin: shortest(limits.escalateWithin, bounds.escalateWithin),
+          useWithin: shortest(limits.useWithin, bounds.useWithin),
+          agentsUseWithin: shortest(limits.agentsUseWithin, bounds.agentsUseWithin),
+          maxUses: Math.min(limits.maxUses, bounds.maxUses),
+        },
+        ticketRequired: entitlement.ticketRequired || rules.ticketRequired === true,
+        planRequired: entitlement.planRequired || rules.planRequired === true,
+        maxApprovers: Math.min(entitlement.maxApprovers, rules.maxApprovers ?? DEFAULT_MAX_APPROVERS),
+      },
+    ]
+  })
+}
+
+function credentialAt(credential: CredentialRule, tier: Tier, rules: TierFile): CredentialRule | undefined {
+  const high = atLeast(tier, 'high')
+  if (credential.kind === 'vault') return high && credential.revocability === 'expiry' ? undefined : credential
+  const maxLife = shortest(credential.maxLife, rules.maxLife, rules.maxDuration)
+  const verifierCache = shortest(credential.verifierCache, maxLife)
+  return { ...credential, sender: high ? 'dpop' : credential.sender, maxLife, verifierCache }
+}
+
+/** What a tier allows, its defaults filled in. */
+const tierLimits = (tier: TierFile): Limits => ({
+  maxDuration: tier.maxDuration,
+  horizon: tier.horizon,
+  decideWithin: tier.decideWithin,
+  escalateWithin: tier.escalateWithin ?? quarterOf(tier.decideWithin),
+  useWithin: tier.useWithin ?? tier.maxDuration,
+  agentsUseWithin: shortest(tier.agentsUseWithin ?? DEFAULT_AGENTS_USE, tier.useWithin ?? tier.maxDuration),
+  maxUses: tier.maxUses,
+})
+const quarterOf = (span: Duration): Duration => duration(Math.max(LEAST_ESCALATION, Math.floor(span / 4_000) * 1_000))
 
 function compileOne(id: string, written: EntitlementFile, tier: TierFile, report: Report): Entitlement {
   const limits = limitsOf(written, tier, report)
-  const { target, actions } = written
-  const names = Object.keys(actions)
+  const { target } = written
+  const actions = Object.entries(written.actions)
+  const names = Object.keys(written.actions)
   if (names.length === 0) report(['actions'], 'Nothing can be asked for; name at least one action.')
   if (names.length > 64) report(['actions'], 'Name at most 64 actions.')
   checkClaims(written, report)
@@ -128,23 +212,48 @@ function compileOne(id: string, written: EntitlementFile, tier: TierFile, report
     openTo: distinct(written.openTo ?? [written.tenant], ['openTo'], report).map(named.tenant),
     tier: written.tier,
     target: { id: target.id, environment: target.environment, audience: target.audience ?? '' },
-    actions,
+    actions: Object.fromEntries(actions.map(([action, does]) => [action, classIn(does)])),
+    actionFlags: Object.fromEntries(
+      actions.flatMap(([action, does]) =>
+        typeof does === 'string' ? [] : [[action, distinctFlags(does.flags, ['actions', action, 'flags'], report)]],
+      ),
+    ),
+    flags: distinctFlags(written.flags ?? [], ['flags'], report),
     scopes: distinct(written.scopes ?? [], ['scopes'], report),
     credential: credentialOf(written, tier, limits, report),
     approval: approvalOf(written, tier, report),
     limits,
     ticketRequired: stricterFlag('ticketRequired', written, tier, report),
     planRequired: stricterFlag('planRequired', written, tier, report),
+    separateExecutor: written.separateExecutor ?? false,
+    maxApprovers: tier.maxApprovers ?? DEFAULT_MAX_APPROVERS,
+    release: releaseOf(written, report),
     bindClaims: written.bindClaims ?? {},
   }
 }
 
+const classIn = (does: EntitlementFile['actions'][string]): ActionClass =>
+  typeof does === 'string' ? does : does.class
+
+const distinctFlags = (flags: readonly Flag[], path: Path, report: Report): readonly Flag[] => {
+  const set = distinct(flags, path, report)
+  return FLAGS.filter((flag) => set.includes(flag))
+}
+
+/** The commit whose authors are read must be one that is asked for, or the release could be of anything. */
+function releaseOf({ release, scopes }: EntitlementFile, report: Report): Entitlement['release'] {
+  if (release !== undefined && !(scopes ?? []).some((scope) => scope.startsWith(`${release.scope}:`)))
+    report(['release', 'scope'], `No scope begins with ${release.scope}:; add ${release.scope}:* under scopes.`)
+  return release
+}
+
 function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Limits {
   const asked = written.limits ?? {}
-  const limit = (name: 'maxDuration' | 'horizon' | 'decideWithin'): Duration => {
+  const bounds = tierLimits(tier)
+  const limit = (name: Exclude<keyof Limits, 'maxUses'>): Duration => {
     const own = asked[name]
-    if (own !== undefined && own > tier[name]) report(['limits', name], longer(own, tier[name], written.tier))
-    return shortest(tier[name], own ?? tier[name])
+    if (own !== undefined && own > bounds[name]) report(['limits', name], longer(own, bounds[name], written.tier))
+    return shortest(bounds[name], own ?? bounds[name])
   }
   const maxUses = asked.maxUses ?? DEFAULT_USES
   if (maxUses > tier.maxUses) {
@@ -155,9 +264,16 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
     maxDuration: limit('maxDuration'),
     horizon: limit('horizon'),
     decideWithin: limit('decideWithin'),
+    escalateWithin: shortest(limit('escalateWithin'), quarterUnless(asked.escalateWithin, limit('decideWithin'))),
+    useWithin: limit('useWithin'),
+    agentsUseWithin: limit('agentsUseWithin'),
     maxUses: Math.min(maxUses, tier.maxUses),
   }
 }
+
+/** What is shorter to decide is, where nothing else is said, shorter to escalate. */
+const quarterUnless = (written: Duration | undefined, decideWithin: Duration): Duration =>
+  written ?? quarterOf(decideWithin)
 
 const longer = (own: Duration, bound: Duration, tier: Tier): string =>
   `${formatDuration(own)} is longer than the ${formatDuration(bound)} that the tier ${tier} allows; write at most that, or raise the tier's limit.`
@@ -208,7 +324,8 @@ function approvalOf(written: EntitlementFile, tier: TierFile, report: Report): A
   if (approval !== 'auto') return peopleRule(approval, written.tier, tier, report)
   if (written.tier !== 'low')
     report(['approval'], `Only the tier low may be approved automatically; name owners for tier ${written.tier}.`)
-  for (const [action, kind] of Object.entries(written.actions)) {
+  for (const [action, does] of Object.entries(written.actions)) {
+    const kind = classIn(does)
     if (isNeverAutomatic(kind))
       report(['actions', action], `What is ${kind} is never approved automatically; name owners under approval.`)
   }
@@ -218,32 +335,63 @@ function approvalOf(written: EntitlementFile, tier: TierFile, report: Report): A
 const isNeverAutomatic = (kind: ActionClass): boolean => NEVER_AUTOMATIC.includes(kind)
 
 function peopleRule(written: PeopleFile, tierName: Tier, tier: TierFile, report: Report): ApprovalRule {
-  const owners = distinct(written.owners, ['approval', 'owners'], report)
-  const reviewers = (written.reviewers ?? []).toSorted((a, b) => (a.group < b.group ? -1 : a.group > b.group ? 1 : 0))
+  const reviewers = (written.reviewers ?? []).toSorted((a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : 0))
   distinct(
-    (written.reviewers ?? []).map(({ group }) => group),
+    (written.reviewers ?? []).map(({ role }) => role),
     ['approval', 'reviewers'],
     report,
   )
-  // Every seat is another person: one owner, and each reviewer of each group.
-  const seats = 1 + reviewers.reduce((sum, { count }) => sum + count, 0)
+  // Every seat is another person: the owner, and each reviewer of each role.
+  const seats = 1 + reviewers.reduce((sum, { count }) => sum + (count ?? 1), 0)
   const needed = Math.max(tier.approvals, seats)
   const at: Path = ['approval', 'approvals']
   if (written.approvals !== undefined && written.approvals < tier.approvals)
     report(at, `Fewer than the ${tier.approvals} of the tier ${tierName}; write at least ${tier.approvals}.`)
   else if (written.approvals !== undefined && written.approvals < seats)
-    report(at, `One owner and the reviewers already are ${seats} persons; write at least ${seats}, or remove the line.`)
+    report(at, `The owner and the reviewers already are ${seats} persons; write at least ${seats}, or remove the line.`)
   const approvals = Math.max(needed, written.approvals ?? needed)
-  if (reviewers.length === 0 && approvals > owners.length)
+  if (reviewers.length === 0 && approvals > 1)
     report(
-      written.approvals === undefined ? ['approval', 'owners'] : at,
-      `${approvals} distinct persons must approve and only ${owners.length} may; name more owners, or reviewers.`,
+      written.approvals === undefined ? ['approval'] : at,
+      `${approvals} distinct persons must approve and only the owner may; name reviewers.`,
     )
+  if (tier.stepUp === true && written.stepUp === false)
+    report(['approval', 'stepUp'], `The tier ${tierName} requires it; remove this line, or choose another tier.`)
   return {
     mode: 'people',
-    owners: owners.map(named.person),
-    reviewers: reviewers.map(({ group, count }) => ({ group: named.group(group), count })),
+    owner: named.person(written.owner),
+    deputies: (written.deputies ?? []).map((deputy, n) =>
+      deputyOf(deputy, written.owner, ['approval', 'deputies', n], report),
+    ),
+    reviewers: reviewers.map(({ role, group, count, criteria, evidence, veto }) => ({
+      role,
+      group: named.group(group),
+      count: count ?? 1,
+      criteria: criteria ?? {},
+      evidence: asSet(evidence ?? []).flatMap((kind) => EVIDENCE_KINDS.filter((known) => known === kind)),
+      veto: veto ?? false,
+    })),
     approvals,
+    stepUp: tier.stepUp === true || written.stepUp === true,
+  }
+}
+
+function deputyOf(
+  { person, group, from, until }: NonNullable<PeopleFile['deputies']>[number],
+  owner: string,
+  path: Path,
+  report: Report,
+): Deputy {
+  if ((person === undefined) === (group === undefined)) report(path, 'Write either a person or a group.')
+  if (person === owner) report([...path, 'person'], 'The owner is no deputy of their own; name somebody else.')
+  if (until <= from) report([...path, 'until'], 'The term ends before it begins.')
+  if (until - from > LONGEST_TERM)
+    report([...path, 'until'], `A term is at most ${formatDuration(LONGEST_TERM)}; write an earlier end, and renew it.`)
+  return {
+    person: person === undefined ? undefined : named.person(person),
+    group: group === undefined ? undefined : named.group(group),
+    from,
+    until,
   }
 }
 
@@ -304,7 +452,7 @@ function tell(issue: z.core.$ZodIssue, base: Path, value: Plain | undefined, rep
   } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     const asMapping = issue.errors.at(-1) ?? []
     if (asMapping.some(({ code, path: at }) => code === 'invalid_type' && at.length === 0))
-      report(path, 'Write auto, or a mapping with owners, reviewers and approvals.')
+      report(path, 'Write auto, or a mapping with owner, deputies, reviewers and approvals.')
     else for (const inner of asMapping) tell(inner, path, value, report)
   } else report(path, issue.message)
 }

@@ -64,9 +64,12 @@ function approvalInWords(approval: Explanation['approval'], tier: Tier): string 
   if (approval.mode === 'auto')
     return 'Approved by the policy itself, because it is low and does nothing that needs a person.'
   if (approval.mode === 'refused') return 'The guards do not approve this asking by themselves, and no owner is named.'
-  const reviewers = approval.reviewers.map(({ group, count }) => `${count} of the group ${group}`)
-  const seats = [`one of ${approval.owners.join(', ')}`, ...reviewers].join(' and ')
-  return `Needs ${approval.approvals} person(s) at tier ${tier}: ${seats}.`
+  const reviewers = approval.reviewers.map(
+    ({ role, group, count, veto }) => `${count} of the group ${group} for ${role}${veto ? ' (veto)' : ''}`,
+  )
+  const seats = [...reviewers, `last the owner ${approval.owner}`].join(', ')
+  const signed = approval.stepUp ? ' Each signs with a passkey.' : ''
+  return `Needs ${approval.approvals} person(s) at tier ${tier}: ${seats}.${signed}`
 }
 
 function residueInWords({ credential }: Entitlement): string {

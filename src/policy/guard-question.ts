@@ -3,6 +3,7 @@ import type { CedarValueJson, Context, EntityJson, TypeAndId } from '@cedar-poli
 import type { Entitlement } from '../domain/entitlement.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
+import { type AskedRisk, FLAGS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 import { lengthOf } from '../domain/window.ts'
 import type { Reads } from './guard-reads.ts'
@@ -31,7 +32,7 @@ export function callFor(question: Question, reads: Reads): Call {
   const entities = all.filter(({ attrs, parents }) => parents.length > 0 || Object.keys(attrs).length > 0)
   const context: Context = {}
   if (intent !== undefined && entitlement !== undefined && reads.has('context.ask'))
-    context.ask = pick(askOf(intent, entitlement), 'context.ask', reads)
+    context.ask = pick(askOf(intent, entitlement, question.risk), 'context.ask', reads)
   if (requester !== undefined && reads.has('context.requester'))
     context.requester = pick(requesterOf(requester), 'context.requester', reads)
   return {
@@ -79,7 +80,8 @@ function entitlementEntity(entitlement: Entitlement, reads: Reads): EntityJson {
     classes: () => [...new Set(Object.values(actions))],
     credential: () => credential.kind,
     approval: () => approval.mode,
-    owners: () => [...(people?.owners ?? [])],
+    owners: () =>
+      people === undefined ? [] : [people.owner, ...people.deputies.flatMap(({ person }) => person ?? [])],
     reviewerGroups: () => (people?.reviewers ?? []).map(({ group }) => group),
   }
   return {
@@ -92,8 +94,9 @@ function entitlementEntity(entitlement: Entitlement, reads: Reads): EntityJson {
 const readParents = (parents: readonly TypeAndId[], reads: Reads): TypeAndId[] =>
   parents.filter(({ type, id }) => reads.has(`parent:${type}::${id}`))
 
-function askOf(intent: Intent, entitlement: Entitlement): Members {
+function askOf(intent: Intent, entitlement: Entitlement, risk: AskedRisk | undefined): Members {
   const { impact } = intent
+  const earlier = risk?.earlier ?? []
   // An action that the entitlement does not have has no class; the verbs refuse it before anything is judged.
   const classOf = (action: string): string =>
     Object.hasOwn(entitlement.actions, action) ? (entitlement.actions[action] ?? 'unknown') : 'unknown'
@@ -109,6 +112,16 @@ function askOf(intent: Intent, entitlement: Entitlement): Members {
       privilegedAccess: impact.privilegedAccess,
       resilience: impact.resilience,
       externalTransfer: impact.externalTransfer,
+    }),
+    flags: () => [...(risk?.flags ?? FLAGS)],
+    destinationTrust: () => risk?.trust ?? (intent.destination === '' ? 'none' : 'untrusted'),
+    sensitivities: () => [...new Set(risk?.sensitivities ?? intent.dataTypes.map(() => 'regulated'))],
+    exposedTo: () => intent.exposure?.to ?? 0,
+    earlier: () => ({
+      entitlements: [...new Set(earlier.map((one) => one.entitlement))],
+      classes: [...new Set(earlier.flatMap((one) => one.classes))],
+      dataTypes: [...new Set(earlier.flatMap((one) => one.dataTypes))],
+      destinations: [...new Set(earlier.map((one) => one.destination).filter((id) => id !== ''))],
     }),
     durationMs: () => lengthOf(intent.window),
     uses: () => intent.credential.uses,

@@ -4,6 +4,8 @@ import type { Entitlement } from '../domain/entitlement.ts'
 import type { Digest, EntitlementId } from '../domain/ids.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
+import type { AskedRisk, Catalogue } from '../domain/risk.ts'
+import type { Tier } from '../domain/tier.ts'
 
 /** The Cedar actions. One code path for a question, whatever the door. */
 export const ACTIONS = [
@@ -25,6 +27,8 @@ export interface Question {
   /** Absent only for actions on the broker itself (`ReadAudit`, `Operate`). */
   readonly entitlement?: Entitlement
   readonly intent?: Intent
+  /** Of the intent, and what was asked before it for the same task or session. */
+  readonly risk?: AskedRisk
   /** The requester of the grant in question, where that is not the principal. */
   readonly requester?: Principal
 }
@@ -40,6 +44,9 @@ export interface Policy {
   readonly digest: Digest
   entitlement(id: EntitlementId): Entitlement | undefined
   entitlements(): readonly Entitlement[]
+  /** The entitlement as it is at this tier, its own or a higher one; undefined where that tier is not described or cannot hold it. */
+  at(id: EntitlementId, tier: Tier): Entitlement | undefined
+  readonly catalogue: Catalogue
   /** Deny wins, and an evaluation error is a denial that names the error. */
   judge(question: Question): Verdict
 }

@@ -4,6 +4,7 @@ import { type Digest, named } from '../domain/ids.ts'
 import { hours, instant, minutes, seconds } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
+import { type AskedRisk, NO_IMPACT } from '../domain/risk.ts'
 import { ACTIONS, type Question } from './policy.ts'
 
 const tenant = named.tenant('tenant')
@@ -24,17 +25,32 @@ const ENTITLEMENT: Entitlement = {
   tier: 'elevated',
   target: { id: 'target', environment: 'production', audience: 'https://target.example' },
   actions: { act: 'write' },
+  actionFlags: {},
+  flags: ['resilience'],
   scopes: ['scope'],
   credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(5), verifierCache: seconds(30) },
   approval: {
     mode: 'people',
-    owners: sponsors,
-    reviewers: [{ group: named.group('group'), count: 1 }],
+    owner: named.person('person'),
+    deputies: [{ person: named.person('deputy'), group: undefined, from: instant(0), until: instant(60_000) }],
+    reviewers: [{ role: 'security', group: named.group('group'), count: 1, criteria: {}, evidence: [], veto: false }],
     approvals: 2,
+    stepUp: false,
   },
-  limits: { maxDuration: hours(1), horizon: hours(1), decideWithin: hours(1), maxUses: 1 },
+  limits: {
+    maxDuration: hours(1),
+    horizon: hours(1),
+    decideWithin: hours(1),
+    escalateWithin: hours(1),
+    useWithin: hours(1),
+    agentsUseWithin: hours(1),
+    maxUses: 1,
+  },
   ticketRequired: false,
   planRequired: false,
+  separateExecutor: false,
+  maxApprovers: 10,
+  release: undefined,
   bindClaims: {},
 }
 
@@ -43,6 +59,7 @@ const intentBy = (principal: Principal): Intent => ({
   entitlement: ENTITLEMENT.id,
   requester: principal.id,
   executor: { principal: principal.id, key: undefined },
+  manifests: { requester: undefined, executor: undefined },
   task: 'task',
   session: 'session',
   target: ENTITLEMENT.target.id,
@@ -52,17 +69,28 @@ const intentBy = (principal: Principal): Intent => ({
   dataTypes: ['data'],
   destination: 'destination',
   changeClass: 'normal',
-  impact: { dataFlow: true, privilegedAccess: true, resilience: true, externalTransfer: true },
+  exposure: { segment: 'all', from: 0, to: 10, rollbackCriteria: 'errors' },
+  change: undefined,
+  impact: { ...NO_IMPACT, dataFlow: true },
   plan: { digest: `sha-256:${'A'.repeat(43)}` as Digest, mediaType: 'application/json' },
   ticket: { system: 'tickets', id: '1' },
   window: { opensAt: instant(0), closesAt: instant(60_000) },
   credential: { kind: 'jwt', uses: 1 },
 })
 
+const RISK: AskedRisk = {
+  flags: ['dataFlow'],
+  trust: 'external',
+  sensitivities: ['personal'],
+  earlier: [{ entitlement: ENTITLEMENT.id, classes: ['write'], dataTypes: ['data'], destination: 'destination' }],
+}
+
 export const SPECIMENS: readonly Question[] = ACTIONS.flatMap((action) =>
   PRINCIPALS.map((principal) => ({
     action,
     principal,
-    ...(action === 'Operate' ? {} : { entitlement: ENTITLEMENT, intent: intentBy(principal), requester: principal }),
+    ...(action === 'Operate'
+      ? {}
+      : { entitlement: ENTITLEMENT, intent: intentBy(principal), requester: principal, risk: RISK }),
   })),
 )

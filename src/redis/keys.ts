@@ -2,7 +2,7 @@
 import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
 import type { Ask } from '../domain/grant.ts'
-import type { GrantId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
@@ -43,6 +43,18 @@ export const onceKey = (shard: Shard, what: string): string => `${tag(shard)}:on
 /** String: when this caller's budget is whole again, in milliseconds by Redis. Gone when it is. */
 export const bucketKey = (shard: Shard, budget: Budget, who: PrincipalId): string =>
   `${tag(shard)}:rate:${budget}:${who}`
+
+/** Of one person. Hash: signed record by credential id. Sorted set: credential id by its signature counter. */
+export const passkeyKeys = (
+  shard: Shard,
+  person: PersonId,
+): { readonly records: string; readonly counters: string } => ({
+  records: `${tag(shard)}:passkeys:${person}`,
+  counters: `${tag(shard)}:passkey-counters:${person}`,
+})
+
+/** String: a ceremony that waits for a passkey, by the SHA-256 of its id. Gone when it was used or is over. */
+export const ceremonyKey = (shard: Shard, hash: string): string => `${tag(shard)}:ceremony:${hash}`
 
 /** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
 export function indexKey(shard: Shard, index: Index): string {

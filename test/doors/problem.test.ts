@@ -9,6 +9,8 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   invalid_request: [400, undefined],
   unauthenticated: [401, undefined],
   not_permitted: [403, undefined],
+  step_up_required: [401, undefined],
+  ceremony_over: [404, undefined],
   own_request: [403, undefined],
   not_executor: [403, undefined],
   grant_not_found: [404, undefined],

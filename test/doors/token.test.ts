@@ -323,6 +323,8 @@ describe('token exchange', () => {
     invalid_request: [400, 'invalid_request'],
     unauthenticated: [400, 'invalid_grant'],
     not_permitted: [400, 'access_denied'],
+    step_up_required: [400, 'access_denied'],
+    ceremony_over: [400, 'access_denied'],
     own_request: [400, 'access_denied'],
     not_executor: [400, 'invalid_grant'],
     grant_not_found: [400, 'invalid_grant'],

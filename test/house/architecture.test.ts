@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tokens: adapter,
   log: adapter,
   identity: adapter,
+  webauthn: adapter,
   observe: adapter,
   // Its configuration is read by the same strict reader as every other file.
   forge: [...adapter, 'identity/config-file.ts', 'identity/fields.ts'],

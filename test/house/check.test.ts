@@ -138,6 +138,27 @@ describe('the check', () => {
     }
   })
 
+  it('lets whoever the policy names be switched off, and says what is missing then', () => {
+    env.WRIT_FIRST_OPERATOR = 'olivia'
+    edit('people.yaml', '\n  olivia:\n', '\n  olivia:\n    active: false\n')
+    const { ok, said } = check(env)
+    expect(ok).toBe(true)
+    expect(said.length).toBeGreaterThan(0)
+    for (const warning of said) expect(warning).toMatch(/entitlements\.yaml:\d+: olivia is no longer active/)
+  })
+
+  it('says where standing access is declared to a target that nothing is about', () => {
+    edit('people.yaml', '\n  olivia:\n', '\n  olivia:\n    standingAccess: [payments-db, payment-db]\n')
+    const line = readFileSync(join(folder, 'people.yaml'), 'utf8')
+      .split('\n')
+      .findIndex((text) => text.includes('payment-db]'))
+    const path = 'persons.olivia.standingAccess.1'
+    expect(check(env)).toEqual({
+      ok: true,
+      said: [`${folder}/people.yaml:${line + 1}: ${path}: no entitlement is about a target 'payment-db'`],
+    })
+  })
+
   it('wants a certificate that can be used', () => {
     const [one, other] = [certificateFor('writ.example'), certificateFor('writ.example')]
     env.WRIT_TLS_CERT_FILE = join(folder, 'tls.crt')

@@ -1,6 +1,7 @@
 // people.yaml, clients.yaml and issuers.yaml: strict, and everything that is wrong at once, with the line where it is wrong.
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
+import { named } from '../../src/domain/ids.ts'
 import { compileClients } from '../../src/identity/clients.ts'
 import type { Compiled } from '../../src/identity/config-file.ts'
 import { compileDirectory } from '../../src/identity/directory.ts'
@@ -27,6 +28,20 @@ describe('the shipped files', () => {
     expect((await shippedDirectory()).persons()).toHaveLength(10)
   })
 
+  it('have examples in their comments that compile as they stand there', async () => {
+    const text = (await config('people.yaml')).replace(/^( *)# (standingAccess|active|manifest|groups):/gm, '$1$2:')
+    const marked = text.replace(/^# ( +(northwind|operators):)/gm, '$1')
+    const directory = compiled(
+      compileDirectory(compiled(people(marked)), compiled(clients(await config('clients.yaml')))),
+    )
+    const id = (name: string) => named.principal(name)
+    expect(directory.inactive()).toEqual(['sam', 'triage-agent'])
+    expect(directory.absence(id('triage-agent'))).toBe('no_active_sponsor')
+    expect(directory.manifestOf(id('triage-agent'))).toBe(MANIFEST)
+    expect(directory.hasStandingAccess(id('olivia'), 'payments-db')).toBe(true)
+    expect(directory.group(named.tenant('northwind'), named.group('operators')).administrative).toBe(true)
+  })
+
   it('have JSON Schemas that are in step with the code', async () => {
     for (const [name, schema] of Object.entries(identitySchemas()))
       expect([name, JSON.parse(await config(name))]).toEqual([name, JSON.parse(JSON.stringify(schema))])
@@ -51,6 +66,8 @@ agents:
     sponsors: [vera]
     accounts: [{ issuer: login, subject: bot }]
 `
+
+const MANIFEST = 'sha-256:n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg'
 
 describe('people.yaml', () => {
   it('is compiled into an immutable value', () => {
@@ -112,6 +129,15 @@ extra: true
     ['a person named __proto__', PEOPLE.replace('  olivia:', '  __proto__:'), 8],
     ['broken YAML', PEOPLE.replace('groups: [dba]', 'groups: [dba'), 12],
     ['two documents', `${PEOPLE}---\n${PEOPLE}`, 18],
+    ['active as a text', PEOPLE.replace('groups: [dba]', 'active: "no"'), 11],
+    ['active as nothing', PEOPLE.replace('groups: [dba]', 'active: ~'), 11],
+    ['a target twice', PEOPLE.replace('groups: [dba]', 'standingAccess: [db, db]'), 11],
+    ['a target that is no name', PEOPLE.replace('groups: [dba]', 'standingAccess: [DB 1]'), 11],
+    ['a manifest of a person', PEOPLE.replace('groups: [dba]', `manifest: ${MANIFEST}`), 11],
+    ['a manifest that is no digest', PEOPLE.replace('sponsors: [vera]', 'sponsors: [vera]\n    manifest: v2'), 17],
+    ['a group of no tenant', `${PEOPLE}groups:\n  dba: { administrative: true }\n`, 19],
+    ['a group of which nothing is said', `${PEOPLE}groups:\n  northwind:\n    dba: {}\n`, 20],
+    ['a group of which something else is said', `${PEOPLE}groups:\n  northwind:\n    dba: { owner: olivia }\n`, 20],
   ])('is refused with %s, and the line is said', (_, text, line) => {
     expect(people(text).ok).toBe(false)
     expect(lines(people(text))).toContain(line)
@@ -202,6 +228,8 @@ describe('clients.yaml', () => {
     ['a key that is none', CLIENTS.replace('jwksFile: api.jwks.json', 'jwks: { keys: [{ kty: oct, k: AAAA }] }'), 20],
     ['a resource server with the id of a workload', CLIENTS.replace('  api:', '  deploy:'), 17],
     ['a setting that does not exist', CLIENTS.replace('session: run_id', 'sesion: run_id'), 9],
+    ['active as a text', CLIENTS.replace('session: run_id', 'active: "no"'), 9],
+    ['a target that is no name', CLIENTS.replace('session: run_id', 'standingAccess: [DB 1]'), 9],
   ])('is refused with %s, and the line is said', (_, text, line) => {
     expect(clients(text).ok).toBe(false)
     expect(lines(clients(text))).toContain(line)
@@ -242,6 +270,8 @@ describe('both files together', () => {
       14,
     ],
     ['an issuer of a workload that does not exist', PEOPLE, CLIENTS.replace('issuer: ci', 'issuer: cy'), 6],
+    ['a group that nobody is in', `${PEOPLE}groups:\n  northwind:\n    dbas: { administrative: true }\n`, CLIENTS, 20],
+    ['a group of another tenant', `${PEOPLE}groups:\n  acme:\n    dba: { administrative: true }\n`, CLIENTS, 20],
     ['an issuer of an account that does not exist', PEOPLE.replace('issuer: login', 'issuer: logim'), CLIENTS, 7],
   ])('are refused with %s, and the line is said', (_, peopleText, clientsText, line) => {
     const result = join(peopleText, clientsText, ['login', 'ci'])

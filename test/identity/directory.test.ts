@@ -15,18 +15,22 @@ const SLOW = 60_000
 
 const NO_CLIENTS = 'revision: 1\n'
 const NOBODY = compiled(compileClients(NO_CLIENTS, 'clients.yaml', () => ''))
+type Filled = 'groups' | 'active' | 'standingAccess'
 /** Straight from values: for many runs. That the files mean the same is shown in config.test.ts and in the first property. */
 const directoryOfValues = (people: {
-  readonly persons: Readonly<Record<string, Omit<PersonEntry, 'id' | 'groups'>>>
-  readonly agents: Readonly<Record<string, Omit<AgentEntry, 'id' | 'groups'>>>
+  readonly persons: Readonly<Record<string, Omit<PersonEntry, 'id' | Filled> & Partial<Pick<PersonEntry, Filled>>>>
+  readonly agents: Readonly<
+    Record<string, Omit<AgentEntry, 'id' | Filled | 'manifest'> & Partial<Pick<AgentEntry, Filled>>>
+  >
 }): PeopleDirectory => {
   const entries = <T>(all: Readonly<Record<string, T>>) =>
-    Object.entries(all).map(([id, entry]) => ({ id, groups: [], ...entry }))
+    Object.entries(all).map(([id, entry]) => ({ id, groups: [], active: true, standingAccess: [], ...entry }))
   const value: People = {
     file: 'people.yaml',
     revision: 1,
     persons: entries(people.persons),
-    agents: entries(people.agents),
+    agents: entries(people.agents).map((agent) => ({ ...agent, manifest: undefined })),
+    groups: {},
     line: () => 1,
   }
   return compiled(compileDirectory(value, NOBODY))
@@ -153,7 +157,10 @@ describe('accounts', () => {
               pairs += 1
               const shared = personsBehind(asking).some((person) => personsBehind(deciding).includes(person))
               const mayDecide = !shared && deciding.kind === 'person'
-              if ((conflictOf(deciding, asking, asking) === undefined) !== mayDecide)
+              if (
+                (conflictOf(deciding, { requester: asking, executor: asking, authors: [] }) === undefined) !==
+                mayDecide
+              )
                 throw new Error(`${asking.id} asks, ${deciding.id} decides`)
             }
         }),
@@ -203,6 +210,240 @@ describe('accounts', () => {
       expect((await shippedDirectory()).resolve('login', { sub })).toBeUndefined()
     },
   )
+})
+
+/** Persons, and machines with sponsors among them, each active or not: who is there follows from nothing else. */
+const switched = fc
+  .record({
+    persons: fc.array(fc.boolean(), { minLength: 1, maxLength: 6 }),
+    machines: fc.array(
+      fc.record({
+        kind: fc.constantFrom('agent', 'workload'),
+        active: fc.boolean(),
+        sponsors: fc.uniqueArray(fc.nat(5), { minLength: 1, maxLength: 4 }),
+      }),
+      { maxLength: 6 },
+    ),
+  })
+  .map(({ persons, machines }) => ({
+    persons: persons.map((active, n) => ({ id: `p${n}`, active })),
+    machines: machines.map(({ sponsors, ...one }, n) => ({
+      ...one,
+      id: `m${n}`,
+      sponsors: [...new Set(sponsors.map((s) => `p${s % persons.length}`))],
+    })),
+  }))
+type Switched = typeof switched extends fc.Arbitrary<infer T> ? T : never
+
+function switchedDirectory({ persons, machines }: Switched): PeopleDirectory {
+  const byId = <T extends { readonly id: string }>(all: readonly T[], fields: (one: T) => object) =>
+    Object.fromEntries(all.map((one) => [one.id, fields(one)]))
+  const accountsOf = (id: string) => [{ issuer: 'login', subject: id }]
+  const ofKind = (wanted: string) => machines.filter(({ kind }) => kind === wanted)
+  return directoryOf(
+    {
+      revision: 1,
+      persons: byId(persons, ({ id, active }) => ({
+        name: id,
+        tenant: 'acme',
+        groups: ['all'],
+        accounts: accountsOf(id),
+        active,
+      })),
+      agents: byId(ofKind('agent'), ({ id, active, sponsors }) => ({
+        tenant: 'acme',
+        groups: ['all'],
+        sponsors,
+        accounts: accountsOf(id),
+        active,
+      })),
+    },
+    {
+      revision: 1,
+      workloads: byId(ofKind('workload'), ({ id, active, sponsors }) => ({
+        tenant: 'acme',
+        sponsors,
+        issuer: 'login',
+        match: { sub: id },
+        active,
+      })),
+    },
+  )
+}
+
+describe('whoever is switched off', () => {
+  it(
+    'is nobody, and so is a machine without an active sponsor; everybody else is there: over random sponsor graphs',
+    () => {
+      fc.assert(
+        fc.property(switched, (graph) => {
+          const directory = switchedDirectory(graph)
+          const active = new Set(graph.persons.filter((one) => one.active).map(({ id }) => id))
+          const expected = [
+            ...graph.persons.map(({ id, active }) => [id, active ? undefined : 'inactive'] as const),
+            ...graph.machines.map(({ id, active: own, sponsors }) => {
+              const absence = sponsors.some((sponsor) => active.has(sponsor)) ? undefined : 'no_active_sponsor'
+              return [id, own ? absence : 'inactive'] as const
+            }),
+          ]
+          for (const [id, absence] of expected) {
+            const principal = directory.principal(named.principal(id))
+            const resolved = directory.resolve('login', { sub: id })?.principal
+            expect([id, directory.absence(named.principal(id))]).toEqual([id, absence])
+            expect([principal?.id, resolved?.id]).toEqual(absence === undefined ? [id, id] : [undefined, undefined])
+            // That the entry is there is told to the log.
+            expect(directory.candidates('login', { sub: id })).toEqual([id])
+          }
+          const there = expected.flatMap(([id, absence]) => (absence === undefined ? [id] : [])).toSorted()
+          const gone = expected.flatMap(([id, absence]) => (absence === undefined ? [] : [id])).toSorted()
+          expect(
+            directory
+              .principals()
+              .map(({ id }) => id)
+              .toSorted(),
+          ).toEqual(there)
+          expect(directory.inactive().toSorted()).toEqual(gone)
+          expect(directory.entered()).toHaveLength(expected.length)
+          expect(
+            directory
+              .persons()
+              .map(({ id }) => id)
+              .toSorted(),
+          ).toEqual([...active].toSorted())
+          const all = directory.group(named.tenant('acme'), named.group('all'))
+          expect(all).toEqual({ administrative: false, members: active.size })
+        }),
+        { numRuns: 500 },
+      )
+    },
+    SLOW,
+  )
+
+  it(
+    'is a sponsor all the same: whoever answers for a machine never approves for it, active or not',
+    () => {
+      fc.assert(
+        fc.property(switched, (graph) => {
+          const directory = switchedDirectory(graph)
+          for (const { id, sponsors } of graph.machines) {
+            const machine = directory.entered().find((one) => one.id === id)
+            if (machine === undefined) throw new Error(`${id} is not in the directory`)
+            expect(personsBehind(machine)).toEqual(sponsors.toSorted())
+            for (const sponsor of sponsors) {
+              expect(directory.answeredForBy(named.person(sponsor))).toContain(id)
+              const person = directory.entered().find((one) => one.id === sponsor)
+              if (person !== undefined)
+                expect(conflictOf(person, { requester: machine, executor: machine, authors: [] })?.person).toBe(sponsor)
+            }
+          }
+        }),
+        { numRuns: 500 },
+      )
+    },
+    SLOW,
+  )
+
+  it('is told from who was never there', async () => {
+    const directory = await shippedDirectory()
+    for (const id of ['mallory', '', 'constructor', '__proto__', 'vera-admin', 'webshop-api'])
+      expect(directory.absence(named.principal(id))).toBe('unknown')
+    expect(directory.absence(named.principal('report-job'))).toBeUndefined()
+    expect(directory.inactive()).toEqual([])
+  })
+
+  it('does not make a token that fits two workloads one of the other', () => {
+    const workload = (match: object, active = true) => ({
+      tenant: 'acme',
+      sponsors: ['vera'],
+      issuer: 'ci',
+      match,
+      active,
+    })
+    const directory = directoryOf(
+      { revision: 1, persons: { vera: { name: 'V', tenant: 'acme', accounts: [] } } },
+      { revision: 1, workloads: { one: workload({ a: '1' }), two: workload({ b: '1' }, false) } },
+    )
+    expect(directory.resolve('ci', { a: '1' })?.principal.id).toBe('one')
+    expect(directory.resolve('ci', { a: '1', b: '1' })).toBeUndefined()
+  })
+})
+
+describe('what is said of principals and groups', () => {
+  const MANIFEST = 'sha-256:n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg'
+  const person = (more: object = {}) => ({ name: 'N', tenant: 'acme', accounts: [], ...more })
+  const agent = (more: object = {}) => ({ tenant: 'acme', sponsors: ['vera'], accounts: [], ...more })
+  const workload = (more: object = {}) => ({
+    tenant: 'acme',
+    sponsors: ['vera'],
+    issuer: 'ci',
+    match: { a: '1' },
+    ...more,
+  })
+  const of = (people: object, clients: object = {}) =>
+    directoryOf({ revision: 1, persons: { vera: person() }, ...people }, { revision: 1, ...clients })
+
+  it("is found by id: an agent's manifest, and standing access of every kind", () => {
+    const directory = of(
+      {
+        persons: { vera: person({ standingAccess: ['db', 'web'] }) },
+        agents: { bot: agent({ manifest: MANIFEST, standingAccess: ['db'] }), plain: agent() },
+      },
+      { workloads: { job: workload({ standingAccess: ['web'] }) } },
+    )
+    const access = ['vera', 'bot', 'plain', 'job', 'mallory', 'constructor'].map((id) =>
+      ['db', 'web', 'constructor'].filter((target) => directory.hasStandingAccess(named.principal(id), target)).join(),
+    )
+    expect(access).toEqual(['db,web', 'db', '', 'web', '', ''])
+    const manifests = ['bot', 'plain', 'vera', 'mallory'].map((id) => directory.manifestOf(named.principal(id)))
+    expect(manifests).toEqual([MANIFEST, undefined, undefined, undefined])
+  })
+
+  it('is of one tenant: a group of the same name elsewhere is another', () => {
+    const directory = of({
+      persons: {
+        vera: person({ groups: ['ops', 'dba'] }),
+        rob: person({ groups: ['ops'], active: false }),
+        gus: person({ groups: ['ops'], tenant: 'globex' }),
+      },
+      groups: { acme: { ops: { administrative: true }, dba: { administrative: false } } },
+    })
+    const group = (tenant: string, name: string) => directory.group(named.tenant(tenant), named.group(name))
+    expect(group('acme', 'ops')).toEqual({ administrative: true, members: 1 })
+    expect(group('acme', 'dba')).toEqual({ administrative: false, members: 1 })
+    expect(group('globex', 'ops')).toEqual({ administrative: false, members: 1 })
+    for (const [tenant, name] of [
+      ['acme', 'constructor'],
+      ['constructor', 'name'],
+    ] as const)
+      expect(group(tenant, name)).toEqual({ administrative: false, members: 0 })
+  })
+
+  it('is all in the digest, and what is as it is by default is not', () => {
+    const ops = (more: object = {}) => ({ persons: { vera: person({ groups: ['ops'] }) }, ...more })
+    const job = { workloads: { job: workload() } }
+    const plain = of({ ...ops(), agents: { bot: agent() } }, job).digest
+    const same = of(
+      {
+        persons: { vera: person({ groups: ['ops'], active: true, standingAccess: [] }) },
+        agents: { bot: agent({ active: true, standingAccess: [] }) },
+        groups: { acme: { ops: { administrative: false } } },
+      },
+      { workloads: { job: workload({ active: true, standingAccess: [] }) } },
+    ).digest
+    expect(same).toBe(plain)
+    const others = [
+      of({ persons: { vera: person({ groups: ['ops'], active: false }) }, agents: { bot: agent() } }, job),
+      of({ persons: { vera: person({ groups: ['ops'], standingAccess: ['db'] }) }, agents: { bot: agent() } }, job),
+      of({ ...ops(), agents: { bot: agent({ active: false }) } }, job),
+      of({ ...ops(), agents: { bot: agent({ standingAccess: ['db'] }) } }, job),
+      of({ ...ops(), agents: { bot: agent({ manifest: MANIFEST }) } }, job),
+      of({ ...ops(), agents: { bot: agent({ manifest: MANIFEST.replace('n4', 'n5') }) } }, job),
+      of({ ...ops({ groups: { acme: { ops: { administrative: true } } } }), agents: { bot: agent() } }, job),
+      of({ ...ops(), agents: { bot: agent() } }, { workloads: { job: workload({ active: false }) } }),
+      of({ ...ops(), agents: { bot: agent() } }, { workloads: { job: workload({ standingAccess: ['db'] }) } }),
+    ].map(({ digest }) => digest)
+    expect(new Set([plain, ...others]).size).toBe(others.length + 1)
+  })
 })
 
 describe('workloads', () => {

@@ -3,13 +3,14 @@
 import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type BrokerError, isBrokerError } from '../../src/domain/errors.ts'
 import type { Thumbprint } from '../../src/domain/ids.ts'
 import { type Instant, instant } from '../../src/domain/instant.ts'
 import { type Authenticate, authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
 import { documentFetcher } from '../../src/identity/fetch-document.ts'
 import { compileIssuers } from '../../src/identity/issuers.ts'
 import { codeOf } from '../support/code-of.ts'
-import { compiled, shippedDirectory } from '../support/directory.ts'
+import { compiled, shippedDirectory, withoutPersons } from '../support/directory.ts'
 import {
   base64url,
   type JsonObject,
@@ -28,6 +29,8 @@ const SECOND = Math.floor(NOW / 1_000)
 let login: TokenMaker
 let stranger: TokenMaker
 let authenticate: Authenticate
+/** The same after sam, for whom nobody else answers for the triage agent, was switched off. */
+let afterSam: Authenticate
 let now: Instant = NOW
 
 beforeAll(async () => {
@@ -45,6 +48,8 @@ issuers:
   })
   const directory = await shippedDirectory()
   authenticate = authenticator({ issuers: () => issuers, directory: () => directory, now: () => now })
+  const later = await withoutPersons('sam')
+  afterSam = authenticator({ issuers: () => issuers, directory: () => later, now: () => now })
 })
 afterAll(async () => {
   await login.stop()
@@ -440,6 +445,25 @@ const inDer = (): string => {
   const integer = (half: Buffer): Buffer => Buffer.concat([Buffer.from([0x02, 33, 0]), half])
   return `${head}.${body}.${base64url(Buffer.concat([Buffer.from([0x30, 70]), integer(bytes.subarray(0, 32)), integer(bytes.subarray(32))]))}`
 }
+
+describe('an account that was switched off', () => {
+  const refusal = (by: Authenticate, sub: string): Promise<BrokerError> =>
+    by(good({ sub }), undefined).then(
+      () => Promise.reject(new Error(`${sub} was accepted`)),
+      (thrown: unknown) => (isBrokerError(thrown) ? thrown : Promise.reject(thrown)),
+    )
+
+  it.each([
+    ['sam', 'inactive'],
+    ['triage-agent', 'no_active_sponsor'],
+  ])('is told why, because the token proves whose it is, and gets nothing: %s', async (sub, why) => {
+    expect(await codeOf(authenticate(good({ sub }), undefined))).toBe('accepted')
+    const [off, never] = [await refusal(afterSam, sub), await refusal(afterSam, 'mallory')]
+    expect({ code: off.code, absence: off.facts.absence }).toEqual({ code: 'not_permitted', absence: why })
+    expect({ code: never.code, absence: never.facts.absence }).toEqual({ code: 'unauthenticated', absence: undefined })
+    expect(await codeOf(afterSam(good(), undefined))).toBe('accepted')
+  })
+})
 
 describe('what is refused, always as unauthenticated', () => {
   it('comes from a corpus of more than 150 tokens, each another one', () => {

@@ -3,8 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseDocument, stringify } from 'yaml'
 import { isDigest, named } from '../../src/domain/ids.ts'
+import { TIERS, type Tier } from '../../src/domain/tier.ts'
 import { PolicyError } from '../../src/policy/problem.ts'
-import { checkReferences } from '../../src/policy/references.ts'
+import { checkApproverGroups, checkReferences } from '../../src/policy/references.ts'
 import {
   altered,
   compileTexts,
@@ -187,6 +188,56 @@ describe('a compiled policy', () => {
   })
 })
 
+describe('groups that approve', () => {
+  const paths = (tier: Tier, group: { readonly administrative: boolean; readonly members: number }, name = 'dba') => {
+    const found: string[] = []
+    checkApproverGroups(
+      {
+        id: named.entitlement('x'),
+        tenant: named.tenant('acme'),
+        tier,
+        maxApprovers: 3,
+        approverGroups: [named.group(name)],
+      },
+      { entered: () => [person('vera', 'acme', 'dba'), person('gus', 'globex', 'sre')], group: () => group },
+      (path, message) => found.push(`${path.join('.')}: ${message}`),
+    )
+    return found.length
+  }
+  it('are neither administrative nor larger than maxApprovers from tier high on', () => {
+    for (const tier of TIERS) {
+      const strict = tier === 'high' || tier === 'critical'
+      expect([tier, paths(tier, { administrative: false, members: 3 })]).toEqual([tier, 0])
+      expect([tier, paths(tier, { administrative: true, members: 1 })]).toEqual([tier, strict ? 1 : 0])
+      expect([tier, paths(tier, { administrative: false, members: 4 })]).toEqual([tier, strict ? 1 : 0])
+      expect([tier, paths(tier, { administrative: true, members: 4 })]).toEqual([tier, strict ? 2 : 0])
+    }
+  })
+  it('have a member in that tenant at every tier', () => {
+    for (const tier of TIERS)
+      for (const name of ['sre', 'dbas'])
+        expect([tier, name, paths(tier, { administrative: false, members: 0 }, name)]).toEqual([tier, name, 1])
+  })
+  it('are looked at with the policy: reviewers of an entitlement at tier high', () => {
+    const entitlements = altered(['entitlements', 'asked', 'tier'], 'high')
+    const people = Array.from({ length: 2 }, (_, n) => person(`p${n}`, 'northwind', 'security'))
+    const owners = ['lena', 'rob', 'olivia'].map((id) => person(id, 'northwind'))
+    const everybody = [...people, ...owners, person('vera', 'acme')]
+    const problems = (administrative: boolean, members: number) =>
+      checkReferences(compileTexts(entitlements), {
+        entered: () => everybody,
+        persons: () => everybody,
+        group: (tenant, name) => ({
+          administrative: administrative && `${tenant}/${name}` === 'northwind/security',
+          members,
+        }),
+      }).problems.map(({ path }) => path)
+    expect(problems(false, 10)).toEqual([])
+    expect(problems(false, 11)).toEqual(['entitlements.asked.approval'])
+    expect(problems(true, 10)).toEqual(['entitlements.asked.approval'])
+  })
+})
+
 describe('names in a policy', () => {
   const persons = [
     person('lena', 'northwind', 'security'),
@@ -196,11 +247,12 @@ describe('names in a policy', () => {
   ]
   const workload = machine('workload', 'job', 'northwind', 'rob')
   const directory = {
+    entered: () => [...persons, workload],
     persons: () => persons,
-    principal: (id: string) => [...persons, workload].find((one) => one.id === id),
+    group: () => ({ administrative: false, members: 1 }),
   }
   const dangling = (entitlements: string, guards = PERMIT_ALL) =>
-    checkReferences(compileTexts(entitlements, guards), directory).map(({ file, path }) => `${file} ${path}`)
+    checkReferences(compileTexts(entitlements, guards), directory).problems.map(({ file, path }) => `${file} ${path}`)
 
   it('that somebody answers to are no problem', () => {
     const guards = [
@@ -218,6 +270,9 @@ describe('names in a policy', () => {
     expect(
       dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'security', count: 3 }])),
     ).toEqual(['entitlements.yaml entitlements.asked.approval.reviewers'])
+    expect(
+      dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'nobodies', count: 1 }])),
+    ).toEqual(['entitlements.yaml entitlements.asked.approval'])
     expect(dangling(altered(['entitlements', 'automatic', 'tenant'], 'nobody'))).toEqual([
       'entitlements.yaml entitlements.automatic.tenant',
     ])
@@ -237,7 +292,7 @@ describe('names in a policy', () => {
       '@id("c") permit (principal, action == Action::"Request", resource == Entitlement::"gone");', // 3
       '@id("d") permit (principal, action == Action::"Request", resource in Tenant::"gone");', // 4
     ]
-    const found = checkReferences(compileTexts(smallText(), guards.join('\n')), directory)
+    const found = checkReferences(compileTexts(smallText(), guards.join('\n')), directory).problems
     expect(found.map(({ line, column, path }) => `${line}:${column} ${path}`)).toEqual([
       '1:31 a',
       '2:31 b',
@@ -245,9 +300,32 @@ describe('names in a policy', () => {
       '4:70 d',
     ])
   })
+  it('that only who is switched off answers to are told as a warning, so that nobody stays for the sake of the policy', () => {
+    const entitlements = altered(['entitlements', 'asked', 'approval'], {
+      owners: ['lena', 'olivia'],
+      reviewers: [{ group: 'security', count: 2 }],
+    })
+    const guards =
+      '@id("a") permit (principal == Person::"lena", action, resource); @id("b") permit (principal in Group::"northwind/soc", action, resource);'
+    const without = (gone: readonly string[]) =>
+      checkReferences(compileTexts(entitlements, guards), {
+        ...directory,
+        persons: () => persons.filter(({ id }) => !gone.includes(id)),
+      })
+    expect(without([])).toEqual({ problems: [], warnings: [] })
+    const { problems, warnings } = without(['lena', 'olivia', 'vera'])
+    expect(problems).toEqual([])
+    expect(warnings.map(({ path }) => path)).toEqual([
+      'entitlements.asked.approval.owners',
+      'entitlements.asked.approval.owners',
+      'entitlements.asked.approval.reviewers',
+      'entitlements.database.approval.owners',
+    ])
+  })
   it('an empty directory leaves no name standing', () => {
-    const empty = { persons: () => [], principal: () => undefined }
-    const found = checkReferences(compileTexts(configText('entitlements.yaml'), configText('guards.cedar')), empty)
+    const empty = { entered: () => [], persons: () => [], group: () => ({ administrative: false, members: 0 }) }
+    const policy = compileTexts(configText('entitlements.yaml'), configText('guards.cedar'))
+    const found = checkReferences(policy, empty).problems
     for (const path of [
       'entitlements.payments-migrator.approval.owners',
       'webshop-pipeline-deploys',

@@ -21,8 +21,27 @@ export function someJwks(): string {
 const config = (name: string): Promise<string> => readFile(new URL(`../../config/${name}`, import.meta.url), 'utf8')
 
 /** `readJwks` answers a `jwksFile` of clients.yaml. */
-export async function shippedDirectory(readJwks: (path: string) => string = someJwks): Promise<PeopleDirectory> {
-  const people = compiled(compilePeople(await config('people.yaml'), 'people.yaml'))
+export const shippedDirectory = (readJwks: (path: string) => string = someJwks): Promise<PeopleDirectory> =>
+  directoryWith([], readJwks)
+
+/** The shipped files with people.yaml edited: each pair is a text that must be there once and what stands there instead. */
+export async function directoryWith(
+  edits: readonly (readonly [string, string])[],
+  readJwks: (path: string) => string = someJwks,
+): Promise<PeopleDirectory> {
+  let text = await config('people.yaml')
+  for (const [from, to] of edits) {
+    if (text.split(from).length !== 2) throw new Error(`people.yaml must hold ${from} exactly once`)
+    text = text.replace(from, to)
+  }
+  const people = compiled(compilePeople(text, 'people.yaml'))
   const clients = compiled(compileClients(await config('clients.yaml'), 'clients.yaml', readJwks))
   return compiled(compileDirectory(people, clients, { issuers: ['login', 'ci'] }))
 }
+
+/** The shipped directory after these persons were switched off. */
+export const withoutPersons = (...ids: readonly string[]): Promise<PeopleDirectory> =>
+  directoryWith([
+    ['revision: 1', 'revision: 2'],
+    ...ids.map((id) => [`\n  ${id}:\n`, `\n  ${id}:\n    active: false\n`] as const),
+  ])

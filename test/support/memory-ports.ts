@@ -1,12 +1,15 @@
-// Ports in memory for the tests of the verbs: timetable, seal, token signer, decision signer, forges. Each keeps the promises of its port, and shows
+// Ports in memory for the tests of the verbs: timetable, seal, token and decision signer, passkeys, ceremonies, forges. Each keeps the promises of its port, and shows
 // what it was asked. The grant store and the credential source are elsewhere.
 import { hash } from 'node:crypto'
 import type {
   Author,
+  Ceremonies,
   ChangeRef,
   DecisionSigner,
   Forges,
+  Passkeys,
   Receipt,
+  RecordSigner,
   Seal,
   Timetable,
   TokenFacts,
@@ -14,9 +17,12 @@ import type {
 } from '../../src/broker/ports.ts'
 import { authorsUnknown } from '../../src/domain/authorship.ts'
 import { type Canonical, canonical } from '../../src/domain/canonical.ts'
+import { canonicalOf } from '../../src/domain/decision.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
-import type { Instant } from '../../src/domain/instant.ts'
+import type { PersonId } from '../../src/domain/ids.ts'
+import { after, type Instant } from '../../src/domain/instant.ts'
+import type { CountedPasskey } from '../../src/domain/passkey.ts'
 import { secret } from '../../src/domain/secret.ts'
 
 export interface MemoryTimetable extends Timetable {
@@ -78,8 +84,59 @@ export function memoryTokenSigner(): MemoryTokenSigner {
 export function memoryDecisionSigner(group = 'one'): DecisionSigner {
   const signatureOf = (value: Canonical) => `memory.${hash('sha256', `${group} ${canonical(value)}`, 'base64url')}`
   return {
-    sign: (grant, decision) => signatureOf({ grant, decision: { ...decision } }),
-    verify: (grant, { signature, ...decision }) => signatureOf({ grant, decision: { ...decision } }) === signature,
+    sign: (grant, decision) => signatureOf({ grant, decision: canonicalOf(decision) }),
+    verify: (grant, { signature, ...decision }) =>
+      signatureOf({ grant, decision: canonicalOf(decision) }) === signature,
+  }
+}
+
+export function memoryRecordSigner(group = 'one'): RecordSigner {
+  const sign: RecordSigner['sign'] = (typ, record) =>
+    `memory.${hash('sha256', `${group} ${canonical({ typ, record })}`, 'base64url')}`
+  return { sign, verify: (typ, record, signature) => sign(typ, record) === signature }
+}
+
+export function memoryPasskeys(): Passkeys {
+  const kept = new Map<PersonId, Map<string, CountedPasskey>>()
+  const of = (person: PersonId) => kept.get(person) ?? new Map<string, CountedPasskey>()
+  return {
+    of: async (person) => [...of(person).values()].sort((a, b) => a.registeredAt - b.registeredAt),
+    add: async (passkey) => {
+      if (of(passkey.person).has(passkey.credentialId)) return false
+      kept.set(passkey.person, new Map([...of(passkey.person), [passkey.credentialId, passkey]]))
+      return true
+    },
+    count: async (person, credentialId, counter) => {
+      const passkey = of(person).get(credentialId)
+      if (passkey === undefined || (counter <= passkey.counter && (counter > 0 || passkey.counter > 0))) return false
+      of(person).set(credentialId, { ...passkey, counter })
+      return true
+    },
+    remove: async (person, credentialId) => of(person).delete(credentialId),
+  }
+}
+
+export interface MemoryCeremonies extends Ceremonies {
+  /** As stored, for whoever edits the store by hand. */
+  readonly kept: Map<string, { readonly value: string; readonly until: Instant }>
+}
+export function memoryCeremonies({ now }: { now(): Instant }): MemoryCeremonies {
+  const kept: MemoryCeremonies['kept'] = new Map()
+  const read: Ceremonies['read'] = async (hash) => {
+    const found = kept.get(hash)
+    return found === undefined || now() >= found.until ? undefined : found.value
+  }
+  return {
+    kept,
+    keep: async (hash, value, life) => {
+      kept.set(hash, { value, until: after(now(), life) })
+    },
+    read,
+    take: (hash) => {
+      const value = read(hash)
+      kept.delete(hash)
+      return value
+    },
   }
 }
 

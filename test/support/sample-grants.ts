@@ -1,9 +1,10 @@
 // Complete, valid grants in every status, for tests of stores and of records. Nothing here says what a verb would do.
 import { createHash } from 'node:crypto'
 import type { Index } from '../../src/broker/ports.ts'
+import type { Decision, Vote } from '../../src/domain/decision.ts'
 import type { CredentialRule } from '../../src/domain/entitlement.ts'
 import type { GrantEvent } from '../../src/domain/events.ts'
-import { type Ask, born, type Decision, type Grant, type Head, type Step } from '../../src/domain/grant.ts'
+import { type Ask, born, type Grant, type Head, type Step } from '../../src/domain/grant.ts'
 import {
   type AttemptId,
   type Digest,
@@ -16,6 +17,7 @@ import {
 import { after, type Instant, minutes, seconds } from '../../src/domain/instant.ts'
 import { STATUSES, type Status } from '../../src/domain/lifecycle.ts'
 import type { Mint } from '../../src/domain/mint.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
 export const digest = (text: string): Digest => `sha-256:${sha256(text)}` as Digest
@@ -47,13 +49,14 @@ export const VAULT: CredentialRule = {
 
 export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialRule = JWT): Ask {
   return {
-    v: 2,
+    v: 3,
     id,
     intent: {
       tenant: named.tenant('northwind'),
       entitlement: named.entitlement('payments-migrator'),
       requester: named.principal('vera'),
       executor: { principal: named.principal('vera'), key: undefined },
+      manifests: { requester: undefined, executor: digest('manifest') },
       task: 'migrate',
       session: '',
       target: 'payments-db',
@@ -63,7 +66,9 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
       dataTypes: [],
       destination: '',
       changeClass: 'normal',
-      impact: { dataFlow: false, privilegedAccess: true, resilience: false, externalTransfer: false },
+      exposure: { segment: 'eu', from: 0, to: 10, rollbackCriteria: 'errors rise' },
+      change: { forge: 'github', repository: '1', sha: 'c0ffee' },
+      impact: { ...NO_IMPACT, privilegedAccess: true },
       plan: undefined,
       ticket: { system: 'desk', id: 'CHG-1' },
       window: { opensAt: filedAt, closesAt: after(filedAt, minutes(60)) },
@@ -71,6 +76,7 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     },
     texts: {
       summary: 'Add a column',
+      objective: 'Invoices need it',
       expectedOutcome: 'A new column',
       rollback: 'Drop it',
       ticketUrl: '',
@@ -80,16 +86,32 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     textsDigest: digest('texts'),
     requesterTenant: named.tenant('acme'),
     tier: 'elevated',
+    flags: ['privilegedAccess'],
+    earlier: [
+      { entitlement: named.entitlement('sales-report'), classes: ['read'], dataTypes: ['pii'], destination: '' },
+    ],
     rule: {
       mode: 'people',
-      owners: [named.person('olivia')],
-      reviewers: [{ group: named.group('security'), count: 1 }],
+      owner: named.person('olivia'),
+      deputies: [{ person: undefined, group: named.group('dba'), from: filedAt, until: after(filedAt, minutes(90)) }],
+      reviewers: [
+        {
+          role: 'security',
+          group: named.group('security'),
+          count: 1,
+          criteria: { modelled: 'The threats are modelled.' },
+          evidence: ['threat-model'],
+          veto: true,
+        },
+      ],
       approvals: 2,
+      stepUp: false,
     },
     credential,
     audience: 'https://payments.northwind.example',
     filedAt,
     decideBy: after(filedAt, minutes(30)),
+    lapsesAt: after(filedAt, minutes(40)),
     policy: { revision: 1, digest: digest('policy') },
     reasons: ['permit: vendor-may-ask'],
     asked: '',
@@ -98,8 +120,9 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
   }
 }
 
-export const sampleDecision = (by: string, at: Instant): Decision => ({
-  v: 1,
+export const sampleDecision = (by: string, at: Instant): Vote => ({
+  v: 2,
+  act: 'vote',
   by: named.person(by),
   verdict: 'approve',
   reason: 'As discussed — “tonight”',
@@ -108,8 +131,39 @@ export const sampleDecision = (by: string, at: Instant): Decision => ({
   textsDigest: digest('texts'),
   policyDigest: digest('policy'),
   peopleDigest: digest('people'),
+  seat: 'security',
+  deputyFor: undefined,
+  checklist: ['modelled'],
+  evidence: [
+    { kind: 'threat-model', url: 'https://docs.example/model', digest: digest('model') },
+    { kind: 'note', text: 'looked at by two' },
+  ],
+  conditions: [
+    { id: 'abcdefghijkl', text: 'Watch the errors', owner: named.person('rob'), due: after(at, minutes(50)) },
+  ],
+  accepts: [{ risk: 'review:privacy', until: after(at, minutes(60)) }],
+  assertion: {
+    credentialId: 'Y3JlZA',
+    authenticatorData: 'YXV0aA',
+    clientDataJSON: 'Y2xpZW50',
+    signature: 'c2ln',
+    publicKey: 'a2V5',
+    algorithm: -7,
+  },
   signature: 'k1.c2lnbmF0dXJl',
 })
+
+/** One statement of every other kind. */
+export const sampleStatements = (by: string, at: Instant): readonly Decision[] => {
+  const { v, reason, digest: intent, textsDigest, policyDigest, peopleDigest, signature } = sampleDecision(by, at)
+  const said = { v, by: named.person(by), reason, at, digest: intent, textsDigest, policyDigest, peopleDigest }
+  const signed = { ...said, assertion: undefined, signature }
+  return [
+    { ...signed, act: 'close', condition: 'abcdefghijkl', evidence: [] },
+    { ...signed, act: 'accept', accepts: [{ risk: 'condition:abcdefghijkl', until: after(at, minutes(60)) }] },
+    { ...signed, act: 'retract', vote: signature },
+  ]
+}
 
 export const sampleEvent = (id: GrantId, type: GrantEvent['type'], at: Instant): GrantEvent => ({
   v: 1,
@@ -171,13 +225,13 @@ export const sampleMints = (at: Instant): readonly Mint[] => [
 export function sampleHead(status: Status, at: Instant): Head {
   const cause = { outcome: 'revoked', by: named.principal('sol'), reason: 'alarm' } as const
   const ending = { cause, since: at, attempts: 1, retryAt: after(at, minutes(1)), lastError: '' }
-  const base = { v: 1, mints: [], result: undefined } as const
+  const base = { v: 2, mints: [], result: undefined } as const
   switch (status) {
     case 'pending':
-      return { ...base, status, facts: {} }
+      return { ...base, status, facts: { escalatedAt: undefined } }
     case 'approved':
     case 'issuing':
-      return { ...base, status, facts: { approvedAt: at } }
+      return { ...base, status, facts: { approvedAt: at, useBy: after(at, minutes(60)) } }
     case 'active':
       return { ...base, status, facts: { approvedAt: at, activeSince: at } }
     case 'ending':

@@ -1,8 +1,10 @@
 // One approved grant and its decision, as the tests of tokens and signatures need them.
-import type { Ask, Decision, Grant } from '../../src/domain/grant.ts'
+import type { Vote } from '../../src/domain/decision.ts'
+import type { Ask, Grant } from '../../src/domain/grant.ts'
 import { type Digest, type GrantId, grantId, named, shard, type Thumbprint } from '../../src/domain/ids.ts'
 import { after, hours, type Instant, minutes } from '../../src/domain/instant.ts'
 import type { Intent } from '../../src/domain/intent.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { NOON } from './keys.ts'
 
 export const GRANT: GrantId = grantId(shard(0), 'abcdefghijklmnopqrstuvwxyz')
@@ -16,6 +18,7 @@ export function deployIntent(opensAt: Instant = NOON): Intent {
     entitlement: named.entitlement('webshop-deploy'),
     requester: named.principal('webshop-deploy'),
     executor: { principal: named.principal('webshop-deploy'), key: 'k'.repeat(43) as Thumbprint },
+    manifests: { requester: undefined, executor: undefined },
     task: 'release 42',
     session: '1001',
     target: 'webshop',
@@ -25,7 +28,9 @@ export function deployIntent(opensAt: Instant = NOON): Intent {
     dataTypes: [],
     destination: '',
     changeClass: 'normal',
-    impact: { dataFlow: false, privilegedAccess: false, resilience: true, externalTransfer: false },
+    exposure: undefined,
+    change: undefined,
+    impact: { ...NO_IMPACT, resilience: true },
     plan: { digest: digestOf('p'), mediaType: 'application/json' },
     ticket: { system: 'servicenow', id: 'CHG0031337' },
     window: { opensAt, closesAt: after(opensAt, hours(1)) },
@@ -35,11 +40,12 @@ export function deployIntent(opensAt: Instant = NOON): Intent {
 
 export function deployGrant(intent: Intent = deployIntent()): Grant {
   const ask: Ask = {
-    v: 2,
+    v: 3,
     id: GRANT,
     intent,
     texts: {
       summary: 'a text by a person',
+      objective: 'ship',
       expectedOutcome: 'runs',
       rollback: 'roll back',
       ticketUrl: '',
@@ -49,11 +55,14 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     textsDigest: digestOf('t'),
     requesterTenant: named.tenant('northwind'),
     tier: 'elevated',
-    rule: { mode: 'people', owners: [named.person('rob')], reviewers: [], approvals: 1 },
+    flags: ['resilience'],
+    earlier: [],
+    rule: { mode: 'people', owner: named.person('rob'), deputies: [], reviewers: [], approvals: 1, stepUp: false },
     credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(15), verifierCache: minutes(1) },
     audience: AUDIENCE,
     filedAt: NOON,
     decideBy: after(NOON, hours(1)),
+    lapsesAt: after(NOON, hours(1)),
     policy: { revision: 1, digest: digestOf('y') },
     reasons: [],
     asked: '',
@@ -64,13 +73,27 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     id: GRANT,
     ask,
     decisions: [],
-    head: { v: 1, status: 'approved', facts: { approvedAt: NOON }, mints: [], result: undefined },
+    head: {
+      v: 2,
+      status: 'approved',
+      facts: { approvedAt: NOON, useBy: after(NOON, hours(1)) },
+      mints: [],
+      result: undefined,
+    },
     version: 2,
   }
 }
 
-export const approvalByRob: Omit<Decision, 'signature'> = {
-  v: 1,
+export const approvalByRob: Omit<Vote, 'signature'> = {
+  v: 2,
+  act: 'vote',
+  seat: 'owner',
+  deputyFor: undefined,
+  checklist: [],
+  evidence: [],
+  conditions: [],
+  accepts: [],
+  assertion: undefined,
   by: named.person('rob'),
   verdict: 'approve',
   reason: 'reviewed “the plan”',

@@ -18,16 +18,23 @@ import {
 } from '../../src/domain/ids.ts'
 import { after, type Duration, type Instant, instant, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
+import { relyingParty } from '../../src/webauthn/relying-party.ts'
+import { stepUp } from '../../src/webauthn/step-up.ts'
 import { shippedDirectory } from './directory.ts'
 import { type MemoryCredentials, memoryCredentials } from './memory-credentials.ts'
 import {
+  type MemoryCeremonies,
   type MemoryForges,
   type MemorySeal,
   type MemoryTimetable,
+  memoryCeremonies,
   memoryDecisionSigner,
   memoryForges,
+  memoryPasskeys,
+  memoryRecordSigner,
   memorySeal,
   memoryTimetable,
   memoryTokenSigner,
@@ -77,6 +84,7 @@ export interface World {
   readonly backend: MemoryCredentials
   readonly seal: MemorySeal
   readonly timetable: MemoryTimetable
+  readonly ceremonies: MemoryCeremonies
   readonly forges: MemoryForges
   now(): Instant
   advance(span: Duration): void
@@ -101,7 +109,12 @@ export interface World {
 export const KEY = 'k'.repeat(43) as Thumbprint
 export const attempt = (text: string): AttemptId => text as AttemptId
 
-export async function world(options: { readonly nativeExpiry?: boolean } = {}): Promise<World> {
+export interface WorldOptions {
+  readonly nativeExpiry?: boolean
+  /** The public URL, where a browser comes to it. */
+  readonly issuer?: string
+}
+export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}): Promise<World> {
   let time: Instant = instant(1_795_000_000_000)
   const now = (): Instant => time
   const memory = memoryStore({ now })
@@ -112,6 +125,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   const backend = memoryCredentials({ now, ...options })
   const seal = memorySeal()
   const timetable = memoryTimetable()
+  const ceremonies = memoryCeremonies({ now })
   const forges = memoryForges()
   let made = 0
   const counted = (letters: number): string => {
@@ -126,6 +140,11 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
+    records: memoryRecordSigner(),
+    relyingParty: relyingParty(issuer),
+    passkeys: memoryPasskeys(),
+    ceremonies,
+    stepUp: stepUp(issuer),
     forges,
     timetable,
     seal,
@@ -139,9 +158,10 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
+    newCeremonyId: () => sha256(`ceremony ${counted(4)}`),
     jitter: () => 0.5,
     sha256,
-    issuer: ISSUER,
+    issuer,
   }
   const verbs = broker(ports)
   const as: World['as'] = (id, more = {}) => {
@@ -161,6 +181,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     backend,
     seal,
     timetable,
+    ceremonies,
     forges,
     now,
     advance,
@@ -191,8 +212,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   }
 }
 
-const NOTHING = { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false }
-const texts = { summary: 'a change', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
+const texts = { summary: 'a change', objective: '', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
 
 export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
   scope: [],
@@ -200,7 +220,8 @@ export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entit
   destination: '',
   task: 'task-1',
   changeClass: 'normal',
-  impact: NOTHING,
+  impact: NO_IMPACT,
+  exposure: undefined,
   plan: undefined,
   ticket: undefined,
   window: { opensAt: now, closesAt: after(now, minutes(60)) },

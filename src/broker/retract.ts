@@ -1,0 +1,65 @@
+// An approver takes a decision back, at any time; what was derived from it ends. A pending grant goes on without the vote; an approval that
+// nobody has used is gone; a credential is revoked. It is an end: it goes on whatever the rules, the clock or the control record say.
+import { type Decision, standingVotes } from '../domain/decision.ts'
+import { BrokerError, notFound } from '../domain/errors.ts'
+import { advance, type Grant, inStatus } from '../domain/grant.ts'
+import { type GrantId, named } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
+import type { Caller } from '../domain/principal.ts'
+import { changeToEnd, eventOf, type Move, witness, wrongStatus } from './change.ts'
+import { type EndPorts, end } from './end.ts'
+import type { Ports } from './ports.ts'
+import { mayView } from './view.ts'
+
+type RetractPorts = EndPorts & Pick<Ports, 'rulesToEnd' | 'signatures'>
+
+/** Repeating it is harmless. Rejects `invalid_request` where the caller has decided nothing here. */
+export const retract =
+  (p: RetractPorts) =>
+  async (caller: Caller, id: GrantId, reason: string): Promise<Grant> => {
+    const { grant, receipt } = await changeToEnd(p, id, (grant) => takenBack(p, caller, grant, reason))
+    await witness(p, receipt)
+    if (!inStatus(grant, 'issuing', 'active')) return grant
+    const by = caller.principal.id
+    const cause = { outcome: 'revoked' as const, by, reason: `a decision was withdrawn: ${reason}` }
+    return end(p, id, cause, undefined, (now, grant) => retraction(p, grant, by, reason, now))
+  }
+
+function takenBack(p: RetractPorts, caller: Caller, grant: Grant, reason: string): Move {
+  if (!mayView(p.rulesToEnd(), caller.principal, grant)) throw notFound()
+  const by = caller.principal.id
+  const at = p.nowToEnd()
+  if (grant.decisions.some((one) => one.act === 'retract' && one.by === named.person(by)) && !hasVote(grant, by))
+    return { done: grant }
+  if (!hasVote(grant, by)) {
+    throw new BrokerError('invalid_request', 'You have not decided on this grant.', {
+      nextAction: 'Only who decided takes it back; whoever may, revokes or denies.',
+    })
+  }
+  const event = eventOf(grant.ask, 'decision_withdrawn', at, by, { reason })
+  const decisions = [...grant.decisions, retraction(p, grant, by, reason, at)]
+  if (inStatus(grant, 'pending'))
+    return { step: advance(grant, { to: 'pending', facts: grant.head.facts, decisions, event }) }
+  if (inStatus(grant, 'approved'))
+    return { step: advance(grant, { to: 'withdrawn', facts: { at, by, reason }, decisions, event }) }
+  if (inStatus(grant, 'issuing', 'active', 'ending', 'stuck', 'ended')) return { done: grant }
+  throw wrongStatus(grant, 'nothing of it is left that could be taken back', 'Show the grant.')
+}
+
+const hasVote = (grant: Grant, by: Caller['principal']['id']): boolean =>
+  standingVotes(grant.decisions).some((vote) => vote.by === named.person(by))
+
+function retraction(
+  p: Pick<Ports, 'signatures'>,
+  grant: Grant,
+  by: Caller['principal']['id'],
+  reason: string,
+  at: Instant,
+): Decision {
+  const vote = standingVotes(grant.decisions).find((one) => one.by === named.person(by))
+  if (vote === undefined) throw new Error('took back a vote that is not there')
+  const { digest, textsDigest, policyDigest, peopleDigest } = vote
+  const said = { v: 2 as const, act: 'retract' as const, vote: vote.signature, by: named.person(by), reason, at }
+  const decision = { ...said, digest, textsDigest, policyDigest, peopleDigest, assertion: undefined }
+  return { ...decision, signature: p.signatures.sign(grant.id, decision) }
+}
