@@ -10,6 +10,7 @@ import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
+import { pageEndpoints } from './console/pages.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
@@ -17,6 +18,7 @@ import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
+import { problem } from './http/problem.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
@@ -373,6 +375,19 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
         assertionAlgorithms: ['ES256', 'EdDSA', 'PS256', 'RS256'],
         proofAlgorithms: DPOP_ALGORITHMS,
         login: loginFor(configuration.issuers, issuer),
+      }),
+      ...pageEndpoints({
+        broker: verbs,
+        issuer,
+        relyingPartyId: ports.relyingParty.id,
+        sha256,
+        parseJson,
+        problem,
+        told: ({ done, person, credentialId }) =>
+          log('info', `a passkey was ${done === 'added' ? 'registered' : 'removed'}`, {
+            principal: person,
+            passkey: credentialId,
+          }),
       }),
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],

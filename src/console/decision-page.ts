@@ -3,7 +3,7 @@
 import { type Canonical, canonical } from '../domain/canonical.ts'
 import type { Grant } from '../domain/grant.ts'
 import { intentDigest, type Sha256, semantic, textsDigest } from '../domain/intent.ts'
-import { box, type Field, fieldsOf, row } from './fields.ts'
+import { boxes, type Field, fieldsOf, row } from './fields.ts'
 import { type Html, html, shown } from './html.ts'
 import { layout, type Options, signing } from './layout.ts'
 
@@ -58,10 +58,10 @@ export function decisionPage(
 <dl id="critical">${[...of(said, SAID), ...of(asked, CRITICAL), ...of(said, ['digest'])].map(row)}</dl>
 ${signing('Sign with your passkey', options)}
 <h2>What you wrote</h2>
-<section id="yours">${own.map((field) => box(field, you))}</section>
+<section id="yours">${boxes(own, you)}</section>
 <h2>What the requester wrote</h2>
 <p>Nobody has checked these texts. They are part of what you sign.</p>
-<section id="texts">${[...fieldsOf({ ...texts }), ...rest.filter((field) => !isOurs(field))].map((field) => box(field, requester))}</section>
+<section id="texts">${boxes([...fieldsOf({ ...texts }), ...rest.filter((field) => !isOurs(field))], requester)}</section>
 <h2>The rest of the change</h2>
 <dl id="rest">${rest.filter(isOurs).map(row)}</dl>
 <h2>The rest of the statement</h2>

@@ -16,7 +16,7 @@ const YES: Ballot = { verdict: 'approve', reason: 'I have read the plan', digest
 
 beforeEach(async () => {
   on = await world()
-  await askForPasskeys(on)
+  await askForPasskeys(on, 'security')
   ;[olivias, paulas] = [await register(on, 'olivia'), await register(on, 'paula')]
   grant = await on.file(on.as('vera'), login(on.now()))
 })
@@ -39,25 +39,33 @@ describe('a decision where the tier asks for a passkey', () => {
       facts: { ceremonies: `/v1/grants/${grant.id}/ceremonies` },
     })
     const fresh = await world()
-    await askForPasskeys(fresh)
+    await askForPasskeys(fresh, 'security')
     const other = await fresh.file(fresh.as('vera'), login(fresh.now()))
     const begun = fresh.broker.beginStepUp(fresh.as('paula'), other.id, { act: 'vote', ballot: YES })
     await expect(begun).rejects.toMatchObject({ code: 'step_up_required', facts: { missing: 'passkey' } })
   })
 
   it('of two, begun side by side, is not disturbed by the first one’s vote, and the credential comes', async () => {
-    const [paula, lateOwner] = [await begin('paula'), await begin('paula')]
-    expect(paula.ceremony).not.toBe(lateOwner.ceremony)
-    const reviewed = await on.broker.finishStepUp(paula.ceremony, paulas.response(paula.text))
-    expect(reviewed.head.status).toBe('pending')
-    const owner = await begin('olivia')
-    const approved = await on.broker.finishStepUp(owner.ceremony, olivias.response(owner.text))
+    const both = await world()
+    await askForPasskeys(both, 'security', 'operations')
+    const keys = {
+      paula: await register(both, 'paula'),
+      rob: await register(both, 'rob'),
+      olivia: await register(both, 'olivia'),
+    }
+    const { id } = await both.file(both.as('vera'), login(both.now()))
+    const begun = (person: string) => both.broker.beginStepUp(both.as(person), id, { act: 'vote', ballot: YES })
+    const finish = async (person: keyof typeof keys, page: Awaited<ReturnType<typeof begun>>) =>
+      both.broker.finishStepUp(ceremonyOf(page), keys[person].response(page.statement))
+    const [paulas, robs] = [await begun('paula'), await begun('rob')]
+    expect((await finish('paula', paulas)).head.status).toBe('pending')
+    expect((await finish('rob', robs)).head.status).toBe('pending')
+    const approved = await finish('olivia', await begun('olivia'))
     expect(approved.head.status).toBe('approved')
-    expect(approved.decisions.map(({ assertion }) => assertion?.credentialId)).toEqual([
-      paulas.credentialId,
-      olivias.credentialId,
-    ])
-    expect(await exchange()).toBe('accepted')
+    const used = approved.decisions.map(({ assertion }) => assertion?.credentialId)
+    expect(used).toEqual([keys.paula, keys.rob, keys.olivia].map(({ credentialId }) => credentialId))
+    const exchanged = both.broker.exchange(both.as('vera'), id, attempt('attempt-one'))
+    expect(await codeOf(exchanged)).toBe('accepted')
   })
 
   it('commits nothing when it begins, and is judged as the vote itself would be', async () => {

@@ -20,6 +20,8 @@ export interface RealDoor {
 export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   request: asked,
   decide: { verdict: 'approve', reason: 'fine' },
+  begin_step_up: { verdict: 'approve', reason: 'fine' },
+  add_passkey: { name: 'laptop' },
   withdraw: { reason: 'not needed' },
   exchange: {},
   complete: {},

@@ -4,15 +4,15 @@ import { type SoftPasskey, softPasskey } from './authenticator.ts'
 import type { World } from './world.ts'
 import { policyWith } from './world.ts'
 
-/** The payments login as two decide on it with their passkeys: paula reviews its security, olivia owns it. */
-export const WITH_PASSKEYS = [
-  '      owner: olivia',
-  '      owner: olivia\n      stepUp: true\n      reviewers: [{ role: security, group: security }]',
-] as const
+/** Who reviews the payments login in which role, besides olivia, who owns it. */
+const REVIEWERS = { security: 'security', operations: 'release-managers' } as const
 
-/** Puts these rules in force. */
-export const askForPasskeys = (on: World): Promise<void> =>
-  on.publish({ policy: policyWith(['revision: 1', 'revision: 2'], WITH_PASSKEYS) })
+/** Puts in force that the payments login is decided on with passkeys, and reviewed in these roles: paula has security, rob operations. */
+export function askForPasskeys(on: World, ...roles: readonly (keyof typeof REVIEWERS)[]): Promise<void> {
+  const reviewers = roles.map((role) => `{ role: ${role}, group: ${REVIEWERS[role]} }`)
+  const approval = `      owner: olivia\n      stepUp: true\n      reviewers: [${reviewers.join(', ')}]`
+  return on.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['      owner: olivia', approval]) })
+}
 
 /** The id of the ceremony that a page is of. */
 export const ceremonyOf = ({ url }: { readonly url: string }): string => new URL(url).pathname.split('/')[2] ?? ''
