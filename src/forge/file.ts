@@ -6,7 +6,7 @@ import type { Author } from '../broker/ports.ts'
 import { AUTHOR_ROLES, authorsUnknown } from '../domain/authorship.ts'
 import { type Compiled, readConfig } from '../identity/config-file.ts'
 import { lineField, unique } from '../identity/fields.ts'
-import { gather, REPOSITORY, SHA } from './hands.ts'
+import { gather, isRepository, SHA } from './hands.ts'
 import { unavailable } from './http.ts'
 
 const userId = z
@@ -16,7 +16,7 @@ const users = unique(userId)
 const some = users.min(1, 'at least one user is needed')
 const changeName = z.string().refine((text) => {
   const [repository = '', sha = '', ...more] = text.split('@')
-  return REPOSITORY.test(repository) && SHA.test(sha) && more.length === 0
+  return isRepository(repository) && SHA.test(sha) && more.length === 0
 }, 'a change is <id or full path of the repository>@<all digits of the commit, in lower case>')
 
 const ChangesFile = z.strictObject({

@@ -6,7 +6,7 @@ import type { ForgeSettings, ForgeTable } from './config.ts'
 import { fileForge } from './file.ts'
 import { githubForge } from './github.ts'
 import { gitlabForge } from './gitlab.ts'
-import { REPOSITORY, SHA } from './hands.ts'
+import { isRepository, SHA } from './hands.ts'
 
 type Forge = (change: { readonly repository: string; readonly sha: string }) => Promise<readonly Author[]>
 
@@ -32,7 +32,7 @@ export function openForges({ table, ticks, deadlineMs = 3_000 }: ForgesOptions):
       known = current
       const settings = current.get(forge)
       if (settings === undefined) throw authorsUnknown('no such forge is configured')
-      if (!SHA.test(sha) || !REPOSITORY.test(repository)) throw authorsUnknown('this is no commit of a repository')
+      if (!SHA.test(sha) || !isRepository(repository)) throw authorsUnknown('this is no commit of a repository')
       const ask = forgeOf(settings, deadlineMs)
       if (settings.kind === 'file') return ask({ repository, sha })
       const key = `${forge} ${repository} ${sha}`
