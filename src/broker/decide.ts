@@ -271,7 +271,8 @@ function count(
         : noted(grant, decision, decisions, control, after.missing),
     }
   }
-  if (seat === 'owner' && !after.met) {
+  // Where another owner was named since the filing, each of the two waits for the other, and for nobody else.
+  if (seat === 'owner' && after.missing.some((one) => one !== 'owner')) {
     const limit = after.vetoed.length > 0 ? 'veto' : 'reviews'
     throw new BrokerError('policy_refused', `The owner decides last: ${after.missing.join(', ')} missing.`, {
       nextAction: 'Wait for what is missing, accept the risk of it by name, or deny.',
