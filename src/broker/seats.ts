@@ -119,8 +119,11 @@ function ownerIsParty(directory: Directory, duties: Duties, rule: PeopleRule): b
   return owner !== undefined && conflictOf(owner, duties) !== undefined
 }
 
-const absenceOf = (directory: Directory, person: PersonId): string =>
-  directory.principal(asPrincipal(person)) === undefined ? 'not in the people directory' : 'has no part in the rule'
+const absenceOf = (directory: Directory, person: PersonId): string => {
+  const absence = directory.absence(asPrincipal(person))
+  if (absence === undefined) return 'has no part in the rule'
+  return absence === 'unknown' ? 'not in the people directory' : 'no longer active'
+}
 
 function barOf(rules: Rules, { entitlement, intent, duties, risk }: Hearing, person: Person): string | undefined {
   const conflict = conflictOf(person, duties)

@@ -45,6 +45,44 @@ const run = (...options: readonly string[]) => {
   return { status, stdout, stderr }
 }
 
+describe('forges, where WRIT_FORGES_FILE names them', () => {
+  const lines = (): readonly string[] => said().match(/[a-z-]+\.yaml:\d+/g) ?? []
+  beforeEach(() => {
+    env.WRIT_FORGES_FILE = join(folder, 'forges.yaml')
+    edit('people.yaml', '- { issuer: login, subject: dana }', '- { issuer: forge, subject: "101" }')
+  })
+
+  it('are names that an account can have, and only then', () => {
+    expect(check(env).ok).toBe(true)
+    delete env.WRIT_FORGES_FILE
+    expect(check(env).ok).toBe(false)
+    expect(lines()).toEqual([expect.stringMatching(/^people/)])
+  })
+
+  it('let no workload in', () => {
+    edit('clients.yaml', 'issuer: ci', 'issuer: forge')
+    expect(check(env).ok).toBe(false)
+    expect(said()).toContain("there is no issuer 'forge'")
+  })
+
+  it('have no name that an issuer has', () => {
+    edit('forges.yaml', '\n  forge:\n', '\n  ci:\n')
+    expect(lines()).toContainEqual(expect.stringMatching(/^forges/))
+  })
+
+  it('are told about with everything else that is wrong', () => {
+    edit('forges.yaml', 'kind: file', 'kind: files')
+    edit('entitlements.yaml', '    tier: low\n', '    tier: low\n    colour: blue\n')
+    // The accounts at a forge that could not be read are not told as wrong.
+    expect(new Set(lines().map((line) => line.split('.')[0]))).toEqual(new Set(['forges', 'entitlements']))
+  })
+
+  it('must be there', () => {
+    env.WRIT_FORGES_FILE = join(folder, 'not-there.yaml')
+    expect(lines()).toContainEqual(expect.stringMatching(/^not-there/))
+  })
+})
+
 describe('node src/main.ts --check', () => {
   it('exits 0 where broker and files can be used, and makes nothing', () => {
     const before = readdirSync(folder)
