@@ -110,6 +110,7 @@ export function readConfiguration(
     warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
   }
   if (policy && backends) problems.push(...checkBackends(policy, backends))
+  if (policy && forges) problems.push(...checkForges(policy, forges))
   if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
   return { rules: { policy, directory, forges }, issuers, warnings }
 }
@@ -132,6 +133,15 @@ function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonl
     ]
   })
 }
+
+/** Of a forge that is not described nobody's hand in a change can be known, and nothing would ever be released. */
+const checkForges = (policy: CompiledPolicy, forges: ForgeTable): readonly Problem[] =>
+  policy.entitlements().flatMap(({ id, release }) => {
+    if (release === undefined || forges.has(release.forge)) return []
+    const { line } = policy.source.placeOf(['entitlements', id, 'release', 'forge'])
+    const message = `entitlements.${id}.release.forge: there is no forge ${release.forge}; describe it in the file that WRIT_FORGES_FILE names`
+    return [{ file: policy.source.entitlementsFile, line, message }]
+  })
 
 /** Standing access to a target that nothing here is about counts for nothing: most likely its name is spelled differently. */
 function checkTargets(policy: CompiledPolicy, people: People, clients: Clients): readonly Problem[] {
