@@ -295,7 +295,10 @@ function count(
 const useByOf = (grant: Grant, { entitlement, duties }: Heard, now: Instant): Instant =>
   useBy(entitlement, duties.executor, grant.ask.intent.window.opensAt, now)
 
-/** Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. */
+/**
+ * Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. It looks nothing
+ * up, and so errs towards yes for a deputy whose turn it is not, and for who holds access to the target.
+ */
 export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {
   const { intent, earlier, tier } = grant.ask
   const requester = rules.directory.principal(intent.requester)
