@@ -75,7 +75,7 @@ import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
-import { relyingParty } from './webauthn/relying-party.ts'
+import { knowsPasskeys, relyingParty } from './webauthn/relying-party.ts'
 import { stepUp } from './webauthn/step-up.ts'
 
 const SHARDS: readonly Shard[] = [shard(0)]
@@ -152,6 +152,13 @@ export async function openAdapters(
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
     tellWarnings(log, configuration.warnings)
+    const asksForPasskeys = configuration.rules.policy
+      .entitlements()
+      .some(({ approval }) => approval.mode === 'people' && approval.stepUp)
+    if (asksForPasskeys && !knowsPasskeys(settings.publicUrl))
+      log('warn', 'browsers take no passkey where the public URL has an address and no name: nobody can decide', {
+        setting: 'WRIT_PUBLIC_URL',
+      })
     if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
     const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
     const witness = await openWitness(settings.dataDir, {

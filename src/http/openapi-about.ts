@@ -209,6 +209,7 @@ export const ABOUT: Readonly<Record<string, About>> = {
     summary: 'Begin to remove a passkey of yours',
     description: 'It is removed when a passkey that you have has signed for it on the page that is answered.',
     gives: { 201: { what: 'The page.' } },
+    examples: { nothing: { summary: 'Nothing is said', value: {} } },
   },
   whoami: {
     tag: 'Caller',

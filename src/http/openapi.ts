@@ -17,6 +17,7 @@ const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Reason', wire.reasonBody],
   ['StepUp', wire.stepUpBody],
   ['NewPasskey', wire.passkeyBody],
+  ['Nothing', wire.noBody],
   ['Exchange', wire.exchangeBody],
   ['Completion', wire.completeBody],
   ['Words', wire.questionBody],

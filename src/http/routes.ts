@@ -254,6 +254,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/passkeys/:passkey/remove',
     name: 'remove_passkey',
     action: 'own',
+    body: wire.noBody,
     answers: wire.begunAnswer,
     run: passkeys.remove,
   }),

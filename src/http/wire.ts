@@ -259,6 +259,8 @@ export const acceptanceBody = z.strictObject({
 })
 /** The same as what is decided, and where it is finished with a passkey. */
 export const stepUpBody = z.union([decisionBody, closureBody, acceptanceBody])
+/** Of a route to which nothing is said: it may be left out. */
+export const noBody = z.strictObject({})
 export const passkeyBody = z.strictObject({
   name: z
     .string()

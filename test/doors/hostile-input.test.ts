@@ -191,6 +191,7 @@ describe('bodies', () => {
     },
     decide: { verdict: 'approve', reason: 'fine', digest: `sha-256:${'A'.repeat(43)}` },
     add_passkey: { name: 'laptop' },
+    remove_passkey: {},
     withdraw: { reason: 'not needed' },
     exchange: { attempt: 'attempt-1' },
     complete: { result: { rows: '1' } },

@@ -125,6 +125,16 @@ describe('problem documents', () => {
     )
   })
 
+  it('challenges for the person where a token is not enough (RFC 9470), and says where to go on', async () => {
+    const facts = { ceremonies: '/v1/grants/x/ceremonies' }
+    refuse(new BrokerError('step_up_required', 'This is decided with a passkey.', { facts }))
+    const got = await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })
+    expect([got.status, got.body.facts]).toEqual([401, facts])
+    expect(got.headers['www-authenticate']).toBe(
+      'DPoP error="insufficient_user_authentication", acr_values="phr", algs="ES256 EdDSA", Bearer error="insufficient_user_authentication", acr_values="phr"',
+    )
+  })
+
   it('counts refusals by route and code', async () => {
     refuse(new BrokerError('uses_exhausted', 'Used up.'))
     await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })

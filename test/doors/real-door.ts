@@ -22,6 +22,7 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   decide: { verdict: 'approve', reason: 'fine' },
   begin_step_up: { verdict: 'approve', reason: 'fine' },
   add_passkey: { name: 'laptop' },
+  remove_passkey: {},
   withdraw: { reason: 'not needed' },
   exchange: {},
   complete: {},
