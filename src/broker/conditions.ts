@@ -20,7 +20,9 @@ interface Saying {
   readonly details: Readonly<Record<string, readonly string[] | string>>
 }
 
-/** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
+/**
+ * Closes a condition that the caller made and could still make. Rejects `invalid_request` where there is no such open condition of theirs.
+ */
 export const closeCondition =
   (p: HearingPorts) =>
   (
@@ -33,16 +35,23 @@ export const closeCondition =
     }: { readonly condition: string; readonly reason: string; readonly evidence: readonly Evidence[] },
     ceremony?: Attested,
   ): Promise<Grant> =>
-    speak(p, caller, id, ceremony, (grant, _, { person }) => {
+    speak(p, caller, id, ceremony, (grant, { rules, seats }, { person }) => {
       const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
       const isClosed = grant.decisions.some(
         (one) => one.act === 'close' && one.condition === condition && one.by === person,
       )
       if (isClosed) return undefined
-      if (!mine.some(({ conditions }) => conditions.some((one) => one.id === condition))) {
+      const made = mine.find(({ conditions }) => conditions.some((one) => one.id === condition))
+      if (made === undefined) {
         throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
           nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
           facts: { member: 'condition' },
+        })
+      }
+      if (!rules.some((rule) => seats.seatsOf(rule, person).some((seat) => seat === made.seat))) {
+        throw new BrokerError('not_permitted', 'You do not sit any more where you made this condition.', {
+          nextAction: 'Let the owner accept its risk by name.',
+          facts: { because: seats.barred(person) ?? `may not decide as ${made.seat} any more` },
         })
       }
       return {
