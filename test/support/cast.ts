@@ -70,8 +70,8 @@ const ENTITLEMENT = `
       engine: database
       database: { mount: database, connection: orders, grantedRole: orders_repair, ownerRole: orders_owner }
     approval:
-      owners: [olivia]
-      reviewers: [{ group: security, count: 1 }]
+      owner: olivia
+      reviewers: [{ role: security, group: security, count: 1 }]
 `
 const GUARDS = `
 @id("vendor-engineers-ask-for-repairs")

@@ -77,8 +77,8 @@ const entitlements = {
         actions: { repair: 'write' },
         credential: { kind: 'jwt', sender: 'bearer' },
         approval: {
-          owners: [nameOf(tenant, 'owner')],
-          reviewers: [{ group: 'security', count: 1 }],
+          owner: nameOf(tenant, 'owner'),
+          reviewers: [{ role: 'security', group: 'security', count: 1 }],
         },
       },
     ],
