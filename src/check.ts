@@ -19,8 +19,11 @@ export function readFiles(settings: Places): Files {
   const backends = settings.vault ? readBackends(settings, problems) : undefined
   const configuration = readRules(settings, backends, problems)
   const { firstOperator, tls } = settings
-  if (firstOperator !== undefined && configuration?.rules.directory.principal(firstOperator)?.kind !== 'person') {
-    const message = `has no active person '${firstOperator}', whom WRIT_FIRST_OPERATOR names: add the person, or name another`
+  const isThere = configuration?.rules.directory
+    .entered()
+    .some(({ id, kind }) => id === firstOperator && kind === 'person')
+  if (firstOperator !== undefined && isThere !== true) {
+    const message = `has no person '${firstOperator}', whom WRIT_FIRST_OPERATOR names: add the person, or name another`
     if (configuration !== undefined) problems.push({ file: join(settings.configDir, 'people.yaml'), line: 1, message })
   }
   if (tls !== undefined) {

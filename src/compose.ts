@@ -4,11 +4,13 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
+import { offboard } from './broker/offboard.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
+import { pageEndpoints } from './console/pages.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
@@ -16,6 +18,7 @@ import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
+import { problem } from './http/problem.ts'
 import { authenticator, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
@@ -269,6 +272,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
+    offboardAlone(adapters, ports),
     retireAlone(adapters, ports),
     every(
       60_000,
@@ -371,6 +375,19 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
         assertionAlgorithms: ['ES256', 'EdDSA', 'PS256', 'RS256'],
         proofAlgorithms: DPOP_ALGORITHMS,
         login: loginFor(configuration.issuers, issuer),
+      }),
+      ...pageEndpoints({
+        broker: verbs,
+        issuer,
+        relyingPartyId: ports.relyingParty.id,
+        sha256,
+        parseJson,
+        problem,
+        told: ({ done, person, credentialId }) =>
+          log('info', `a passkey was ${done === 'added' ? 'registered' : 'removed'}`, {
+            principal: person,
+            passkey: credentialId,
+          }),
       }),
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],
@@ -504,6 +521,38 @@ function sweepAlone(
     }
     void goOn()
       .catch(() => undefined)
+      .finally(() => {
+        running = false
+      })
+  })
+}
+
+/** How soon what could not be ended is tried again, and how soon all is looked through although nothing was left: a Redis may have been restored. */
+const OFFBOARD_AGAIN_MS = 30_000
+const OFFBOARD_ANEW_MS = 600_000
+
+/** At the start and within a second of every change of the people directory that is in force. */
+function offboardAlone({ book, log }: Adapters, ports: Ports): () => void {
+  const offboardAll = offboard(ports)
+  let done: number | undefined
+  let next = 0
+  let running = false
+  const run = async (): Promise<void> => {
+    const { revision, ended, failed } = await offboardAll()
+    done = revision
+    next = performance.now() + (failed.length === 0 ? OFFBOARD_ANEW_MS : OFFBOARD_AGAIN_MS)
+    if (ended > 0) log('info', 'grants of who is no longer active were ended', { count: ended, revision })
+    for (const grant of failed.slice(0, 10)) log('warn', 'not ended now; it is tried again', { grant })
+  }
+  return every(1_000, () => {
+    if (running || (done === book.current().directory.revision && performance.now() < next)) return
+    running = true
+    void run()
+      // What hinders it is told by whoever publishes or sweeps; until then every second is a try.
+      .catch((thrown: unknown) => {
+        if (!isBrokerError(thrown))
+          log('error', 'the grants of who is no longer active were not ended', thrownRecord(thrown))
+      })
       .finally(() => {
         running = false
       })

@@ -7,6 +7,7 @@ import { isUnder, type PublishedRules, publishedOf, type Rulebook } from './brok
 import { isBrokerError } from './domain/errors.ts'
 import type { Shard } from './domain/ids.ts'
 import { compileForges, type ForgeTable, NO_FORGES } from './forge/config.ts'
+import { isRepository } from './forge/hands.ts'
 import { type Clients, compileClients } from './identity/clients.ts'
 import type { Compiled, Problem } from './identity/config-file.ts'
 import { compileDirectory, type PeopleDirectory } from './identity/directory.ts'
@@ -110,8 +111,25 @@ export function readConfiguration(
     warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
   }
   if (policy && backends) problems.push(...checkBackends(policy, backends))
+  if (policy && forges && forgesFile !== undefined) problems.push(...checkReleases(policy, forges))
   if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
   return { rules: { policy, directory, forges }, issuers, warnings }
+}
+
+/** A release whose authors no forge can be asked for is never had; where no forge is asked at all, that is what was chosen. */
+function checkReleases(policy: CompiledPolicy, forges: ForgeTable): readonly Problem[] {
+  return policy.entitlements().flatMap(({ id, release }) => {
+    if (release === undefined) return []
+    const wrong = [
+      ...(forges.has(release.forge) ? [] : [['forge', `forges.yaml has no forge ${release.forge}`] as const]),
+      ...(isRepository(release.repository) ? [] : [['repository', 'not the id or the full path of one'] as const]),
+    ]
+    return wrong.map(([member, message]) => {
+      const at = ['entitlements', id, 'release', member]
+      const { line } = policy.source.placeOf(at)
+      return { file: policy.source.entitlementsFile, line, message: `${at.join('.')}: ${message}` }
+    })
+  })
 }
 
 function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {

@@ -5,7 +5,20 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const PURE = ['domain', 'broker', 'policy', 'identity', 'forge', 'tokens', 'vault-adapter', 'doors', 'cli', 'house']
+const PURE = [
+  'domain',
+  'broker',
+  'policy',
+  'identity',
+  'forge',
+  'tokens',
+  'webauthn',
+  'console',
+  'vault-adapter',
+  'doors',
+  'cli',
+  'house',
+]
 const BIN = 'node_modules/.bin/'
 
 let running: ReturnType<typeof spawn> | undefined

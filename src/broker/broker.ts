@@ -1,6 +1,6 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
-import { acceptRisks, closeCondition } from './conditions.ts'
+import { acceptRisks, closeCondition, prepareAcceptance, prepareClosure } from './conditions.ts'
 import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
@@ -13,6 +13,7 @@ import { answer, ask, questions } from './question.ts'
 import { explain, request } from './request.ts'
 import { retract } from './retract.ts'
 import { revoke } from './revoke.ts'
+import { beginStepUp, finishStepUp, showStepUp } from './step-up.ts'
 import { sweep } from './sweep.ts'
 import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
@@ -22,6 +23,8 @@ export const broker = (p: Ports) => ({
   explain: evenly(p, explain(p)),
   decide: evenly(p, decide(p)),
   prepareVote: evenly(p, prepareVote(p)),
+  prepareClosure: evenly(p, prepareClosure(p)),
+  prepareAcceptance: evenly(p, prepareAcceptance(p)),
   closeCondition: evenly(p, closeCondition(p)),
   acceptRisks: evenly(p, acceptRisks(p)),
   retract: evenly(p, retract(p)),
@@ -40,6 +43,9 @@ export const broker = (p: Ports) => ({
   answer: evenly(p, answer(p)),
   offered: offered(p),
   introspect: introspect(p),
+  beginStepUp: evenly(p, beginStepUp(p)),
+  showStepUp: showStepUp(p),
+  finishStepUp: finishStepUp(p),
   passkeys: listPasskeys(p),
   addPasskey: addPasskey(p),
   removePasskey: removePasskey(p),

@@ -4,15 +4,28 @@ import { canonical } from '../domain/canonical.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { GrantId, PersonId } from '../domain/ids.ts'
 import { after, type Instant, minutes } from '../domain/instant.ts'
+import type { Accepting, Closing } from './conditions.ts'
 import type { Ballot } from './decide.ts'
 import type { Ports } from './ports.ts'
 
 /** How long a person has to look at the page and to use their passkey. */
 export const CEREMONY_LIFE = minutes(5)
 
+/** What is said on a grant and asks for a passkey. */
+export type Said =
+  | { readonly act: 'vote'; readonly ballot: Ballot }
+  | { readonly act: 'close'; readonly closure: Closing }
+  | { readonly act: 'accept'; readonly acceptance: Accepting }
+
 /** `prove` comes before a further passkey is added or one is removed: first one that the person has signs exactly that. */
 export type Ceremony = { readonly person: PersonId } & (
-  | { readonly kind: 'decide'; readonly grant: GrantId; readonly vote: Ballot; readonly text: string }
+  | {
+      readonly kind: 'decide'
+      readonly grant: GrantId
+      readonly said: Said
+      readonly at: Instant
+      readonly text: string
+    }
   | { readonly kind: 'add'; readonly name: string; readonly handle: string; readonly proved: boolean }
   | { readonly kind: 'prove_add'; readonly name: string; readonly handle: string }
   | { readonly kind: 'prove_remove'; readonly credentialId: string; readonly name: string }

@@ -14,7 +14,7 @@ import {
   type Vote,
 } from '../domain/decision.ts'
 import { type Conflict, conflictOf } from '../domain/duties.ts'
-import { laneOf, type PeopleRule, type ReviewerRole } from '../domain/entitlement.ts'
+import { laneOf, type PeopleRule } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, type GrantIn, inStatus } from '../domain/grant.ts'
 import type { Digest, GrantId, PersonId, PrincipalId } from '../domain/ids.ts'
@@ -26,16 +26,18 @@ import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
 import {
   type Attested,
   checkRevision,
+  checkRoom,
   type Heard,
   type HearingPorts,
   hear,
+  type Prepared,
   signed,
   statement,
   useBy,
 } from './hearing.ts'
 import { assess, known, permit } from './judge.ts'
 import type { Control, Rules } from './ports.ts'
-import { rulesFor, verdicts } from './seats.ts'
+import { verdicts } from './seats.ts'
 import { hasSeat, mayView } from './view.ts'
 
 export interface Ballot {
@@ -82,11 +84,7 @@ export const decide =
 /** What a passkey would sign for this ballot now: judged like the vote itself, and refused alike; nothing is written. */
 export const prepareVote =
   (p: HearingPorts) =>
-  async (
-    caller: Pick<Caller, 'principal'>,
-    id: GrantId,
-    ballot: Ballot,
-  ): Promise<{ readonly grant: Grant; readonly decision: UnsignedDecision; readonly text: string }> => {
+  async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot): Promise<Prepared> => {
     const loaded = await p.grants.load(id)
     if (loaded === undefined) throw notFound()
     const { grant, control } = loaded
@@ -131,6 +129,7 @@ async function judgeBallot(
   }
   if (!inStatus(grant, 'pending', 'approved'))
     throw wrongStatus(grant, 'it cannot be decided any more', 'Show the grant to see what became of it.')
+  checkRoom(grant)
   const heard = await hear(p, rules, grant, p.now())
   const conflict = conflictOf(approver, heard.duties)
   if (conflict !== undefined) throw ownRequest(conflict.conflict)
@@ -161,7 +160,7 @@ const isSame = (earlier: Vote, ballot: Ballot): boolean =>
   earlier.conditions.length === (ballot.conditions ?? []).length &&
   earlier.accepts.length === (ballot.accepts ?? []).length
 
-const alreadyDecided = (): BrokerError =>
+export const alreadyDecided = (): BrokerError =>
   new BrokerError('already_decided', 'You have already decided on this grant.', {
     nextAction: 'Take your decision back if it is not yours any more; otherwise nothing is left for you to do.',
   })
@@ -271,11 +270,13 @@ function count(
         : noted(grant, decision, decisions, control, after.missing),
     }
   }
-  if (seat === 'owner' && !after.met) {
+  // Where the owner was changed since the filing both decide, and each is the last but for the other.
+  const besides = after.missing.filter((what) => what !== 'owner')
+  if (seat === 'owner' && besides.length > 0) {
     const limit = after.vetoed.length > 0 ? 'veto' : 'reviews'
-    throw new BrokerError('policy_refused', `The owner decides last: ${after.missing.join(', ')} missing.`, {
+    throw new BrokerError('policy_refused', `The owner decides last: ${besides.join(', ')} missing.`, {
       nextAction: 'Wait for what is missing, accept the risk of it by name, or deny.',
-      facts: { limit, missing: after.missing },
+      facts: { limit, missing: besides },
     })
   }
   if (inStatus(grant, 'approved')) {
@@ -294,7 +295,10 @@ function count(
 const useByOf = (grant: Grant, { entitlement, duties }: Heard, now: Instant): Instant =>
   useBy(entitlement, duties.executor, grant.ask.intent.window.opensAt, now)
 
-/** Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. */
+/**
+ * Whether this grant waits for this one's decision: a vote now would not be refused for who they are, or for having voted. It looks nothing
+ * up, and so errs towards yes for a deputy whose turn it is not, and for who holds access to the target.
+ */
 export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {
   const { intent, earlier, tier } = grant.ask
   const requester = rules.directory.principal(intent.requester)
@@ -402,10 +406,3 @@ const noted = (
       missing,
     ),
   })
-
-/** The rules of this grant, for those who speak about what was decided on it. */
-export const peopleRules = (rules: Rules, grant: Grant): readonly PeopleRule[] => {
-  const today = rules.policy.entitlement(grant.ask.intent.entitlement)
-  return today === undefined ? [] : rulesFor(grant, today)
-}
-export type { ReviewerRole }

@@ -8,7 +8,7 @@ import { type Grant, inStatus } from '../domain/grant.ts'
 import type { Digest, PersonId } from '../domain/ids.ts'
 import { after, type Duration, type Instant, latest } from '../domain/instant.ts'
 import type { Principal } from '../domain/principal.ts'
-import type { AskedRisk } from '../policy/policy.ts'
+import type { AskedRisk } from '../domain/risk.ts'
 import { assess, authorsFor, known, offeredEntitlement } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
 import { rulesFor, type Seating, seating } from './seats.ts'
@@ -56,6 +56,15 @@ export function checkRevision(grant: Grant, digest: Digest | undefined): void {
   })
 }
 
+/** Each statement is an event of its grant for ever, and is read at every exchange. */
+const MOST_VERSIONS = 150
+export function checkRoom(grant: Grant): void {
+  if (grant.version < MOST_VERSIONS) return
+  throw new BrokerError('too_many_requests', 'Too much has been said on this grant already.', {
+    nextAction: 'Deny it, or let it be withdrawn and asked anew.',
+  })
+}
+
 export interface Speech<C extends Content = Content> {
   readonly by: PersonId | 'policy'
   readonly reason: string
@@ -74,6 +83,13 @@ export const statement = (grant: Grant, control: Control, { by, reason, at, cont
   policyDigest: control.policyDigest,
   peopleDigest: control.peopleDigest,
 })
+
+/** A statement as it would be signed: shown on the page, hashed into the passkey's challenge. */
+export interface Prepared {
+  readonly grant: Grant
+  readonly decision: UnsignedDecision
+  readonly text: string
+}
 
 /** What a passkey has signed of a statement that was shown, and when that was. */
 export interface Attested {

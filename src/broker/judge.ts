@@ -9,10 +9,10 @@ import type { PrincipalId } from '../domain/ids.ts'
 import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import { type Intent, intentDigest, textsDigest } from '../domain/intent.ts'
 import { type Absence, type Caller, type Principal, personsBehind } from '../domain/principal.ts'
-import { type Flag, type Risk, riskOf, sensitivityOf, trustOf } from '../domain/risk.ts'
-import { higher, type Tier } from '../domain/tier.ts'
+import { type AskedRisk, assessed, type Flag, type Risk } from '../domain/risk.ts'
+import type { Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
-import type { Action, AskedRisk } from '../policy/policy.ts'
+import type { Action } from '../policy/policy.ts'
 import { authorsOfChange } from './authors.ts'
 import type { Directory, Ports, Rules } from './ports.ts'
 import { rulesFor, seating, speakers, verdicts } from './seats.ts'
@@ -285,22 +285,14 @@ export function assess(
   earlier: Ask['earlier'],
   filed: Tier = offered.tier,
 ): { readonly entitlement: Entitlement; readonly risk: AskedRisk; readonly derived: Risk } {
-  const { catalogue } = rules.policy
-  const derived = riskOf({ entitlement: offered, intent, requesterTenant: requester.tenant, catalogue, earlier })
-  const tier = higher(derived.tier, filed)
-  const entitlement = rules.policy.at(offered.id, tier)
+  const on = { offered, intent, requesterTenant: requester.tenant }
+  const { tier, entitlement, risk, derived } = assessed(rules.policy, on, earlier, filed)
   if (entitlement === undefined) {
     throw refused(
       `This asking is of tier ${tier}, at which the entitlement cannot be had.`,
       'Ask for less: see what raised the tier.',
       { limit: 'tier', tier, why: derived.why },
     )
-  }
-  const risk: AskedRisk = {
-    flags: derived.flags,
-    trust: trustOf(catalogue, intent.destination),
-    sensitivities: intent.dataTypes.map((type) => sensitivityOf(catalogue, type)),
-    earlier: earlier ?? [],
   }
   return { entitlement, risk, derived }
 }

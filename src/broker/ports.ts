@@ -54,7 +54,10 @@ export interface Directory {
   absence(id: PrincipalId): Absence | undefined
   /** Who is in the files and yet nobody now: what they were given is to end. */
   inactive(): readonly PrincipalId[]
-  /** Whose account this is, by exact text. An account at a forge tells who somebody is there; it never authenticates here. */
+  /**
+   * Whose account this is, by exact text, also of somebody who is nobody now: who wrote a change stays its author. An account at a forge
+   * tells who somebody is there; it never authenticates here.
+   */
   byAccount(account: Account): Principal | undefined
   /** Every natural person, for the question whether anybody could decide at all. */
   persons(): readonly Principal[]

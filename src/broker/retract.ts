@@ -26,8 +26,9 @@ export const retract =
   }
 
 function takenBack(p: RetractPorts, caller: Caller, grant: Grant, reason: string): Move {
-  if (!mayView(p.rulesToEnd(), caller.principal, grant)) throw notFound()
   const by = caller.principal.id
+  // Who has decided here may take it back, also where they would not be asked, or shown it, any more.
+  if (!hasVote(grant, by) && !mayView(p.rulesToEnd(), caller.principal, grant)) throw notFound()
   const at = p.nowToEnd()
   if (grant.decisions.some((one) => one.act === 'retract' && one.by === named.person(by)) && !hasVote(grant, by))
     return { done: grant }

@@ -12,8 +12,8 @@ import type { Intent } from '../domain/intent.ts'
 import type { Person, Principal } from '../domain/principal.ts'
 import { hasPart, type Seat, seatsFor, type Voter } from '../domain/quorum.ts'
 import { type OpenCondition, type Tally, tally } from '../domain/reviews.ts'
+import type { AskedRisk } from '../domain/risk.ts'
 import { atLeast } from '../domain/tier.ts'
-import type { AskedRisk } from '../policy/policy.ts'
 import type { Directory, Ports, Rules } from './ports.ts'
 import { isSound, type SoundPorts } from './sound.ts'
 
@@ -44,12 +44,7 @@ export async function seating(
   of: readonly PeopleRule[],
   only?: readonly PersonId[],
 ): Promise<Seating> {
-  const everybody = rules.directory.persons().filter((one): one is Person => one.kind === 'person')
-  const ours = everybody.filter(({ tenant }) => tenant === on.intent.tenant)
-  const inTurn = (person: Person): boolean => of.some((rule) => isDeputy(rule, person))
-  const asked = everybody.filter((person) =>
-    only === undefined ? of.some((rule) => hasPart(rule, person)) : only.includes(person.person) || inTurn(person),
-  )
+  const asked = personsAsked(rules.directory, of, only)
   const free = new Map<PersonId, Person>()
   const bars = new Map<PersonId, string>()
   for (const person of asked) {
@@ -58,7 +53,9 @@ export async function seating(
     else bars.set(person.person, bar)
   }
   const membersOf = (group: GroupId): readonly PersonId[] =>
-    ours.filter(({ groups }) => groups.includes(group)).map(({ person }) => person)
+    asked
+      .filter(({ tenant, groups }) => tenant === on.intent.tenant && groups.includes(group))
+      .map(({ person }) => person)
   const standing = { at: on.at, escalated: on.escalated, isFree: (person: PersonId) => free.has(person), membersOf }
   const seatsOf = (rule: PeopleRule, person: PersonId): readonly Seat[] => {
     const known = free.get(person)
@@ -98,8 +95,22 @@ function groupsThatMay(directory: Directory, { entitlement, intent }: Hearing, r
   }
 }
 
-const isDeputy = (rule: PeopleRule, { person, groups }: Person): boolean =>
-  rule.deputies.some((one) => one.person === person || (one.group !== undefined && groups.includes(one.group)))
+/** Everybody is looked at only where somebody of a group may be asked: an exchange looks at those who have spoken. */
+function personsAsked(
+  directory: Directory,
+  of: readonly PeopleRule[],
+  only: readonly PersonId[] | undefined,
+): readonly Person[] {
+  const deputies = of.flatMap((rule) => rule.deputies)
+  if (only === undefined || deputies.some(({ group }) => group !== undefined)) {
+    return directory
+      .persons()
+      .filter(isPerson)
+      .filter((person) => only?.includes(person.person) === true || of.some((rule) => hasPart(rule, person)))
+  }
+  const named = [...new Set([...only, ...deputies.flatMap(({ person }) => person ?? [])])]
+  return named.map((person) => directory.principal(asPrincipal(person))).filter(isPerson)
+}
 
 const asPrincipal = (person: PersonId): PrincipalId => person as string as PrincipalId
 
@@ -108,8 +119,11 @@ function ownerIsParty(directory: Directory, duties: Duties, rule: PeopleRule): b
   return owner !== undefined && conflictOf(owner, duties) !== undefined
 }
 
-const absenceOf = (directory: Directory, person: PersonId): string =>
-  directory.principal(asPrincipal(person)) === undefined ? 'not in the people directory' : 'has no part in the rule'
+const absenceOf = (directory: Directory, person: PersonId): string => {
+  const absence = directory.absence(asPrincipal(person))
+  if (absence === undefined) return 'has no part in the rule'
+  return absence === 'unknown' ? 'not in the people directory' : 'no longer active'
+}
 
 function barOf(rules: Rules, { entitlement, intent, duties, risk }: Hearing, person: Person): string | undefined {
   const conflict = conflictOf(person, duties)
@@ -200,5 +214,5 @@ function whyVoid(of: readonly PeopleRule[], seats: Seating, { by, seat, verdict 
 export const speakers = (decisions: readonly Decision[]): readonly PersonId[] =>
   decisions.flatMap(({ by }) => (by === 'policy' ? [] : [by]))
 
-/** Whether this person is a natural one: the only kind that decides. */
-export const isPerson = (principal: Principal | undefined): principal is Person => principal?.kind === 'person'
+/** A natural one: the only kind that decides. */
+const isPerson = (principal: Principal | undefined): principal is Person => principal?.kind === 'person'

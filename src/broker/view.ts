@@ -6,8 +6,7 @@ import type { Grant } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
 import { hasPart } from '../domain/quorum.ts'
-import { sensitivityOf, trustOf } from '../domain/risk.ts'
-import type { AskedRisk } from '../policy/policy.ts'
+import { type AskedRisk, askedRisk } from '../domain/risk.ts'
 import { answersFor, asFiled } from './judge.ts'
 import type { Ports, Rules, StoredEvent } from './ports.ts'
 
@@ -74,12 +73,8 @@ export function mayAct(
 }
 
 /** What the guards are told of an asking that is there already: what was found at its filing. */
-export const riskAsFiled = ({ policy }: Rules, { ask }: Grant): AskedRisk => ({
-  flags: ask.flags,
-  trust: trustOf(policy.catalogue, ask.intent.destination),
-  sensitivities: ask.intent.dataTypes.map((type) => sensitivityOf(policy.catalogue, type)),
-  earlier: ask.earlier ?? [],
-})
+export const riskAsFiled = ({ policy }: Rules, { ask }: Grant): AskedRisk =>
+  askedRisk(policy.catalogue, ask.flags, ask.intent, ask.earlier)
 
 export const view =
   (p: ViewPorts) =>

@@ -16,6 +16,7 @@ interface Elsewhere {
   readonly issuers: string | undefined
   readonly clients: string | undefined
   readonly backends: string | undefined
+  readonly forges: string | undefined
   readonly dev: boolean
 }
 
@@ -36,14 +37,14 @@ export function compileFolder(folder: string, elsewhere: Elsewhere): Checked {
   const file = (name: keyof Omit<Elsewhere, 'dev'>): string => elsewhere[name] ?? join(folder, `${name}.yaml`)
   const notes: Problem[] = []
   const { backends, problems } = backendsIn(file('backends'), elsewhere.dev, notes)
-  const forges = join(folder, 'forges.yaml')
+  const forges = file('forges')
   const where = {
     mode: elsewhere.dev ? ('dev' as const) : ('production' as const),
     configDir: folder,
     issuersFile: file('issuers'),
     clientsFile: file('clients'),
     // A folder without forges is one for a broker that asks none.
-    ...(existsSync(forges) ? { forgesFile: forges } : {}),
+    ...(elsewhere.forges !== undefined || existsSync(forges) ? { forgesFile: forges } : {}),
   }
   const readNamed = (path: string): string => {
     try {

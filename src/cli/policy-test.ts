@@ -3,14 +3,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { assess } from '../broker/judge.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
-import { BrokerError } from '../domain/errors.ts'
 import { type Digest, named } from '../domain/ids.ts'
 import { after, instant, minutes, parseDuration } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
-import { FLAGS, type Flag } from '../domain/risk.ts'
+import { assessed, FLAGS, type Flag } from '../domain/risk.ts'
 import { type Problem, readConfig } from '../identity/config-file.ts'
 import { ACTIONS, type Question, type Verdict } from '../policy/policy.ts'
 import type { LoadedRules } from '../rules.ts'
@@ -123,19 +121,14 @@ function questionOf(one: Case, { policy, directory }: LoadedRules): Question | s
   const strange = one.ask.actions?.find((action) => !Object.hasOwn(entitlement.actions, action))
   if (strange !== undefined) return `${one.entitlement} has no action ${strange}`
   const intent = intentOf(one, entitlement, requester)
-  try {
-    // At the tier that follows from what is asked, as the verbs judge it.
-    return {
-      action: one.action,
-      principal,
-      requester,
-      intent,
-      ...assess({ policy, directory }, entitlement, intent, requester, []),
-    }
-  } catch (thrown) {
-    if (thrown instanceof BrokerError) return thrown.message
-    throw thrown
-  }
+  // At the tier that follows from what is asked, as the verbs judge it.
+  const {
+    tier,
+    entitlement: raised,
+    risk,
+  } = assessed(policy, { offered: entitlement, intent, requesterTenant: requester.tenant }, [])
+  if (raised === undefined) return `what is asked is of tier ${tier}, at which ${one.entitlement} cannot be had`
+  return { action: one.action, principal, entitlement: raised, requester, intent, risk }
 }
 
 /** What would be asked: every action of the entitlement, unless the case says which. */

@@ -12,13 +12,14 @@ export const policy: Command = {
   about: `check DIR      compiles the folder as the broker does, and tells every problem with its file and line; exit code 1 if there is one
 test DIR       runs the cases in DIR/tests/*.yaml against it: who may do what, and by which rule; exit code 1 if one does not hold
 explain FILE   asks the broker what would become of the asking in FILE, and files nothing
-Issuers, clients and backends are those of the folder, or of --issuers, --clients, --backends. Files of keys that a clients.yaml names and
+Issuers, clients, backends and forges are those of the folder, or of --issuers, --clients, --backends, --forges. Files of keys that a clients.yaml names and
 that are not here are told, and hinder nothing: they lie where the broker runs.`,
   examples: ['writ policy check config', 'writ policy test config', 'writ policy explain ask.yaml'],
   options: {
     issuers: { takes: 'text', value: 'FILE', help: 'in place of DIR/issuers.yaml' },
     clients: { takes: 'text', value: 'FILE', help: 'in place of DIR/clients.yaml' },
     backends: { takes: 'text', value: 'FILE', help: 'in place of DIR/backends.yaml' },
+    forges: { takes: 'text', value: 'FILE', help: 'in place of DIR/forges.yaml' },
     dev: { takes: 'flag', help: 'as a broker in development takes it: http too' },
   },
   words: [2, 2],
@@ -42,6 +43,7 @@ async function compiled(context: Context, folder: string) {
     issuers: file('issuers'),
     clients: file('clients'),
     backends: file('backends'),
+    forges: file('forges'),
     dev: given.has('dev'),
   })
 }

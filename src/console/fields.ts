@@ -53,7 +53,14 @@ const LABELS: Readonly<Record<string, string>> = {
 }
 const INSTANTS = /(^|\.)(at|opensAt|closesAt|until|expiresAt|due|filedAt)$/
 
-export const labelOf = (path: string): string => LABELS[path] ?? path.slice(0, 1).toUpperCase() + path.slice(1)
+/** `impact.dataFlow` is "Impact: data flow", `conditions.2.text` "Conditions 2: text". */
+export function labelOf(path: string): string {
+  const words = path
+    .replace(/\.(\d+)(?=\.|$)/g, ' $1')
+    .replaceAll('.', ': ')
+    .replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+  return LABELS[path] ?? words.slice(0, 1).toUpperCase() + words.slice(1)
+}
 
 /** The value as text. Whole numbers that are times are told as such, in UTC. */
 export function textOfField({ path, value }: Field): readonly string[] {
@@ -71,11 +78,20 @@ export const row = (field: Field): Html => {
   }</dd></div>`
 }
 
-/** A box: what somebody wrote, and who. A fieldset is drawn as a box also where no style is. */
-export const box = (field: Field, writer: Html): Html => {
-  const texts = textOfField(field).filter((text) => text !== '')
-  if (texts.length === 0) return html`<p class="empty">${shown(labelOf(field.path))}: <i>nothing was written</i></p>`
-  return html`<fieldset class="free" data-path="${field.path}"><legend>${shown(labelOf(field.path))}, as written by ${writer}</legend>${texts.map(
-    (text) => html`<pre>\n${shown(text)}</pre>`,
-  )}</fieldset>`
+/** What somebody wrote, and who: a box for each text. A fieldset is drawn as a box also where no style is. */
+export function boxes(fields: readonly Field[], writer: Html): Html {
+  const written = (field: Field) => textOfField(field).filter((text) => text !== '')
+  const empty = fields.filter((field) => written(field).length === 0)
+  return html`${fields
+    .filter((field) => !empty.includes(field))
+    .map(
+      (field) =>
+        html`<fieldset class="free" data-path="${field.path}"><legend>${shown(labelOf(field.path))}, as written by ${writer}</legend>${written(
+          field,
+        ).map((text) => html`<pre>\n${shown(text)}</pre>`)}</fieldset>`,
+    )}${
+    empty.length === 0
+      ? undefined
+      : html`<p>Nothing was written as: ${empty.map(({ path }) => html`<span data-path="${path}">${shown(labelOf(path))}</span>; `)}</p>`
+  }`
 }

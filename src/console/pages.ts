@@ -8,12 +8,13 @@ import { PASSKEY_ALGORITHMS } from '../domain/assertion.ts'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import type { CountedPasskey } from '../domain/passkey.ts'
+import { decisionPage } from './decision-page.ts'
 import { json, NO_BODY, type PageAnswer, type PageEndpoint, type PageRequest, page, RESPONSE } from './endpoint.ts'
 import { notice, type Options } from './layout.ts'
 import { passkeyPage } from './passkey-page.ts'
 
 export interface PagePorts {
-  readonly broker: Pick<Broker, 'showPasskeyCeremony' | 'finishPasskeyCeremony'>
+  readonly broker: Pick<Broker, 'showStepUp' | 'finishStepUp' | 'showPasskeyCeremony' | 'finishPasskeyCeremony'>
   /** The broker's public URL: the one origin whose pages may send anything here. */
   readonly issuer: string
   readonly relyingPartyId: string
@@ -27,6 +28,22 @@ export interface PagePorts {
 }
 
 export const pageEndpoints = (p: PagePorts): readonly PageEndpoint[] => [
+  ...ceremony(p, {
+    path: '/step-up/:ceremony',
+    name: 'step_up',
+    show: async (id) => {
+      const { text, ask, passkeys } = await p.broker.showStepUp(id)
+      const content = decisionPage({ text, ask, options: askFor(p, text, passkeys) }, p)
+      if (content !== undefined) return page(200, content)
+      throw new BrokerError('revision_mismatch', 'What is stored of this grant is not what would be signed.', {
+        nextAction: 'Sign nothing, and tell the operators: the record was altered.',
+      })
+    },
+    finish: async (id, response) => {
+      const { id: grant, head } = await p.broker.finishStepUp(id, response)
+      return json(200, { done: 'decided', message: `Signed. The grant ${grant} is ${head.status}.` })
+    },
+  }),
   ...ceremony(p, {
     path: '/passkeys/:ceremony',
     name: 'passkey',
@@ -99,7 +116,7 @@ function refusedPage(p: PagePorts, thrown: unknown, requestId: string): PageAnsw
 const allowed = (passkeys: readonly CountedPasskey[]) =>
   passkeys.map(({ credentialId: id, transports }) => ({ id, transports }))
 
-export const askFor = (p: PagePorts, text: string, passkeys: readonly CountedPasskey[]): Options => ({
+const askFor = (p: PagePorts, text: string, passkeys: readonly CountedPasskey[]): Options => ({
   get: { challenge: p.sha256(text), rpId: p.relyingPartyId, allowCredentials: allowed(passkeys) },
 })
 

@@ -6,7 +6,7 @@ import { layout, type Options, signing } from './layout.ts'
 export function passkeyPage({ ceremony, text }: PasskeyPage, options: Options): Html {
   const { kind, person, name } = ceremony
   const called = html`<dl id="critical"><div><dt>Person</dt><dd data-path="person"><code>${shown(person)}</code></dd></div><div><dt>Passkey</dt><dd data-path="name"><code>${shown(name)}</code></dd></div></dl>`
-  const foot = html`<p>The very text that your passkey signs, by its SHA-256:</p><pre id="signed">\n${shown(text)}</pre>`
+  const foot = html`<p>${kind === 'add' ? 'What the new passkey is made for' : 'The very text that your passkey signs'}, by its SHA-256:</p><pre id="signed">\n${shown(text)}</pre>`
   if (kind === 'add')
     return layout(
       'Writ: register a passkey',

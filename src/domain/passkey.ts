@@ -29,5 +29,6 @@ export interface CountedPasskey extends Passkey {
 /** So many passkeys a person may have. */
 export const MOST_PASSKEYS = 20
 
-/** A name that a person may give a passkey. */
-export const isPasskeyName = (text: string): boolean => /^[\p{L}\p{N}][\p{L}\p{N} ._'()-]{0,39}$/u.test(text)
+/** A name that a person may give a passkey: it is shown where decisions are signed, so that it hides nothing. */
+export const PASSKEY_NAME = "^[A-Za-z0-9][A-Za-z0-9 ._'()-]{0,39}$"
+export const isPasskeyName = (text: string): boolean => new RegExp(PASSKEY_NAME).test(text)

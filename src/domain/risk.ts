@@ -183,3 +183,48 @@ function combine(
   if ((classes.includes('destructive') && had('escalating')) || (classes.includes('escalating') && had('destructive')))
     raise('critical', 'to gain rights and to destroy were asked for in the same task or session')
 }
+
+/** What the guards are told of it. */
+export interface AskedRisk {
+  readonly flags: readonly Flag[]
+  readonly trust: Trust | undefined
+  readonly sensitivities: readonly Sensitivity[]
+  readonly earlier: readonly Earlier[]
+}
+
+/** The risk of an asking under a policy, and the entitlement at the tier that follows, or at `filed` where that is higher. */
+export function assessed(
+  policy: { readonly catalogue: Catalogue; at(id: EntitlementId, tier: Tier): Entitlement | undefined },
+  on: { readonly offered: Entitlement; readonly intent: Intent; readonly requesterTenant: string },
+  earlier: readonly Earlier[] | undefined,
+  filed: Tier = on.offered.tier,
+): {
+  readonly tier: Tier
+  /** Undefined where the entitlement cannot be had at that tier. */
+  readonly entitlement: Entitlement | undefined
+  readonly risk: AskedRisk
+  readonly derived: Risk
+} {
+  const { catalogue } = policy
+  const { offered, intent, requesterTenant } = on
+  const derived = riskOf({ entitlement: offered, intent, requesterTenant, catalogue, earlier })
+  const tier = higher(derived.tier, filed)
+  return {
+    tier,
+    entitlement: policy.at(offered.id, tier),
+    risk: askedRisk(catalogue, derived.flags, intent, earlier),
+    derived,
+  }
+}
+
+export const askedRisk = (
+  catalogue: Catalogue,
+  flags: readonly Flag[],
+  intent: Intent,
+  earlier: readonly Earlier[] | undefined,
+): AskedRisk => ({
+  flags,
+  trust: trustOf(catalogue, intent.destination),
+  sensitivities: intent.dataTypes.map((type) => sensitivityOf(catalogue, type)),
+  earlier: earlier ?? [],
+})

@@ -6,7 +6,7 @@ import type { Author } from '../broker/ports.ts'
 import { AUTHOR_ROLES, authorsUnknown } from '../domain/authorship.ts'
 import { type Compiled, readConfig } from '../identity/config-file.ts'
 import { lineField, unique } from '../identity/fields.ts'
-import { gather } from './hands.ts'
+import { gather, isRepository, SHA } from './hands.ts'
 import { unavailable } from './http.ts'
 
 const userId = z
@@ -14,10 +14,10 @@ const userId = z
   .regex(/^[1-9]\d{0,18}$/, 'a user id is a number in quotes')
 const users = unique(userId)
 const some = users.min(1, 'at least one user is needed')
-const changeName = z
-  .string()
-  .max(300)
-  .regex(/^[^\s@]+@([0-9a-f]{40}|[0-9a-f]{64})$/, 'a change is <repository>@<all digits of the commit, in lower case>')
+const changeName = z.string().refine((text) => {
+  const [repository = '', sha = '', ...more] = text.split('@')
+  return isRepository(repository) && SHA.test(sha) && more.length === 0
+}, 'a change is <id or full path of the repository>@<all digits of the commit, in lower case>')
 
 const ChangesFile = z.strictObject({
   users: z.record(userId, lineField.max(100), { error: 'logins by user id are needed' }),

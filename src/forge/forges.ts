@@ -6,6 +6,7 @@ import type { ForgeSettings, ForgeTable } from './config.ts'
 import { fileForge } from './file.ts'
 import { githubForge } from './github.ts'
 import { gitlabForge } from './gitlab.ts'
+import { isRepository, SHA } from './hands.ts'
 
 type Forge = (change: { readonly repository: string; readonly sha: string }) => Promise<readonly Author[]>
 
@@ -20,9 +21,6 @@ export interface ForgesOptions {
 
 const KEEP_MS = 30_000
 const MOST_KEPT = 1_000
-const SHA = /^([0-9a-f]{40}|[0-9a-f]{64})$/
-/** A number, or a path of plain words: `.` and `..` would be another address. */
-const REPOSITORY = /^(?!.*(^|\/)\.{1,2}(\/|$))([1-9]\d{0,18}|[A-Za-z0-9_.-]{1,100}(\/[A-Za-z0-9_.-]{1,100}){1,20})$/
 
 export function openForges({ table, ticks, deadlineMs = 3_000 }: ForgesOptions): Forges {
   let known = table()
@@ -34,7 +32,7 @@ export function openForges({ table, ticks, deadlineMs = 3_000 }: ForgesOptions):
       known = current
       const settings = current.get(forge)
       if (settings === undefined) throw authorsUnknown('no such forge is configured')
-      if (!SHA.test(sha) || !REPOSITORY.test(repository)) throw authorsUnknown('this is no commit of a repository')
+      if (!SHA.test(sha) || !isRepository(repository)) throw authorsUnknown('this is no commit of a repository')
       const ask = forgeOf(settings, deadlineMs)
       if (settings.kind === 'file') return ask({ repository, sha })
       const key = `${forge} ${repository} ${sha}`

@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import type { Author } from '../broker/ports.ts'
 import { authorsUnknown } from '../domain/authorship.ts'
-import { gather, type Hands, noReplyHost, trailersOf, type User } from './hands.ts'
+import { gather, type Hands, noReplyHost, SHA, trailersOf, type User } from './hands.ts'
 import { type Ask, type ForgeAddress, inquire, type Page } from './http.ts'
 
 const HEADERS = { accept: 'application/vnd.github+json', 'x-github-api-version': '2022-11-28' }
@@ -18,7 +18,7 @@ const MOST_PULLS = 10
 const ACTIVITY_PAGES = 5
 const PAGE = 100
 
-const sha = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/)
+const sha = z.string().regex(SHA)
 /** Null for a mail without an account, `{}` for some that are gone: both are nobody. */
 const account = z
   .object({ id: z.int().positive(), login: z.string().regex(/^[\w.-]{1,100}(\[bot\])?$/) })

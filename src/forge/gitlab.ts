@@ -8,7 +8,7 @@
 import { z } from 'zod'
 import type { Author } from '../broker/ports.ts'
 import { authorsUnknown } from '../domain/authorship.ts'
-import { gather, noReplyHost, trailersOf, type User } from './hands.ts'
+import { gather, noReplyHost, SHA, trailersOf, type User } from './hands.ts'
 import { type Ask, type ForgeAddress, inquire, type Page } from './http.ts'
 
 const MOST_REQUESTS = 10
@@ -17,7 +17,7 @@ const COMMIT_PAGES = 3
 const EVENT_PAGES = 5
 const PAGE = '100'
 
-const sha = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/)
+const sha = z.string().regex(SHA)
 const id = z.int().positive()
 const user = z.object({ id, username: z.string().regex(/^[\w.-]{1,255}$/) })
 const person = user.nullish()

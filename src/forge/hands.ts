@@ -3,6 +3,12 @@
 import type { Author } from '../broker/ports.ts'
 import { AUTHOR_ROLES, type AuthorRole, authorsUnknown } from '../domain/authorship.ts'
 
+/** All digits of a commit: SHA-1, or SHA-256 where the repository has that. */
+export const SHA = /^([0-9a-f]{40}|[0-9a-f]{64})$/
+const REPOSITORY = /^(?!.*(^|\/)\.{1,2}(\/|$))([1-9]\d{0,18}|[A-Za-z0-9_.-]{1,100}(\/[A-Za-z0-9_.-]{1,100}){1,20})$/
+/** A number, or a path of plain words: `.` and `..` would be another address. */
+export const isRepository = (text: string): boolean => REPOSITORY.test(text)
+
 /** An account as a forge shows it. */
 export interface User {
   readonly id: number | string

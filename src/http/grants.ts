@@ -2,6 +2,7 @@
 // verbs' to say. Invariant: a secret is revealed in one line of this file, into an answer that is never stored.
 import type { z } from 'zod'
 import type { Asking, Ballot, Broker, Credential } from '../broker/broker.ts'
+import type { Accepting, Closing } from '../broker/conditions.ts'
 import type { Where } from '../broker/end-each.ts'
 import { type Filters, ticketOf } from '../broker/list.ts'
 import type { AcceptedRisk, Evidence } from '../domain/decision.ts'
@@ -254,18 +255,24 @@ export const close = async (
   p: GrantsPorts,
   { caller, incoming, body }: Call<z.infer<typeof closureBody>, unknown>,
 ): Promise<Answer> => {
-  const { condition, reason, evidence } = body
-  const said = { condition, reason, evidence: evidence.map(evidenceOf) }
-  return grantAnswer(p, await p.broker.closeCondition(caller, idOf(incoming), said))
+  return grantAnswer(p, await p.broker.closeCondition(caller, idOf(incoming), closureOf(body)))
 }
+export const closureOf = ({ condition, reason, evidence }: z.infer<typeof closureBody>): Closing => ({
+  condition,
+  reason,
+  evidence: evidence.map(evidenceOf),
+})
 
 export const accept = async (
   p: GrantsPorts,
   { caller, incoming, body }: Call<z.infer<typeof acceptanceBody>, unknown>,
 ): Promise<Answer> => {
-  const said = { accepts: body.accepts.map(acceptedOf), reason: body.reason }
-  return grantAnswer(p, await p.broker.acceptRisks(caller, idOf(incoming), said))
+  return grantAnswer(p, await p.broker.acceptRisks(caller, idOf(incoming), acceptanceOf(body)))
 }
+export const acceptanceOf = ({ accepts, reason }: z.infer<typeof acceptanceBody>): Accepting => ({
+  accepts: accepts.map(acceptedOf),
+  reason,
+})
 
 export const retract = async (p: GrantsPorts, { caller, incoming, body }: Reasoned): Promise<Answer> =>
   endAnswer(p, await p.broker.retract(caller, idOf(incoming), body.reason))

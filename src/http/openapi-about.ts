@@ -174,6 +174,17 @@ export const ABOUT: Readonly<Record<string, About>> = {
     },
     examples: REASON,
   },
+  begin_step_up: {
+    tag: 'Grants',
+    summary: 'Begin a decision that is signed with a passkey',
+    description:
+      'Where a decision, a closure or an acceptance is refused as `step_up_required`, send the same body here. It is judged as it would be there, and nothing is written. Open the page that is answered in a browser, within five minutes: what it shows is signed by your passkey, and counts then.',
+    gives: { 201: { what: 'The page, and what will be signed on it.' } },
+    reads: ['If-Match', 'Idempotency-Key'],
+    examples: {
+      approve: { summary: 'Approve', value: { verdict: 'approve', reason: 'Reviewed with the database team.' } },
+    },
+  },
   withdraw: {
     tag: 'Grants',
     summary: 'Withdraw an asking of yours that nobody has exchanged',
@@ -243,6 +254,25 @@ export const ABOUT: Readonly<Record<string, About>> = {
     summary: 'End every grant of a task, session or ticket that you may end',
     gives: EACH_ENDS,
     examples: { ticket: { summary: 'By ticket', value: { where: WHERE, reason: 'The change was cancelled.' } } },
+  },
+  passkeys: {
+    tag: 'Caller',
+    summary: 'Your passkeys',
+    gives: { 200: { what: 'The oldest first.' } },
+  },
+  add_passkey: {
+    tag: 'Caller',
+    summary: 'Begin to register a passkey',
+    description:
+      'For natural persons. Open the page that is answered in a browser, within five minutes. A further passkey is registered only after one that you have has signed for it there.',
+    gives: { 201: { what: 'The page.' } },
+    examples: { laptop: { summary: 'A passkey of this computer', value: { name: 'laptop' } } },
+  },
+  remove_passkey: {
+    tag: 'Caller',
+    summary: 'Begin to remove a passkey of yours',
+    description: 'It is removed when a passkey that you have has signed for it on the page that is answered.',
+    gives: { 201: { what: 'The page.' } },
   },
   whoami: {
     tag: 'Caller',

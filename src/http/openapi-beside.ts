@@ -36,18 +36,25 @@ export const SCHEMAS_BESIDE = {
     description: 'RFC 6749 §5.2. A grant that may still become redeemable is shown at `error_uri`.',
   },
   ChangeDetail: {
-    ...strict({
-      type: { const: 'https://writ.dev/schemas/change/v1' },
-      identifier: text,
-      entitlement: text,
-      locations: texts,
-      actions: texts,
-      scope: texts,
-      datatypes: texts,
-      environment: text,
-      change_class: text,
-      window: strict({ opensAt: text, closesAt: text }),
-    }),
+    ...strict(
+      {
+        type: { const: 'https://writ.dev/schemas/change/v1' },
+        identifier: text,
+        entitlement: text,
+        locations: texts,
+        actions: texts,
+        scope: texts,
+        datatypes: texts,
+        environment: text,
+        change_class: text,
+        exposure: {
+          ...strict({ segment: text, from: seconds, to: seconds }),
+          description: 'The stage at most, in shares of 100.',
+        },
+        window: strict({ opensAt: text, closesAt: text }),
+      },
+      'exposure',
+    ),
     description: 'What was granted, as one RFC 9396 object.',
   },
   TokenRequest: {

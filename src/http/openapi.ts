@@ -17,6 +17,8 @@ const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Closure', wire.closureBody],
   ['Acceptance', wire.acceptanceBody],
   ['Reason', wire.reasonBody],
+  ['StepUp', wire.stepUpBody],
+  ['NewPasskey', wire.passkeyBody],
   ['Exchange', wire.exchangeBody],
   ['Completion', wire.completeBody],
   ['Words', wire.questionBody],
@@ -35,6 +37,9 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['Ends', wire.endsAnswer],
   ['Caller', wire.whoamiAnswer],
   ['Entitlements', wire.entitlementsAnswer],
+  ['Begun', wire.begunAnswer],
+  ['BegunStepUp', wire.stepUpAnswer],
+  ['Passkeys', wire.passkeysAnswer],
   ['Done', wire.operationAnswer],
 ]
 /** Parts of several of them. */

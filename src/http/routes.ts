@@ -10,6 +10,7 @@ import { type Authentication, callerOf, challenged, nonceHeader } from './authen
 import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endpoint.ts'
 import * as grants from './grants.ts'
 import { parsePairs, single } from './pairs.ts'
+import * as passkeys from './passkeys.ts'
 import { problem } from './problem.ts'
 import * as wire from './wire.ts'
 
@@ -83,6 +84,15 @@ export const ROUTES: readonly Route[] = [
     body: wire.decisionBody,
     answers: wire.grantAnswer,
     run: grants.decide,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/grants/:id/ceremonies',
+    name: 'begin_step_up',
+    action: 'Approve',
+    body: wire.stepUpBody,
+    answers: wire.stepUpAnswer,
+    run: passkeys.beginStepUp,
   }),
   route({
     method: 'POST',
@@ -221,6 +231,31 @@ export const ROUTES: readonly Route[] = [
     action: 'own',
     answers: wire.whoamiAnswer,
     run: grants.whoami,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/passkeys',
+    name: 'passkeys',
+    action: 'own',
+    answers: wire.passkeysAnswer,
+    run: passkeys.list,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/passkeys/ceremonies',
+    name: 'add_passkey',
+    action: 'own',
+    body: wire.passkeyBody,
+    answers: wire.begunAnswer,
+    run: passkeys.add,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/passkeys/:passkey/remove',
+    name: 'remove_passkey',
+    action: 'own',
+    answers: wire.begunAnswer,
+    run: passkeys.remove,
   }),
   route({
     method: 'GET',

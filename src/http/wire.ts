@@ -6,6 +6,7 @@ import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
 import { INSTANT_PATTERN, parseDuration, parseInstant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
+import { isPasskeyName, PASSKEY_NAME } from '../domain/passkey.ts'
 import { FLAGS, type Flag } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 
@@ -255,6 +256,14 @@ export const closureBody = z.strictObject({
 export const acceptanceBody = z.strictObject({
   accepts: accepts.min(1).max(50),
   reason: reason.min(1).refine(showsSomething, 'says nothing'),
+})
+/** The same as what is decided, and where it is finished with a passkey. */
+export const stepUpBody = z.union([decisionBody, closureBody, acceptanceBody])
+export const passkeyBody = z.strictObject({
+  name: z
+    .string()
+    .refine(isPasskeyName, 'is up to 40 letters, digits and simple marks')
+    .meta({ pattern: PASSKEY_NAME, description: 'What you call it.' }),
 })
 export const reasonBody = z.strictObject({ reason: reason.default('') })
 export const exchangeBody = z.strictObject({
@@ -614,4 +623,19 @@ export const entitlementsAnswer = z.strictObject({
   ),
 })
 /** What an operation did, as the operation itself says. */
+const begun = {
+  url: text.meta({
+    format: 'uri',
+    description: 'The page, for the eyes of the person alone: open it in a browser that has their passkey.',
+  }),
+  expiresAt: text,
+}
+export const begunAnswer = z.strictObject(begun)
+export const stepUpAnswer = z.strictObject({
+  ...begun,
+  statement: text.meta({ description: 'What the passkey signs, by its SHA-256: RFC 8785 canonical JSON.' }),
+})
+export const passkeysAnswer = z.strictObject({
+  passkeys: z.array(z.strictObject({ id: text, name: text, registeredAt: text, transports: z.array(text) })),
+})
 export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

@@ -79,6 +79,11 @@ function checkBinding(claims: Claims, key: Thumbprint | undefined): void {
     })
 }
 
+const SWITCHED_OFF = {
+  inactive: 'Your account is no longer active.',
+  no_active_sponsor: 'Nobody who answers for you is active any more.',
+} as const
+
 function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Resolved {
   const facts = { issuer: issuer.name }
   // RFC 8693 §4.1: such a token says that somebody else acts. Who acts must stand here under their own name (an agent that borrowed
@@ -95,8 +100,15 @@ function resolve(directory: PeopleDirectory, issuer: Issuer, claims: Claims): Re
   const resolved = directory.resolve(issuer.name, claims)
   if (resolved === undefined) {
     const candidates = directory.candidates(issuer.name, claims)
+    const [only, ...more] = candidates
+    const absence = only === undefined || more.length > 0 ? undefined : directory.absence(only)
+    // Whose account it is has been proven, so they may know why it is of no use any more; nobody else learns of it.
+    if (absence === 'inactive' || absence === 'no_active_sponsor')
+      throw new BrokerError('not_permitted', SWITCHED_OFF[absence], {
+        nextAction: 'Ask whoever keeps the people directory; until then nothing is allowed for you.',
+        facts: { ...facts, absence },
+      })
     const nobody = candidates.map((id) => `${id} (${directory.absence(id) ?? 'active'})`).join(', ')
-    // For the log alone: whoever holds the account is not told whether it was switched off or was never there.
     const cause = nobody === '' ? {} : { cause: new BrokerError('unauthenticated', `It fits: ${nobody}.`) }
     throw candidates.length <= 1
       ? new BrokerError('unauthenticated', 'This account is not in the people directory.', {

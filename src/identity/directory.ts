@@ -55,10 +55,10 @@ const TYPE = 'writ/people/v1'
 export function compileDirectory(people: People, clients: Clients, known?: KnownNames): Compiled<PeopleDirectory> {
   const problems = crossCheck(people, clients, known)
   if (problems.length > 0) return { ok: false, problems }
-  return { ok: true, value: directoryOf(people, clients), warnings: [] }
+  return { ok: true, value: directoryOf(people, clients, known?.forges ?? []), warnings: [] }
 }
 
-function directoryOf(people: People, clients: Clients): PeopleDirectory {
+function directoryOf(people: People, clients: Clients, forges: readonly string[]): PeopleDirectory {
   const entered = new Map<string, Principal>()
   const byAccount = new Map<string, Principal>()
   const expected: { readonly issuer: string; readonly expected: Expected }[] = []
@@ -66,7 +66,8 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
     entered.set(principal.id, freezeDeep(principal))
     for (const account of accounts) {
       byAccount.set(accountKey(account), principal)
-      expected.push({ issuer: account.issuer, expected: { principal, match: { sub: account.subject } } })
+      if (!forges.includes(account.issuer))
+        expected.push({ issuer: account.issuer, expected: { principal, match: { sub: account.subject } } })
     }
   }
   for (const entry of people.persons) add(personOf(entry), entry.accounts)
@@ -99,8 +100,12 @@ function directoryOf(people: People, clients: Clients): PeopleDirectory {
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
   const fitting = (issuer: string, claims: Readonly<Record<string, unknown>>): readonly Resolved[] => {
+    // A forge vouches for nobody at the door, whatever issuer may have had its name before.
+    const { sub } = claims
     const account =
-      typeof claims.sub === 'string' ? byAccount.get(accountKey({ issuer, subject: claims.sub })) : undefined
+      typeof sub === 'string' && !forges.includes(issuer)
+        ? byAccount.get(accountKey({ issuer, subject: sub }))
+        : undefined
     const matching = workloads.filter(({ entry }) => entry.issuer === issuer && isOf(entry, claims))
     return [
       ...(account === undefined ? [] : [{ principal: account, sessionClaim: undefined, factClaims: undefined }]),

@@ -16,6 +16,7 @@ const NAMES = [
   'grant',
   'mint',
   'principal',
+  'passkey',
   'lane',
   'backend',
   'check',

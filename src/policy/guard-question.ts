@@ -3,11 +3,11 @@ import type { CedarValueJson, Context, EntityJson, TypeAndId } from '@cedar-poli
 import type { Entitlement } from '../domain/entitlement.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
-import { FLAGS } from '../domain/risk.ts'
+import { type AskedRisk, FLAGS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 import { lengthOf } from '../domain/window.ts'
 import type { Reads } from './guard-reads.ts'
-import type { AskedRisk, Question } from './policy.ts'
+import type { Question } from './policy.ts'
 
 export interface Call {
   readonly principal: TypeAndId

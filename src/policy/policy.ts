@@ -4,7 +4,7 @@ import type { Entitlement } from '../domain/entitlement.ts'
 import type { Digest, EntitlementId } from '../domain/ids.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
-import type { Catalogue, Earlier, Flag, Sensitivity, Trust } from '../domain/risk.ts'
+import type { AskedRisk, Catalogue } from '../domain/risk.ts'
 import type { Tier } from '../domain/tier.ts'
 
 /** The Cedar actions. One code path for a question, whatever the door. */
@@ -20,13 +20,6 @@ export const ACTIONS = [
   'Operate',
 ] as const
 export type Action = (typeof ACTIONS)[number]
-
-export interface AskedRisk {
-  readonly flags: readonly Flag[]
-  readonly trust: Trust | undefined
-  readonly sensitivities: readonly Sensitivity[]
-  readonly earlier: readonly Earlier[]
-}
 
 export interface Question {
   readonly action: Action

@@ -97,6 +97,8 @@ function checkSeats(
     const members = (persons: Persons): number => persons.filter(({ groups }) => groups.includes(group)).length
     const tell = (report: Report, have: string): void =>
       report(['approval', 'reviewers'], `The group ${group} of this tenant has ${have} of the ${count} persons needed.`)
+    // Of an empty group `checkApproverGroups` tells.
+    if (members(entered) === 0) continue
     if (members(entered) < count) tell(refuse, `${members(entered)}`)
     else if (members(active) < count) tell(warn, `${members(active)} active`)
   }

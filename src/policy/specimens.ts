@@ -4,8 +4,8 @@ import { type Digest, named } from '../domain/ids.ts'
 import { hours, instant, minutes, seconds } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
-import { NO_IMPACT } from '../domain/risk.ts'
-import { ACTIONS, type AskedRisk, type Question } from './policy.ts'
+import { type AskedRisk, NO_IMPACT } from '../domain/risk.ts'
+import { ACTIONS, type Question } from './policy.ts'
 
 const tenant = named.tenant('tenant')
 const groups = [named.group('group')]

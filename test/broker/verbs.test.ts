@@ -76,7 +76,7 @@ describe('asking', () => {
 
   it('where nobody could decide, the asking is refused at once', async () => {
     const w = await world()
-    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owners: [lena]', 'owners: [sam]']) })
+    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owner: lena', 'owner: sam']) })
     expect(await codeOf(w.file(w.as('triage-agent', { key: KEY }), triage(w.now())))).toBe('nobody_can_decide')
   })
 
@@ -174,17 +174,21 @@ describe('deciding', () => {
     const w = await world()
     const two = policyWith(
       ['revision: 1', 'revision: 2'],
-      ['owners: [olivia]', 'owners: [olivia]\n      reviewers: [{ group: security, count: 1 }]'],
+      [
+        'owner: olivia',
+        'owner: olivia\n      reviewers: [{ role: security, group: security }, { role: operations, group: support-leads }]',
+      ],
     )
     await w.publish({ policy: two })
     const grant = await w.file(w.as('vera'), login(w.now()))
     await Promise.all([
-      w.broker.decide(w.as('olivia'), grant.id, approve),
+      w.broker.decide(w.as('lena'), grant.id, approve),
       w.broker.decide(w.as('paula'), grant.id, approve),
     ])
+    await w.broker.decide(w.as('olivia'), grant.id, approve)
     const decided = await w.store.loadToEnd(grant.id)
     expect(decided?.head.status).toBe('approved')
-    expect(decided?.decisions.map(({ by }) => by).sort()).toEqual(['olivia', 'paula'])
+    expect(decided?.decisions.map(({ by }) => by).sort()).toEqual(['lena', 'olivia', 'paula'])
   })
 
   it('what nobody decides in time lapses, and so does what is approved and never used', async () => {
@@ -196,6 +200,10 @@ describe('deciding', () => {
     expect(await statusOf(w, unused)).toBe('lapsed')
     expect(await statusOf(w, undecided)).toBe('pending')
     w.advance(hours(24))
+    await w.settle(seconds(5))
+    expect(await statusOf(w, undecided)).toBe('pending')
+    expect((await w.store.events(undecided.id)).map(({ type }) => type)).toEqual(['filed', 'escalated'])
+    w.advance(hours(6))
     await w.settle(seconds(5))
     expect(await statusOf(w, undecided)).toBe('lapsed')
   })
@@ -234,6 +242,7 @@ describe('exchanging', () => {
   it('a token never outlives the window, in the last second neither', async () => {
     const w = await world()
     const grant = await w.approvedToken(5)
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
     w.advance(minutes(59))
     const { mint } = await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
     expect(mint.expiresAt).toBeLessThanOrEqual(grant.ask.intent.window.closesAt)
@@ -414,7 +423,7 @@ describe('what is true at the commit', () => {
   it('an approver who lost the right, and one who left, count no more', async () => {
     const w = await world()
     const grant = await w.approvedLogin()
-    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owners: [olivia]', 'owners: [paula]']) })
+    await w.publish({ policy: policyWith(['revision: 1', 'revision: 2'], ['owner: olivia', 'owner: paula']) })
     expect(await codeOf(w.broker.exchange(w.as('vera'), grant.id))).toBe('policy_refused')
     const gone = await world()
     const other = await gone.approvedLogin()
@@ -425,6 +434,7 @@ describe('what is true at the commit', () => {
         revision: directory.revision + 1,
         digest: `${directory.digest.slice(0, -1)}A` as never,
         principal: (id) => (id === 'olivia' ? undefined : directory.principal(id)),
+        persons: () => directory.persons().filter(({ id }) => id !== 'olivia'),
       },
     })
     expect(await codeOf(gone.broker.exchange(gone.as('vera'), other.id))).toBe('policy_refused')
@@ -507,7 +517,8 @@ describe('ending', () => {
 
   it('introspection refuses at the last instant of the window, whether or not anybody has swept', async () => {
     const w = await world()
-    const grant = await w.approvedToken()
+    const grant = await w.approvedToken(2)
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
     w.advance(minutes(50))
     const { mint } = await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
     const token = { grant: grant.id, jti: mint.kind === 'jwt' ? mint.jti : '', audience: grant.ask.audience }

@@ -17,6 +17,10 @@ const changed = (w: World, id: string, change: Partial<Entitlement>): Rules['pol
       const found = policy.entitlement(asked)
       return found?.id === id ? { ...found, ...change } : found
     },
+    at: (asked, tier) => {
+      const found = policy.at(asked, tier)
+      return found?.id === id ? { ...found, ...change } : found
+    },
   }
 }
 
@@ -27,7 +31,7 @@ describe('seeing and ending', () => {
     const { policy } = w.book.current()
     const entitlement = policy.entitlement(named.entitlement('payments-migrator'))
     if (entitlement?.approval.mode !== 'people') throw new Error('not approved by people')
-    const next = changed(w, entitlement.id, { approval: { ...entitlement.approval, owners: [named.person('sam')] } })
+    const next = changed(w, entitlement.id, { approval: { ...entitlement.approval, owner: named.person('sam') } })
     const unread: Rules['policy'] = {
       ...next,
       judge: (question) => (question.action === 'ReadGrant' ? { allowed: false, because: [] } : policy.judge(question)),
@@ -67,7 +71,7 @@ describe('seeing and ending', () => {
     const w = await world()
     const reviewed = policyWith(
       ['revision: 1', 'revision: 2'],
-      ['owners: [olivia]', 'owners: [olivia]\n      reviewers: [{ group: security, count: 1 }]'],
+      ['owner: olivia', 'owner: olivia\n      reviewers: [{ role: security, group: security }]'],
     )
     await w.publish({ policy: reviewed })
     const { grant } = await w.broker.request(w.as('vera'), login(w.now()))

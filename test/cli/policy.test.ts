@@ -70,6 +70,17 @@ describe('writ policy check', () => {
     expect((await run('check', folder, '--issuers', issuers)).code).toBe(EXIT.refused)
     expect((await run('check', folder, '--issuers', issuers, '--dev')).code).toBe(EXIT.ok)
   })
+  it('takes accounts at forges of the folder or of elsewhere, and a folder without forges', async () => {
+    change('people.yaml', '- { issuer: login, subject: dana }', '- { issuer: code, subject: "101" }')
+    expect((await run('check', folder)).code).toBe(EXIT.refused)
+    const forges = join(home, 'forges.yaml')
+    writeFileSync(forges, 'forges:\n  code: { kind: github, api: https://api.github.com, tokenFile: token }\n')
+    expect((await run('check', folder, '--forges', forges)).code).toBe(EXIT.ok)
+    expect((await run('check', folder, '--forges', join(home, 'nowhere.yaml'))).code).toBe(EXIT.refused)
+    change('people.yaml', '- { issuer: code, subject: "101" }', '- { issuer: login, subject: dana }')
+    rmSync(join(folder, 'forges.yaml'))
+    expect((await run('check', folder)).code).toBe(EXIT.ok)
+  })
   it('does not take a folder that is not there', async () => {
     expect((await run('check', join(home, 'nowhere'))).code).toBe(EXIT.refused)
   })

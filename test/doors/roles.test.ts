@@ -8,6 +8,7 @@ import { named } from '../../src/domain/ids.ts'
 import { after, formatInstant, hours, milliseconds, minutes } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
 import { CAST, castDirectory, castPolicy, ROLES, type Role } from '../support/cast.ts'
+import { register } from '../support/passkeys.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
 import type { Received } from './door.ts'
 import { bodies, type RealDoor, realDoor } from './real-door.ts'
@@ -40,30 +41,31 @@ const CODES: Readonly<Record<string, string>> = {
   status: 'wrong_status',
   early: 'window_not_open',
   none: 'invalid_request',
+  key: 'step_up_required',
   used: 'uses_exhausted',
 }
 // A number is an answer's status. A cell in capitals is a row of the second table, where the state decides; SEEN and UNSEEN, OFFERED and
 // NOTHING, OVER say what a list holds.
 const BY_ROLE = `
-                       | request | list   | view | events | questions | feed   | decide   | close  | accept  | retract  | ask  | answer  | withdraw  | exchange  | complete  | revoke  | complete_each | revoke_each | offered | whoami | recover | accept_clock
-requester              | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | OFFERED | 200    | no      | no
-her second account     | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | OFFERED | 200    | no      | no
-her own agent          | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | no     | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | NOTHING | 200    | no      | no
-executor, a workload   | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | no     | no      | none     | no   | no      | no        | EXCHANGES | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | NOTHING | 200    | no      | no
-the executor's sponsor | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | NOTHING | 200    | no      | no
-owner                  | policy  | SEEN   | 200  | 200    | 200       | SEEN   | OWNER    | none   | ACCEPTS | RETRACTS | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | NOTHING | 200    | no      | no
-reviewer               | policy  | SEEN   | 200  | 200    | 200       | SEEN   | REVIEWER | CLOSES | no      | BACK     | ASKS | no      | no        | exec      | no        | REVOKES | ENDS NONE     | ENDS ANY    | NOTHING | 200    | no      | no
-another approver       | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | NOTHING | 200    | no      | no
-SOC                    | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | no        | REVOKES | ENDS NONE     | ENDS ANY    | NOTHING | 200    | no      | no
-auditor                | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | NOTHING | 200    | no      | no
-operator               | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | 200     | 200
-plain colleague        | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | no      | no
-vendor colleague       | 201     | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | OFFERED | 200    | no      | no
-other tenant           | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | no      | no
-an agent               | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | no      | no
-a workload             | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | no      | no
-resource server        | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401     | 401    | 401     | 401
-anonymous              | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401     | 401    | 401     | 401
+                       | request | list   | view | events | questions | feed   | decide   | begin_step_up | close  | accept  | retract  | ask  | answer  | withdraw  | exchange  | complete  | revoke  | complete_each | revoke_each | passkeys | add_passkey | remove_passkey | offered | whoami | recover | accept_clock
+requester              | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | no      | no
+her second account     | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | no      | no
+her own agent          | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | no     | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | no       | no          | no             | NOTHING | 200    | no      | no
+executor, a workload   | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | no     | no      | none     | no   | no      | no        | EXCHANGES | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | no       | no          | no             | NOTHING | 200    | no      | no
+the executor's sponsor | policy  | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | NOTHING | 200    | no      | no
+owner                  | policy  | SEEN   | 200  | 200    | 200       | SEEN   | OWNER    | SIGNS         | CLOSES NOT | ACCEPTS | RETRACTS | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | NOTHING | 200    | no      | no
+reviewer               | policy  | SEEN   | 200  | 200    | 200       | SEEN   | REVIEWER | KEYLESS       | CLOSES | NO RISK | BACK     | ASKS | no      | no        | exec      | no        | REVOKES | ENDS NONE     | ENDS ANY    | 200      | 201         | no             | NOTHING | 200    | no      | no
+another approver       | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | 200      | 201         | no             | NOTHING | 200    | no      | no
+SOC                    | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | no        | REVOKES | ENDS NONE     | ENDS ANY    | 200      | 201         | no             | NOTHING | 200    | no      | no
+auditor                | policy  | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | 200      | 201         | no             | NOTHING | 200    | no      | no
+operator               | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | NOTHING | 200    | 200     | 200
+plain colleague        | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | NOTHING | 200    | no      | no
+vendor colleague       | 201     | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | OFFERED | 200    | no      | no
+other tenant           | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | NOTHING | 200    | no      | no
+an agent               | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | no       | no          | no             | NOTHING | 200    | no      | no
+a workload             | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | no       | no          | no             | NOTHING | 200    | no      | no
+resource server        | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401           | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401      | 401         | 401            | 401     | 401    | 401     | 401
+anonymous              | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401           | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401      | 401         | 401            | 401     | 401    | 401     | 401
 `
 // Who is first to say no comes before the vote that was cast, and the status before what one might have been permitted in it; of an
 // approved grant votes may still be asked again. The owner has denied what is denied; the reviewer has said nothing there.
@@ -71,8 +73,12 @@ const BY_STATE = `
           | pending | scheduled | open   | issuing | active | ending | stuck  | denied | withdrawn | lapsed | ended
 OWNER     | 200     | voted     | voted  | voted   | voted  | voted  | voted  | voted  | status    | status | voted
 REVIEWER  | 200     | voted     | voted  | voted   | voted  | voted  | voted  | status | status    | status | voted
-CLOSES    | none    | 200       | 200    | status  | 200    | status | status | none   | none      | none   | status
+SIGNS     | 201     | voted     | voted  | voted   | voted  | voted  | voted  | voted  | status    | status | voted
+KEYLESS   | key     | voted     | voted  | voted   | voted  | voted  | voted  | status | status    | status | voted
+CLOSES    | none    | 200       | 200    | status  | 200    | status | status | status | status    | status | status
+CLOSES NOT| none    | none      | none   | status  | none   | status | status | status | status    | status | status
 ACCEPTS   | 200     | 200       | 200    | status  | 200    | status | status | status | status    | status | status
+NO RISK   | no      | no        | no     | status  | no     | status | status | status | status    | status | status
 RETRACTS  | none    | 200       | 200    | 200     | 200    | 202    | 202    | status | none      | none   | 200
 BACK      | none    | 200       | 200    | 200     | 200    | 202    | 202    | none   | none      | none   | 200
 NO SEAT   | no      | no        | no     | status  | status | status | status | status | status    | status | status
@@ -89,25 +95,25 @@ ENDS NONE | no      | no        | no     | no      | no     | no     | no     | 
 `
 // Guards that permit everything to everybody: what is still refused is a rule of the house, which no guard lifts.
 const UNDER_ANY_GUARDS = `
-                       | request | list   | view | events | questions | feed   | decide   | close  | accept  | retract  | ask  | answer  | withdraw  | exchange  | complete  | revoke  | complete_each | revoke_each | offered | whoami | recover | accept_clock
-requester              | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | OFFERED | 200    | 200     | 200
-her second account     | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | OFFERED | 200    | 200     | 200
-her own agent          | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | no     | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | OFFERED | 200    | no      | no
-executor, a workload   | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | no     | no      | none     | no   | no      | no        | EXCHANGES | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | no      | no
-the executor's sponsor | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-owner                  | nobody  | SEEN   | 200  | 200    | 200       | SEEN   | OWNER    | none   | ACCEPTS | RETRACTS | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-reviewer               | nobody  | SEEN   | 200  | 200    | 200       | SEEN   | REVIEWER | CLOSES | no      | BACK     | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-another approver       | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-SOC                    | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-auditor                | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-operator               | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-plain colleague        | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | none   | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | 200     | 200
-vendor colleague       | 201     | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | OFFERED | 200    | 200     | 200
-other tenant           | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | NOTHING | 200    | 200     | 200
-an agent               | 201     | SEEN   | 200  | 200    | 200       | SEEN   | no       | no     | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | no      | no
-a workload             | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | no     | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | OFFERED | 200    | no      | no
-resource server        | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401     | 401    | 401     | 401
-anonymous              | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401     | 401    | 401     | 401
+                       | request | list   | view | events | questions | feed   | decide   | begin_step_up | close  | accept  | retract  | ask  | answer  | withdraw  | exchange  | complete  | revoke  | complete_each | revoke_each | passkeys | add_passkey | remove_passkey | offered | whoami | recover | accept_clock
+requester              | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+her second account     | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | ANSWERS | WITHDRAWS | exec      | COMPLETES | REVOKES | ENDS OWN      | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+her own agent          | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | no     | no      | none     | no   | no      | no        | exec      | no        | no      | ENDS NONE     | ENDS NONE   | no       | no          | no             | OFFERED | 200    | no      | no
+executor, a workload   | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | no     | no      | none     | no   | no      | no        | EXCHANGES | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | no       | no          | no             | OFFERED | 200    | no      | no
+the executor's sponsor | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+owner                  | nobody  | SEEN   | 200  | 200    | 200       | SEEN   | OWNER    | SIGNS         | CLOSES NOT | ACCEPTS | RETRACTS | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+reviewer               | nobody  | SEEN   | 200  | 200    | 200       | SEEN   | REVIEWER | KEYLESS       | CLOSES | NO RISK | BACK     | ASKS | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+another approver       | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+SOC                    | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+auditor                | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+operator               | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+plain colleague        | 201     | SEEN   | 200  | 200    | 200       | SEEN   | NO SEAT  | NO SEAT       | CLOSES NOT | NO RISK | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+vendor colleague       | 201     | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | OFFERED | 200    | 200     | 200
+other tenant           | policy  | UNSEEN | -    | -      | -         | UNSEEN | -        | -             | -      | -       | -        | -    | -       | -         | -         | -         | -       | -             | -           | 200      | 201         | no             | NOTHING | 200    | 200     | 200
+an agent               | 201     | SEEN   | 200  | 200    | 200       | SEEN   | no       | no            | no     | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | no       | no          | no             | OFFERED | 200    | no      | no
+a workload             | 201     | SEEN   | 200  | 200    | 200       | SEEN   | own      | own           | no     | no      | none     | no   | no      | no        | exec      | COMPLETES | REVOKES | ENDS USED     | ENDS ANY    | no       | no          | no             | OFFERED | 200    | no      | no
+resource server        | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401           | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401      | 401         | 401            | 401     | 401    | 401     | 401
+anonymous              | 401     | 401    | 401  | 401    | 401       | 401    | 401      | 401           | 401    | 401     | 401      | 401  | 401     | 401       | 401       | 401       | 401     | 401           | 401         | 401      | 401         | 401            | 401     | 401    | 401     | 401
 `
 
 type Table = ReadonlyMap<string, ReadonlyMap<string, string>>
@@ -144,11 +150,12 @@ function bodyOf(role: Role, name: string, grant: Grant): unknown {
   if (name.endsWith('_each')) return { where: { ticket: ticketOf(grant) } }
   if (name === 'close') return { condition: conditionOf(grant) ?? 'abcdefghijkl', reason: 'done' }
   if (name === 'accept') return { accepts: risksOf(grant), reason: 'It is small.' }
-  if (name === 'decide' && role === 'owner') return { verdict: 'approve', reason: 'fine', accepts: risksOf(grant) }
+  if ((name === 'decide' || name === 'begin_step_up') && role === 'owner')
+    return { verdict: 'approve', reason: 'fine', accepts: risksOf(grant) }
   return asked[name]
 }
 const send = (role: Role, { method, path, name }: Route, grant: Grant): Promise<Received> => {
-  const at = path.replace(':id', grant.id).replace(':n', '2')
+  const at = path.replace(':id', grant.id).replace(':n', '2').replace(':passkey', 'a2V5')
   const query = name === 'feed' ? `?limit=100&after=${places.get(grant.id)}` : ''
   return door.send(CAST[role], method, `${at}${query}`, bodyOf(role, name, grant))
 }
@@ -157,6 +164,8 @@ let w: World
 let door: RealDoor
 beforeAll(async () => {
   w = await world()
+  // The owner alone has a passkey.
+  await register(w, 'olivia')
   door = await realDoor(w)
 })
 afterAll(() => door.stop())

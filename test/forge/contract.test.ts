@@ -7,16 +7,20 @@ import { openForges } from '../../src/forge/forges.ts'
 import { type ForgesUnderTest, forgesContract } from '../contracts/forges.ts'
 import { EXPECTED, PEOPLE, ROLES, SQUASHED } from '../support/forge-story.ts'
 import { type GithubServer, REPOSITORY, REPOSITORY_ID, startGithub } from '../support/github-server.ts'
+import { type GitlabServer, PROJECT, PROJECT_ID, startGitlab } from '../support/gitlab-server.ts'
 import { memoryForges } from '../support/memory-ports.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'writ-forges-'))
 let github: GithubServer
+let gitlab: GitlabServer
 beforeAll(async () => {
   github = await startGithub('ghs_contract')
+  gitlab = await startGitlab('glpat-contract')
+  writeFileSync(join(folder, 'gitlab-token'), 'glpat-contract')
   writeFileSync(join(folder, 'github-token'), 'ghs_contract\n')
 })
 afterAll(async () => {
-  await github.stop()
+  await Promise.all([github.stop(), gitlab.stop()])
   rmSync(folder, { recursive: true })
 })
 
@@ -62,3 +66,5 @@ const overHttp = (
 }
 forgesContract('GitHub, by path', async () => overHttp('github', github, '/api/v3', REPOSITORY))
 forgesContract('GitHub, by id', async () => overHttp('github', github, '/api/v3', String(REPOSITORY_ID)))
+forgesContract('GitLab, by path', async () => overHttp('gitlab', gitlab, '/api/v4', PROJECT))
+forgesContract('GitLab, by id', async () => overHttp('gitlab', gitlab, '/api/v4', String(PROJECT_ID)))

@@ -52,7 +52,7 @@ const TOP: Readonly<Record<string, readonly string[]>> = {
     'broker/ports.ts',
     'broker/rulebook.ts',
     'domain/',
-    'forge/config.ts',
+    'forge/',
     'identity/',
     'observe/log.ts',
     'policy/',

@@ -45,6 +45,55 @@ const run = (...options: readonly string[]) => {
   return { status, stdout, stderr }
 }
 
+describe('forges, where WRIT_FORGES_FILE names them', () => {
+  const lines = (): readonly string[] => said().match(/[a-z-]+\.yaml:\d+/g) ?? []
+  beforeEach(() => {
+    env.WRIT_FORGES_FILE = join(folder, 'forges.yaml')
+    edit('people.yaml', '- { issuer: login, subject: dana }', '- { issuer: forge, subject: "101" }')
+  })
+
+  it('are names that an account can have, and only then', () => {
+    expect(check(env).ok).toBe(true)
+    delete env.WRIT_FORGES_FILE
+    expect(check(env).ok).toBe(false)
+    expect(lines()).toEqual([expect.stringMatching(/^people/)])
+  })
+
+  it('let no workload in', () => {
+    edit('clients.yaml', 'issuer: ci', 'issuer: forge')
+    expect(check(env).ok).toBe(false)
+    expect(said()).toContain("there is no issuer 'forge'")
+  })
+
+  it('have no name that an issuer has', () => {
+    edit('forges.yaml', '\n  forge:\n', '\n  ci:\n')
+    expect(lines()).toContainEqual(expect.stringMatching(/^forges/))
+  })
+
+  it('are told about with everything else that is wrong', () => {
+    edit('forges.yaml', 'kind: file', 'kind: files')
+    edit('entitlements.yaml', '    tier: low\n', '    tier: low\n    colour: blue\n')
+    // The accounts at a forge that could not be read are not told as wrong.
+    expect(new Set(lines().map((line) => line.split('.')[0]))).toEqual(new Set(['forges', 'entitlements']))
+  })
+
+  it('must have the forge and a repository of every release, where any is asked', () => {
+    const scopes = '    scopes: ["commit:*"]\n'
+    const release = '    release: { forge: forge, repository: northwind/payments, scope: commit }\n'
+    edit('entitlements.yaml', scopes, `${scopes}${release}`)
+    expect(check(env).ok).toBe(true)
+    edit('entitlements.yaml', 'forge: forge', 'forge: gitea')
+    expect(said()).toContain('.release.forge: forges.yaml has no forge gitea')
+    edit('entitlements.yaml', 'forge: gitea, repository: northwind/payments', 'forge: forge, repository: payments')
+    expect(said()).toContain('.release.repository: ')
+  })
+
+  it('must be there', () => {
+    env.WRIT_FORGES_FILE = join(folder, 'not-there.yaml')
+    expect(lines()).toContainEqual(expect.stringMatching(/^not-there/))
+  })
+})
+
 describe('node src/main.ts --check', () => {
   it('exits 0 where broker and files can be used, and makes nothing', () => {
     const before = readdirSync(folder)
@@ -96,8 +145,29 @@ describe('the check', () => {
       ['nobody', false],
     ] as const) {
       env.WRIT_FIRST_OPERATOR = id
-      expect([id, check(env).ok, said().includes(`people.yaml:1: has no active person '${id}'`)]).toEqual([id, ok, !ok])
+      expect([id, check(env).ok, said().includes(`people.yaml:1: has no person '${id}'`)]).toEqual([id, ok, !ok])
     }
+  })
+
+  it('lets whoever the policy names be switched off, and says what is missing then', () => {
+    env.WRIT_FIRST_OPERATOR = 'olivia'
+    edit('people.yaml', '\n  olivia:\n', '\n  olivia:\n    active: false\n')
+    const { ok, said } = check(env)
+    expect(ok).toBe(true)
+    expect(said.length).toBeGreaterThan(0)
+    for (const warning of said) expect(warning).toMatch(/entitlements\.yaml:\d+: olivia is no longer active/)
+  })
+
+  it('says where standing access is declared to a target that nothing is about', () => {
+    edit('people.yaml', '\n  olivia:\n', '\n  olivia:\n    standingAccess: [payments-db, payment-db]\n')
+    const line = readFileSync(join(folder, 'people.yaml'), 'utf8')
+      .split('\n')
+      .findIndex((text) => text.includes('payment-db]'))
+    const path = 'persons.olivia.standingAccess.1'
+    expect(check(env)).toEqual({
+      ok: true,
+      said: [`${folder}/people.yaml:${line + 1}: ${path}: no entitlement is about a target 'payment-db'`],
+    })
   })
 
   it('wants a certificate that can be used', () => {

@@ -157,7 +157,10 @@ describe('accounts', () => {
               pairs += 1
               const shared = personsBehind(asking).some((person) => personsBehind(deciding).includes(person))
               const mayDecide = !shared && deciding.kind === 'person'
-              if ((conflictOf(deciding, asking, asking) === undefined) !== mayDecide)
+              if (
+                (conflictOf(deciding, { requester: asking, executor: asking, authors: [] }) === undefined) !==
+                mayDecide
+              )
                 throw new Error(`${asking.id} asks, ${deciding.id} decides`)
             }
         }),
@@ -329,7 +332,8 @@ describe('whoever is switched off', () => {
             for (const sponsor of sponsors) {
               expect(directory.answeredForBy(named.person(sponsor))).toContain(id)
               const person = directory.entered().find((one) => one.id === sponsor)
-              if (person !== undefined) expect(conflictOf(person, machine, machine)?.person).toBe(sponsor)
+              if (person !== undefined)
+                expect(conflictOf(person, { requester: machine, executor: machine, authors: [] })?.person).toBe(sponsor)
             }
           }
         }),

@@ -5,7 +5,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { client } from '../../deploy/dev/client.ts'
+import { client, introspect, proofKey, type Who } from '../../deploy/dev/client.ts'
 import { freePort } from '../../deploy/dev/running.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { type Actors, actors, eventually, type Reports, reports } from '../support/journey-actors.ts'
@@ -177,6 +177,52 @@ it('a comment changes nothing: the same digest, nothing refused, and what was ap
   expect(logged(REFUSED)).toHaveLength(refused)
   expect((await report.exchange(broker.url, approved)).said).toBe('ok')
   expect((await report.filed(broker.url, 600)).body.policy).toEqual(body.policy)
+})
+
+it('an agent whose only sponsor is switched off gets nothing more, and what it holds ends within seconds, without a restart', async () => {
+  const to = client(broker.url)
+  const key = proofKey()
+  const agent: Who = {
+    token: await stage.idp.agentToken('triage-agent'),
+    key: { ...key, proof: (method, at, ...rest) => key.proof(method, at.replace(broker.url, stage.url), ...rest) },
+  }
+  const approved = async (): Promise<string> => {
+    const { body } = await to.post(agent, '/v1/grants', {
+      entitlement: 'ticket-triage',
+      actions: ['tickets.update'],
+      task: { id: 'triage-7', summary: 'Label the open tickets' },
+      window: { duration: '15m' },
+    })
+    const vote = { verdict: 'approve', reason: 'a journey', digest: body.digest }
+    await to.post(await play.who('lena'), `/v1/grants/${body.id}/decisions`, vote)
+    return `/v1/grants/${body.id}`
+  }
+  const [held, unused] = [await approved(), await approved()]
+  const token = (await to.post(agent, `${held}/exchange`)).body.credential.token
+  const isActive = async (): Promise<unknown> =>
+    (await introspect(to, stage.url, stage.resourceServer('desk-api'), token)).body.active
+  expect(await isActive()).toBe(true)
+  const file = join(files, 'people.yaml')
+  const left = readFileSync(file, 'utf8')
+    .replace('revision: 1', 'revision: 2')
+    .replace('\n  sam:\n', '\n  sam:\n    active: false\n')
+  writeFileSync(file, left)
+  await eventually('the token is over', isActive, (active) => active === false, 10_000)
+  const seenBySoc = async (path: string) => (await to.get(await play.who('sol'), path)).body
+  await eventually(
+    'all of it is over',
+    async () => (await seenBySoc(unused)).status,
+    (status) => status === 'lapsed',
+    5_000,
+  )
+  expect(await seenBySoc(held)).toMatchObject({
+    status: 'ended',
+    facts: { outcome: 'revoked', cause: { by: 'broker' } },
+  })
+  for (const path of [held, unused])
+    expect((await to.post(agent, `${path}/exchange`)).said).toBe('refused: unauthenticated')
+  const causes = logged('request refused or failed').map(({ cause }) => cause)
+  expect(causes).toContain('It fits: triage-agent (no_active_sponsor).')
 })
 
 /** Runs the broker until it ends by itself. */

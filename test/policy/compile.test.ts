@@ -270,6 +270,9 @@ describe('names in a policy', () => {
     expect(
       dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'security', count: 3 }])),
     ).toEqual(['entitlements.yaml entitlements.asked.approval.reviewers'])
+    expect(
+      dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'nobodies', count: 1 }])),
+    ).toEqual(['entitlements.yaml entitlements.asked.approval'])
     expect(dangling(altered(['entitlements', 'automatic', 'tenant'], 'nobody'))).toEqual([
       'entitlements.yaml entitlements.automatic.tenant',
     ])

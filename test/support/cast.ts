@@ -71,7 +71,7 @@ const ENTITLEMENT = `
       database: { mount: database, connection: orders, grantedRole: orders_repair, ownerRole: orders_owner }
     approval:
       owner: olivia
-      reviewers: [{ role: security, group: security, count: 1 }]
+      reviewers: [{ role: security, group: security }]
 `
 const GUARDS = `
 @id("vendor-engineers-ask-for-repairs")

@@ -1,5 +1,6 @@
 // A forge's API on this machine: JSON by path, only for the right token, and every way in which an answer can fail to come.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 export interface Reply {
@@ -27,7 +28,11 @@ export interface ForgeServer {
   stop(): Promise<void>
 }
 
-export async function startForgeServer(token: string): Promise<ForgeServer> {
+/** Speaks TLS where it has a certificate, which is for `localhost`. */
+export async function startForgeServer(
+  token: string,
+  tls?: { readonly key: string; readonly cert: string },
+): Promise<ForgeServer> {
   const asked: string[] = []
   const routes = new Map<string, Route>()
   let instead: Route | undefined
@@ -52,12 +57,12 @@ export async function startForgeServer(token: string): Promise<ForgeServer> {
     if (reply.cut) response.write(bytes.subarray(0, bytes.length / 2), () => response.destroy())
     else response.end(bytes)
   }
-  const server = createServer(answer)
+  const server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer)
   await new Promise<void>((settle) => {
-    server.listen(0, '127.0.0.1', settle)
+    server.listen(0, tls === undefined ? '127.0.0.1' : 'localhost', settle)
   })
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? 'http://127.0.0.1' : 'https://localhost'}:${(server.address() as AddressInfo).port}`,
     token,
     asked,
     routes,

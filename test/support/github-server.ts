@@ -161,11 +161,11 @@ export const activityShape = (after: string, actor: Account | null, branch = 'ro
 export interface GithubStory {
   log: readonly ReturnType<typeof commitShape>[]
   /** By the commit that they are asked for. */
-  pullsOf: Readonly<Record<string, readonly PullOf[]>>
-  pulls: Readonly<Record<number, PullOf>>
-  commitsOf: Readonly<Record<number, readonly ReturnType<typeof commitShape>[]>>
+  pullsOf: Record<string, readonly PullOf[]>
+  pulls: Record<number, PullOf>
+  commitsOf: Record<number, readonly ReturnType<typeof commitShape>[]>
   /** By the id of the repository, newest first. */
-  activities: Readonly<Record<number, readonly ReturnType<typeof activityShape>[]>>
+  activities: Record<number, readonly ReturnType<typeof activityShape>[]>
 }
 
 const COMMITS = [

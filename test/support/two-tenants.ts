@@ -78,7 +78,7 @@ const entitlements = {
         credential: { kind: 'jwt', sender: 'bearer' },
         approval: {
           owner: nameOf(tenant, 'owner'),
-          reviewers: [{ role: 'security', group: 'security', count: 1 }],
+          reviewers: [{ role: 'security', group: 'security' }],
         },
       },
     ],

@@ -109,7 +109,12 @@ export interface World {
 export const KEY = 'k'.repeat(43) as Thumbprint
 export const attempt = (text: string): AttemptId => text as AttemptId
 
-export async function world(options: { readonly nativeExpiry?: boolean } = {}): Promise<World> {
+export interface WorldOptions {
+  readonly nativeExpiry?: boolean
+  /** The public URL, where a browser comes to it. */
+  readonly issuer?: string
+}
+export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}): Promise<World> {
   let time: Instant = instant(1_795_000_000_000)
   const now = (): Instant => time
   const memory = memoryStore({ now })
@@ -136,10 +141,10 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
     records: memoryRecordSigner(),
-    relyingParty: relyingParty(ISSUER),
+    relyingParty: relyingParty(issuer),
     passkeys: memoryPasskeys(),
     ceremonies,
-    stepUp: stepUp(ISSUER),
+    stepUp: stepUp(issuer),
     forges,
     timetable,
     seal,
@@ -156,7 +161,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     newCeremonyId: () => sha256(`ceremony ${counted(4)}`),
     jitter: () => 0.5,
     sha256,
-    issuer: ISSUER,
+    issuer,
   }
   const verbs = broker(ports)
   const as: World['as'] = (id, more = {}) => {
