@@ -24,6 +24,8 @@ export interface StageOptions {
   /** Where everything lies; a temporary folder that goes with `stop` where absent. */
   readonly dir?: string
   readonly port?: number
+  /** What this machine is called in the public URL; `localhost` where browsers use passkeys, which know no relying party by an address. */
+  readonly host?: '127.0.0.1' | 'localhost'
   /** False leaves the backends out (WRIT_VAULT=off). */
   readonly vault: boolean
 }
@@ -66,7 +68,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     mkdirSync(join(dir, folder), { recursive: true, mode: 0o700 })
   const keys = writeResourceServers(dir)
   const [port, postgresPort, vaultPort] = [options.port ?? (await freePort()), await freePort(), await freePort()]
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://${options.host ?? '127.0.0.1'}:${port}`
   writeBackends(dir, `http://127.0.0.1:${vaultPort}`, { host: '127.0.0.1', port: postgresPort })
   const redis = await startRedis({ own: true })
   const { rules } = readConfiguration({

@@ -7,7 +7,7 @@ import { type Paint, padded, type Shown, shown, visibleLines } from './shown.ts'
 type Say = (line: Shown) => void
 
 const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = [
-  ['Who you are', ['login', 'logout', 'whoami']],
+  ['Who you are', ['login', 'logout', 'whoami', 'passkey']],
   [
     'Ask, and use what was approved',
     ['entitlements', 'request', 'list', 'show', 'answer', 'withdraw', 'exchange', 'complete'],

@@ -2,6 +2,7 @@
 // whole, under a digest that this program has reckoned itself.
 import { type GrantAnswer, listAnswer } from '../http/wire.ts'
 import { say as sayText, showQuestions } from './ask.ts'
+import { PAGE_OPTIONS } from './ceremony.ts'
 import type { Client } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { decide } from './decide.ts'
@@ -28,9 +29,9 @@ export const review: Command = {
   usage: '',
   about: `Shows one grant after the other: exactly the fields that its digest stands for, then what the requester wrote, then questions and
 answers. For each: a approves, d denies, ? asks the requester, s skips, q leaves. Approving and denying ask for a reason. It needs a
-terminal; in a script use writ list --waiting --json, writ approve and writ deny.`,
+terminal; in a script use writ list --waiting --json, writ approve and writ deny. Where a decision needs your passkey, its page is opened.`,
   examples: ['writ review'],
-  options: {},
+  options: PAGE_OPTIONS,
   words: [0, 0],
   run: async (context) => {
     const { machine, note, say, paint } = context
@@ -96,7 +97,7 @@ async function one(context: Context, client: Client, grant: GrantAnswer): Promis
         return 'asked'
       }
       const reason = await ask(context, { question: 'Why?', read: something })
-      const { value } = await decide(client, grant, wanted === 'a' ? 'approve' : 'deny', reason)
+      const { value } = await decide(context, client, grant, { verdict: wanted === 'a' ? 'approve' : 'deny', reason })
       note(shown`${paint.good(value.status)}: ${value.next_action}`)
       return wanted === 'a' ? 'approved' : 'denied'
     } catch (thrown) {

@@ -33,6 +33,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   events: async () => (await import('./events.ts')).events,
   intent: async () => (await import('./intent.ts')).intent,
   policy: async () => (await import('./policy.ts')).policy,
+  passkey: async () => (await import('./passkey.ts')).passkey,
   doctor: async () => (await import('./doctor.ts')).doctor,
 }
 

@@ -52,13 +52,13 @@ const person = (name: string, groups: readonly string[], forgeId?: string, tenan
 
 const PERSONS = {
   olivia: person('olivia', ['dba']),
-  rob: person('rob', ['release-managers']),
+  rob: person('rob', ['release-managers'], '202'),
   lena: person('lena', ['support-leads']),
-  dora: person('dora', ['duty']),
+  dora: person('dora', ['duty'], '203'),
   dirk: person('dirk', ['duty']),
   paula: person('paula', ['security'], '205'),
   pete: person('pete', ['security']),
-  priya: person('priya', ['privacy']),
+  priya: person('priya', ['privacy'], '206'),
   piet: person('piet', ['privacy']),
   lars: person('lars', ['legal']),
   dana: person('dana', ['askers'], '201'),
