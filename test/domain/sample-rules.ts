@@ -1,7 +1,13 @@
 // Rules and persons to test decisions with: complete, and altered member by member.
-import type { Deputy, PeopleRule, ReviewerRule } from '../../src/domain/entitlement.ts'
+import {
+  ACTION_CLASSES,
+  type Deputy,
+  type Entitlement,
+  type PeopleRule,
+  type ReviewerRule,
+} from '../../src/domain/entitlement.ts'
 import { named } from '../../src/domain/ids.ts'
-import { instant } from '../../src/domain/instant.ts'
+import { hours, instant, minutes } from '../../src/domain/instant.ts'
 import type { Agent, Person, Workload } from '../../src/domain/principal.ts'
 
 /** The group of a role has the name of the role. */
@@ -40,4 +46,36 @@ export const workload = (id: string, ...sponsors: string[]): Workload => ({
   ...known(id),
   kind: 'workload',
   sponsors: sponsors.map(named.person),
+})
+
+/** Everything there is for one class of action, unless altered. */
+export const entitlementOf = (change: Partial<Entitlement> = {}): Entitlement => ({
+  id: named.entitlement('sample'),
+  title: 'Sample',
+  tenant: named.tenant('northwind'),
+  openTo: [named.tenant('northwind')],
+  tier: 'low',
+  target: { id: 'crm', environment: 'production', audience: 'https://crm.example' },
+  actions: Object.fromEntries(ACTION_CLASSES.map((kind) => [`do.${kind}`, kind])),
+  actionFlags: {},
+  flags: [],
+  scopes: [],
+  credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(5), verifierCache: minutes(0) },
+  approval: { mode: 'auto' },
+  limits: {
+    maxDuration: hours(1),
+    horizon: hours(1),
+    decideWithin: hours(1),
+    escalateWithin: hours(1),
+    useWithin: hours(1),
+    agentsUseWithin: minutes(15),
+    maxUses: 1,
+  },
+  ticketRequired: false,
+  planRequired: false,
+  separateExecutor: false,
+  maxApprovers: 10,
+  release: undefined,
+  bindClaims: {},
+  ...change,
 })
