@@ -21,6 +21,8 @@ export const BLAME = {
   idempotency_mismatch: 'caller',
   policy_refused: 'caller',
   nobody_can_decide: 'caller',
+  frozen: 'caller',
+  freeze_not_found: 'caller',
   too_many_requests: 'caller',
   store_conflict: 'race',
   stale: 'race',
