@@ -2,11 +2,13 @@
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
+import type { Freeze, StoredFreeze } from '../domain/freeze.ts'
 import type { Decision, Grant, Step } from '../domain/grant.ts'
 import type {
   AttemptId,
   Digest,
   EntitlementId,
+  FreezeId,
   GrantId,
   MintId,
   PersonId,
@@ -53,6 +55,8 @@ export interface Loaded {
   readonly grant: Grant
   /** The control record at the moment of the read. */
   readonly control: Control
+  /** Where its birth stands in the shard's one order of commits: what a freeze that was stored there or later kills. 0 where that is not known. */
+  readonly born: number
 }
 
 /** Where a commit stands in its shard's one order of commits, and what was written there. */
@@ -174,6 +178,30 @@ export interface ControlStore {
   ): Promise<Control>
 }
 
+export interface FreezeStore {
+  /**
+   * Stores the freeze on every shard, and raises each shard's freeze epoch in the same commit, before it resolves. Goes on while the store is
+   * recovering or full. Idempotent by id. A rejection `store_unavailable` means that it may be stored on some of them.
+   */
+  put(freeze: Freeze): Promise<readonly Receipt[]>
+  /**
+   * Stores the freeze in its lifted form; it stays, with its place in the order, so that what it killed stays dead. Idempotent: one that was
+   * lifted before is answered as it was lifted then. Undefined where there is none. Rejects `stale` where the rules are not those it was
+   * judged under, and `recovering`.
+   */
+  lift(
+    freeze: Freeze,
+    judgedUnder: Control,
+  ): Promise<{ readonly freeze: Freeze; readonly receipts: readonly Receipt[] } | undefined>
+  /** All of them, newest first, lifted ones included; answers also while the store is recovering. */
+  list(): Promise<readonly Freeze[]>
+  /**
+   * Those by which a grant is judged under this control record: of its shard, or of the one where new grants are filed. Never older than
+   * the record; read again only when its freeze epoch has moved. Rejects `recovering`.
+   */
+  under(control: Control, id?: GrantId): Promise<readonly StoredFreeze[]>
+}
+
 /** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */
 export interface Hold {
   readonly accessor: string
@@ -268,6 +296,7 @@ export interface Archive {
 
 export interface Ports {
   readonly grants: GrantStore
+  readonly freezes: FreezeStore
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
@@ -289,6 +318,7 @@ export interface Ports {
   /** The one grant id of this text: the same at every broker, and of no other text. */
   grantIdOf(text: string): GrantId
   newAttemptId(): AttemptId
+  newFreezeId(): FreezeId
   newTokenId(): string
   /** 0 <= n < 1, for jitter only. */
   jitter(): number

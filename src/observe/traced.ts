@@ -5,6 +5,7 @@ import {
   type Around,
   type CallFacts,
   CREDENTIAL_CALLS,
+  FREEZE_CALLS,
   SEAL_CALLS,
   STORE_CALLS,
   TIMETABLE_CALLS,
@@ -22,6 +23,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
   return {
     ...ports,
     grants: told(ports.grants, STORE_CALLS, around('redis')),
+    freezes: told(ports.freezes, FREEZE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
     seal: told(ports.seal, SEAL_CALLS, around('witness')),
     timetable: told(ports.timetable, TIMETABLE_CALLS, around('queue')),
