@@ -11,7 +11,7 @@ import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
+import { type AttemptId, freezeIdFrom, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
@@ -174,6 +174,7 @@ export async function openAdapters(
     const measuring = { figures, endings, ticks: () => performance.now() }
     const plain: Ports = {
       grants: measuredStore(store, measuring),
+      freezes: store.freezes,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
@@ -191,6 +192,7 @@ export async function openAdapters(
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
+      newFreezeId: () => freezeIdFrom(randomBytes(17)),
       newTokenId: () => randomUUID(),
       jitter: Math.random,
       sha256,

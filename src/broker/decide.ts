@@ -9,7 +9,7 @@ import type { Digest, GrantId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person, Principal } from '../domain/principal.ts'
 import { change, eventOf, type Move, witness, wrongStatus } from './change.ts'
-import { countedVoters, known, offeredEntitlement, permit, quorums } from './judge.ts'
+import { checkNotFrozen, countedVoters, known, offeredEntitlement, permit, quorums } from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
 import { hasSeat, mayView } from './view.ts'
 
@@ -22,15 +22,19 @@ export interface Vote {
   readonly again?: boolean
 }
 
-export type DecidePorts = Pick<Ports, 'grants' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now'>
+export type DecidePorts = Pick<Ports, 'grants' | 'freezes' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now'>
 
 export const decide =
   (p: DecidePorts) =>
   async (caller: Caller, id: GrantId, vote: Vote): Promise<Grant> => {
-    const { grant, receipt } = await change(p, id, ({ grant, control }) => {
+    const { grant, receipt } = await change(p, id, async (loaded) => {
+      const { grant, control } = loaded
       const rules = p.rules(control)
       if (!mayView(rules, caller.principal, grant)) throw notFound()
-      return judgeVote(p, rules, control, caller, grant, vote)
+      const move = judgeVote(p, rules, control, caller, grant, vote)
+      // Who may not vote is told so first. Saying no stays possible.
+      if (vote.verdict === 'approve' && 'step' in move) await checkNotFrozen(p, rules, loaded)
+      return move
     })
     const closesAt = grant.ask.intent.window.closesAt
     if (inStatus(grant, 'approved')) await p.timetable.at(laneOf(grant.ask.credential), closesAt)

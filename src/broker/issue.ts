@@ -32,7 +32,10 @@ export interface Exchanged {
 }
 
 export type ExchangePorts = EndPorts &
-  Pick<Ports, 'rules' | 'tokens' | 'signatures' | 'now' | 'newAttemptId' | 'newTokenId' | 'sha256' | 'issuer'>
+  Pick<
+    Ports,
+    'freezes' | 'rules' | 'tokens' | 'signatures' | 'now' | 'newAttemptId' | 'newTokenId' | 'sha256' | 'issuer'
+  >
 
 export const windowClosing = (): BrokerError =>
   new BrokerError('window_closing', 'Too little of the window is left to make a credential.', {

@@ -3,6 +3,7 @@
 import { conflictOf } from '../domain/duties.ts'
 import { type Entitlement, NEVER_AUTOMATIC, type PeopleRule, sameCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
+import { checkFreeze, type Freezes } from '../domain/freeze.ts'
 import type { Decision, Grant } from '../domain/grant.ts'
 import type { PersonId, PrincipalId } from '../domain/ids.ts'
 import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
@@ -11,7 +12,7 @@ import { type Caller, type Principal, personsBehind } from '../domain/principal.
 import { type Quorum, quorum, type Voter } from '../domain/quorum.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
 import type { Action } from '../policy/policy.ts'
-import type { Directory, Ports, Rules } from './ports.ts'
+import type { Directory, Loaded, Ports, Rules } from './ports.ts'
 
 export interface Parties {
   readonly requester: Principal
@@ -211,7 +212,7 @@ export interface JudgedExchange {
 
 /**
  * Whether this caller may have the credential of this grant now. Asked before every mint and again before every commit that lets one out.
- * Throws the refusal; the order is: who, state, time, digest, policy, approvals.
+ * Throws the refusal; the order is: who, state, time, digest, freeze, policy, approvals.
  */
 export function judgeExchange(
   p: Pick<Ports, 'signatures' | 'sha256' | 'issuer'>,
@@ -219,6 +220,7 @@ export function judgeExchange(
   grant: Grant,
   caller: Caller,
   now: Instant,
+  freezes: Freezes,
 ): JudgedExchange {
   const { ask } = grant
   const { intent } = ask
@@ -238,6 +240,7 @@ export function judgeExchange(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
+  checkFreeze(freezes, { intent, ...parties, requesterTenant: ask.requesterTenant, shown: caller })
   const entitlement = offeredEntitlement(rules, intent.entitlement, parties.requester)
   const { credential, target, tenant } = entitlement
   if (!sameCredential(credential, ask.credential) || target.audience !== ask.audience || tenant !== intent.tenant) {
@@ -251,6 +254,23 @@ export function judgeExchange(
   checkClaims(entitlement, intent, caller)
   checkApprovals(p, rules, entitlement, grant, parties)
   return { entitlement, parties }
+}
+
+/** What stands against a stored grant under the control record that it was loaded with. Rejects where that cannot be known. */
+export const freezesOf = async (p: Pick<Ports, 'freezes'>, { grant, control, born }: Loaded): Promise<Freezes> => ({
+  freezes: await p.freezes.under(control, grant.id),
+  born,
+})
+
+/** For whoever lets a stored grant go on without an exchange. */
+export async function checkNotFrozen(p: Pick<Ports, 'freezes'>, rules: Rules, loaded: Loaded): Promise<void> {
+  const { intent, requesterTenant } = loaded.grant.ask
+  checkFreeze(await freezesOf(p, loaded), {
+    intent,
+    requester: known(rules.directory, intent.requester, 'requester'),
+    executor: known(rules.directory, intent.executor.principal, 'executor'),
+    requesterTenant,
+  })
 }
 
 function checkExecutor(intent: Intent, caller: Caller): void {

@@ -6,6 +6,7 @@ import { canonical } from '../domain/canonical.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
+import { checkFreeze, type StoredFreeze } from '../domain/freeze.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { Digest, EntitlementId, GrantId, PrincipalId, TenantId, Thumbprint } from '../domain/ids.ts'
 import { after, type Duration, earliest, type Instant, minutes } from '../domain/instant.ts'
@@ -22,7 +23,16 @@ import type { Caller, Principal } from '../domain/principal.ts'
 import { isEligible, quorum } from '../domain/quorum.ts'
 import type { Window } from '../domain/window.ts'
 import { again, change, changeToEnd, eventOf, type Move, witness } from './change.ts'
-import { checkLimits, checkWindow, known, mayAutoApprove, offeredEntitlement, permit, possibleVoters } from './judge.ts'
+import {
+  checkLimits,
+  checkNotFrozen,
+  checkWindow,
+  known,
+  mayAutoApprove,
+  offeredEntitlement,
+  permit,
+  possibleVoters,
+} from './judge.ts'
 import type { Control, Ports, Rules } from './ports.ts'
 import { checkRequester, withdrawal } from './withdraw.ts'
 
@@ -64,6 +74,7 @@ export interface Filed {
 export type RequestPorts = Pick<
   Ports,
   | 'grants'
+  | 'freezes'
   | 'control'
   | 'rules'
   | 'rulesToEnd'
@@ -155,7 +166,10 @@ async function fileAll(
   const rules = p.rules(control)
   // What a former try has begun goes on in the same window.
   const window = windowOf(asking, before.find((grant) => grant !== undefined)?.ask.filedAt ?? now)
-  const judged = [asking, ...asking.more].map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+  const freezes = await p.freezes.under(control)
+  const judged = [asking, ...asking.more].map((part) =>
+    judgeAsking(rules, caller, { ...asking, ...part, window }, now, freezes),
+  )
   const tenant = onlyTenantOf(judged)
   if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, { by: ids[0], tenant })
   const grants: Grant[] = []
@@ -241,7 +255,8 @@ export const explain =
     const rules = p.rules(control)
     const window = windowOf(asking, now)
     const parts = [asking, ...asking.more]
-    const judged = parts.map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now))
+    const freezes = await p.freezes.under(control)
+    const judged = parts.map((part) => judgeAsking(rules, caller, { ...asking, ...part, window }, now, freezes))
     const tenant = onlyTenantOf(judged)
     if (asking.replaces !== undefined) {
       const old = await p.grants.loadToEnd(asking.replaces)
@@ -270,7 +285,13 @@ interface JudgedAsking {
 /** One part of an asking, its window as instants. */
 type OneAsking = Asking & { readonly window: Window }
 
-function judgeAsking(rules: Rules, caller: Caller, asking: OneAsking, now: Instant): JudgedAsking {
+function judgeAsking(
+  rules: Rules,
+  caller: Caller,
+  asking: OneAsking,
+  now: Instant,
+  freezes: readonly StoredFreeze[],
+): JudgedAsking {
   const requester = known(rules.directory, caller.principal.id, 'requester')
   const entitlement = offeredEntitlement(rules, asking.entitlement, requester)
   const executor = executorOf(rules, entitlement, asking, requester)
@@ -280,6 +301,7 @@ function judgeAsking(rules: Rules, caller: Caller, asking: OneAsking, now: Insta
   const on = { entitlement, intent, requester }
   permit(rules, 'Request', requester, on)
   permit(rules, 'Exchange', executor, on)
+  checkFreeze({ freezes, born: undefined }, { intent, requester, executor, shown: caller })
   if (mayAutoApprove(rules, entitlement, intent, requester)) {
     const reasons = ['tier low, approved by the policy']
     return { intent, entitlement, requester, auto: true, reasons, couldDecide: 0 }
@@ -389,10 +411,12 @@ const decideBy = ({ auto, entitlement, intent }: JudgedAsking, now: Instant): In
 
 /** A commit of its own, judged anew: whatever becomes of it, the asking is filed once. Not approved, it lapses within a minute. */
 async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {
-  const { grant, receipt } = await change(p, id, ({ grant, control }) => {
+  const { grant, receipt } = await change(p, id, async (loaded) => {
+    const { grant, control } = loaded
     if (!inStatus(grant, 'pending')) return { done: grant }
     const { intent } = grant.ask
     const rules = p.rules(control)
+    await checkNotFrozen(p, rules, loaded)
     const requester = known(rules.directory, intent.requester, 'requester')
     if (!mayAutoApprove(rules, offeredEntitlement(rules, intent.entitlement, requester), intent, requester))
       throw needsAPerson()

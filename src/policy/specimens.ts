@@ -4,7 +4,7 @@ import { type Digest, named } from '../domain/ids.ts'
 import { hours, instant, minutes, seconds } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
-import { ACTIONS, type Question } from './policy.ts'
+import { ACTIONS, isOfBroker, type Question } from './policy.ts'
 
 const tenant = named.tenant('tenant')
 const groups = [named.group('group')]
@@ -63,6 +63,6 @@ export const SPECIMENS: readonly Question[] = ACTIONS.flatMap((action) =>
   PRINCIPALS.map((principal) => ({
     action,
     principal,
-    ...(action === 'Operate' ? {} : { entitlement: ENTITLEMENT, intent: intentBy(principal), requester: principal }),
+    ...(isOfBroker(action) ? {} : { entitlement: ENTITLEMENT, intent: intentBy(principal), requester: principal }),
   })),
 )

@@ -9,6 +9,7 @@ import type { Lane } from '../../src/domain/entitlement.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import {
   type AttemptId,
+  freezeIdFrom,
   grantId,
   grantIdFrom,
   named,
@@ -119,6 +120,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
   }
   const ports: Ports = {
     grants: store,
+    freezes: store.freezes,
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
@@ -132,6 +134,7 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     evenly: async () => undefined,
     newGrantId: () => grantId(HOME, counted(26)),
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
+    newFreezeId: () => freezeIdFrom(Buffer.from(sha256(counted(26)), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
     jitter: () => 0.5,
