@@ -335,6 +335,8 @@ describe('token exchange', () => {
     idempotency_mismatch: [400, 'invalid_request'],
     policy_refused: [400, 'access_denied'],
     nobody_can_decide: [400, 'access_denied'],
+    frozen: [400, 'access_denied'],
+    freeze_not_found: [400, 'invalid_request'],
     too_many_requests: [400, 'slow_down'],
     store_conflict: [503, 'temporarily_unavailable'],
     stale: [503, 'temporarily_unavailable'],
