@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { z } from 'zod'
 import { after, formatInstant, parseDuration, parseInstant } from '../domain/instant.ts'
+import { FLAGS } from '../domain/risk.ts'
 import { askBody } from '../http/wire.ts'
 import { explain as explainProblems, readConfig } from '../identity/config-file.ts'
 import type { Options } from './arguments.ts'
@@ -21,6 +22,7 @@ export const MEMBERS: Options = {
   'data-type': { takes: 'many', value: 'WORD', help: 'kinds of data that are touched; may be repeated' },
   destination: { takes: 'text', value: 'WORD', help: 'where data goes to, if anywhere' },
   summary: { takes: 'text', value: 'TEXT', help: 'what is done, in one line' },
+  objective: { takes: 'text', value: 'TEXT', help: 'why it is done' },
   outcome: { takes: 'text', value: 'TEXT', help: 'what is true afterwards' },
   rollback: { takes: 'text', value: 'TEXT', help: 'how it is undone' },
   task: { takes: 'text', value: 'ID', help: 'the task in your own system' },
@@ -34,7 +36,13 @@ export const MEMBERS: Options = {
   'closes-at': { takes: 'text', value: 'TIME', help: 'when it closes, in place of --for' },
   uses: { takes: 'text', value: 'N', help: 'how many credentials inside the window (default 1)' },
   'change-class': { takes: 'text', value: 'CLASS', help: 'standard, normal (default) or emergency' },
-  impact: { takes: 'many', value: 'WORD', help: 'dataFlow, privilegedAccess, resilience or externalTransfer' },
+  impact: { takes: 'many', value: 'WORD', help: `${FLAGS.join(', ')}: it can only raise the tier; may be repeated` },
+  exposure: {
+    takes: 'text',
+    value: 'SEGMENT:FROM-TO',
+    help: 'who is exposed, and which shares of 100, such as eu-customers:0-10',
+  },
+  'exposure-rollback': { takes: 'text', value: 'TEXT', help: 'when that stage is taken back' },
   executor: { takes: 'text', value: 'PRINCIPAL', help: 'who alone may exchange; else you' },
   'executor-key': {
     takes: 'text',
@@ -53,6 +61,8 @@ const FLAG: Readonly<Record<string, string>> = {
   window: '--for, or --opens-at and --closes-at',
   ticket: '--ticket',
   plan: '--plan',
+  'exposure.segment': '--exposure',
+  'exposure.to': '--exposure',
 }
 const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
   path.reduce<unknown>(
@@ -81,6 +91,7 @@ export async function askingFrom({ given, machine }: Context): Promise<unknown> 
   const task = {
     id: given.text('task'),
     summary: given.text('summary'),
+    objective: given.text('objective'),
     expectedOutcome: given.text('outcome'),
     rollback: given.text('rollback'),
   }
@@ -109,6 +120,11 @@ export async function askingFrom({ given, machine }: Context): Promise<unknown> 
       ...inside(from, 'executor'),
       ...there({ principal: given.text('executor'), key: given.text('executor-key') }),
     }),
+    ...member('exposure', {
+      ...inside(from, 'exposure'),
+      ...exposureOf(given.text('exposure')),
+      ...there({ rollbackCriteria: given.text('exposure-rollback') }),
+    }),
     ...member('impact', {
       ...inside(from, 'impact'),
       ...Object.fromEntries(given.many('impact').map((name) => [name, true])),
@@ -135,6 +151,14 @@ export function ticketOf(text: string | undefined): { readonly system: string; r
   return { system: text.slice(0, at), id: text.slice(at + 1) }
 }
 
+/** `eu-customers:0-10`; the segment may hold colons. */
+function exposureOf(text: string | undefined): Record<string, unknown> {
+  if (text === undefined) return {}
+  const [, segment, from, to] = /^(.+):(\d{1,3})-(\d{1,3})$/.exec(text) ?? []
+  if (segment === undefined) throw usage('An exposure is SEGMENT:FROM-TO, such as eu-customers:0-10.')
+  return { segment, from: Number(from), to: Number(to) }
+}
+
 const MEDIA: Readonly<Record<string, string>> = {
   '.json': 'application/json',
   '.yaml': 'application/yaml',
@@ -143,11 +167,20 @@ const MEDIA: Readonly<Record<string, string>> = {
   '.txt': 'text/plain',
 }
 
-export function planOf(file: string | undefined, mediaType: string | undefined): Record<string, unknown> {
-  if (file === undefined) return there({ mediaType })
-  const digest = `sha-256:${createHash('sha256').update(readOr(file)).digest('base64url')}`
-  return { digest, ...there({ mediaType: mediaType ?? MEDIA[extname(file).toLowerCase()] }) }
+export function planOf(
+  file: string | undefined,
+  mediaType: string | undefined,
+): { readonly digest?: string; readonly mediaType?: string } {
+  const type = mediaType ?? (file === undefined ? undefined : MEDIA[extname(file).toLowerCase()])
+  return {
+    ...(file === undefined ? {} : { digest: digestOfFile(file) }),
+    ...(type === undefined ? {} : { mediaType: type }),
+  }
 }
+
+/** SHA-256 of its bytes. */
+export const digestOfFile = (file: string): string =>
+  `sha-256:${createHash('sha256').update(readOr(file)).digest('base64url')}`
 
 export function windowOf(
   long: string | undefined,

@@ -4,7 +4,7 @@ import type { Asking } from './asking.ts'
 import type { Client } from './client.ts'
 import type { Context } from './command.ts'
 import { counted, facts, quoted } from './facts.ts'
-import { ruleInWords, showIntent } from './show-grant.ts'
+import { ruleFacts, showIntent } from './show-grant.ts'
 import { shown } from './shown.ts'
 
 /** What would become of it, by the broker's own word. */
@@ -30,14 +30,18 @@ function showDryRun(context: Pick<Context, 'say' | 'paint'>, { grants }: DryRunA
   const { say, paint } = context
   for (const grant of grants) {
     say(shown`${paint.bold(grant.intent.entitlement)}  would be filed at tier ${grant.tier}`)
+    for (const reason of grant.reasons) say(shown`  ${paint.dim('·')} ${reason}`)
     showIntent(context, grant)
     quoted(context, 'summary', task.summary)
+    quoted(context, 'objective', task.objective ?? '')
     quoted(context, 'expected outcome', task.expectedOutcome ?? '')
     quoted(context, 'rollback', task.rollback ?? '')
     facts(context, [
-      ['approval', grant.approval === 'auto' ? 'by the policy itself, at once' : ruleInWords(grant.rule)],
+      ['flags', grant.flags.join(', ')],
+      ...(grant.approval === 'auto' ? [['approval', 'by the policy itself, at once'] as const] : ruleFacts(grant.rule)),
       ['could decide', grant.approval === 'auto' ? '' : counted(grant.couldDecide, 'person')],
-      ['decide by', grant.decideBy],
+      ['decide by', `${grant.decideBy}, and lapses at ${grant.lapsesAt}`],
+      ['use within', `${grant.useWithin} of approval, or of the window’s opening`],
       ['bound to', grant.credential.sender === 'dpop' ? 'your key' : ''],
       [
         'ends',
@@ -47,6 +51,5 @@ function showDryRun(context: Pick<Context, 'say' | 'paint'>, { grants }: DryRunA
       ['digest', grant.digest],
       ['policy', `revision ${grant.policy.revision}`],
     ])
-    for (const reason of grant.reasons) say(shown`  ${paint.dim('·')} ${reason}`)
   }
 }

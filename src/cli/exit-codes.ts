@@ -23,7 +23,7 @@ export const MEANING: Readonly<Record<ExitCode, { readonly name: string; readonl
   1: { name: 'refused', says: 'the broker or this command refuses; the same again is refused again' },
   2: { name: 'usage', says: 'the command line or the asking is not valid; nothing was done' },
   3: { name: 'not authenticated', says: 'log in, or give a fresh token' },
-  4: { name: 'not permitted', says: 'somebody else has to do this' },
+  4: { name: 'not permitted', says: 'somebody else has to do this, or you with your passkey' },
   5: { name: 'not found', says: 'there is no such grant, or it is not yours to see' },
   6: { name: 'not yet', says: 'undecided, window not open, end not confirmed, or the wait is over: try again later' },
   7: { name: 'over', says: 'denied, withdrawn, lapsed, ended, used up, or the window has closed: ask for a new grant' },

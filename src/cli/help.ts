@@ -12,7 +12,7 @@ const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = 
     'Ask, and use what was approved',
     ['entitlements', 'request', 'list', 'show', 'answer', 'withdraw', 'exchange', 'complete'],
   ],
-  ['Decide', ['review', 'approve', 'deny', 'ask']],
+  ['Decide', ['review', 'approve', 'deny', 'ask', 'close', 'accept', 'retract']],
   ['End and watch', ['revoke', 'freeze', 'events']],
   ['Look closer', ['doctor', 'policy', 'intent']],
 ]

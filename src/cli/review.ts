@@ -1,24 +1,18 @@
 // `writ review`: everything that waits for your decision, one after the other. Invariant: what is asked to be approved has just been shown
 // whole, under a digest that this program has reckoned itself.
-import { type GrantAnswer, listAnswer } from '../http/wire.ts'
+import { decisionBody, type GrantAnswer, listAnswer, whoamiAnswer } from '../http/wire.ts'
 import { say as sayText, showQuestions } from './ask.ts'
+import { valid } from './ballot.ts'
 import { PAGE_OPTIONS } from './ceremony.ts'
 import type { Client } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { decide } from './decide.ts'
 import { EXIT } from './exit-codes.ts'
 import { facts } from './facts.ts'
-import { Refusal, usage } from './failure.ts'
+import { Failure, Refusal, usage } from './failure.ts'
+import { type Me, partOf } from './my-part.ts'
 import { ask } from './questions.ts'
-import {
-  conditionFact,
-  decisionFacts,
-  digestShown,
-  isTrueTo,
-  ruleInWords,
-  showIntent,
-  showTexts,
-} from './show-grant.ts'
+import { conditionFact, decisionFacts, digestShown, isTrueTo, ruleFacts, showIntent, showTexts } from './show-grant.ts'
 import { shown } from './shown.ts'
 
 type Done = 'approved' | 'denied' | 'asked' | 'skipped' | 'refused'
@@ -28,7 +22,8 @@ export const review: Command = {
   summary: 'walk through what waits for your decision',
   usage: '',
   about: `Shows one grant after the other: exactly the fields that its digest stands for, then what the requester wrote, then questions and
-answers. For each: a approves, d denies, ? asks the requester, s skips, q leaves. Approving and denying ask for a reason. It needs a
+answers. For each: a approves, d denies, ? asks the requester, s skips, q leaves. Approving and denying ask for a reason; before that a reviewer is
+asked for the criteria and evidence of the seat and for conditions, and the owner whether to take the risk of what is missing. It needs a
 terminal; in a script use writ list --waiting --json, writ approve and writ deny. Where a decision needs your passkey, its page is opened.`,
   examples: ['writ review'],
   options: PAGE_OPTIONS,
@@ -46,11 +41,12 @@ terminal; in a script use writ list --waiting --json, writ approve and writ deny
       note(shown`Nothing waits for you.`)
       return EXIT.ok
     }
+    const { value: me } = await client.get('/v1/whoami', whoamiAnswer)
     const done: Done[] = []
     for (const [at, grant] of waiting.entries()) {
       say(shown``)
       say(paint.bold(`── ${at + 1} of ${waiting.length} ──`))
-      const what = await one(context, client, grant)
+      const what = await one(context, client, grant, me)
       if (what === 'quit') break
       done.push(what)
     }
@@ -78,7 +74,7 @@ async function allWaiting(client: Client): Promise<readonly GrantAnswer[]> {
   return found.reverse()
 }
 
-async function one(context: Context, client: Client, grant: GrantAnswer): Promise<Done | 'quit'> {
+async function one(context: Context, client: Client, grant: GrantAnswer, me: Me): Promise<Done | 'quit'> {
   const { note, paint } = context
   const isTrue = isTrueTo(grant, client.broker)
   showForDecision(context, grant, client.broker)
@@ -96,11 +92,18 @@ async function one(context: Context, client: Client, grant: GrantAnswer): Promis
         await sayText({ ...context, say: note }, client, `/v1/grants/${grant.id}/questions`, text)
         return 'asked'
       }
+      const part = wanted === 'a' ? await partOf(context, grant, me) : {}
+      if (part === undefined) continue
       const reason = await ask(context, { question: 'Why?', read: something })
-      const { value } = await decide(context, client, grant, { verdict: wanted === 'a' ? 'approve' : 'deny', reason })
+      const ballot = valid(decisionBody, { verdict: wanted === 'a' ? 'approve' : 'deny', reason, ...part })
+      const { value } = await decide(context, client, grant, ballot)
       note(shown`${paint.good(value.status)}: ${value.next_action}`)
       return wanted === 'a' ? 'approved' : 'denied'
     } catch (thrown) {
+      if (thrown instanceof Failure && thrown.exit === EXIT.usage) {
+        note(shown`${paint.bad(thrown.message)}`)
+        continue
+      }
       if (!(thrown instanceof Refusal)) throw thrown
       note(shown`${paint.bad('refused:')} ${thrown.message}`)
       if (thrown.next !== undefined) note(shown`  → ${thrown.next}`)
@@ -120,7 +123,7 @@ function showForDecision(context: Context, grant: GrantAnswer, issuer: string): 
     say(paint.bad('  What is shown is not what the digest stands for: it cannot be approved here. Tell the operator.'))
   showTexts(context, grant)
   facts(context, [
-    ['approval', ruleInWords(grant.rule)],
+    ...ruleFacts(grant.rule),
     ...grant.decisions.flatMap((one) => decisionFacts(one)),
     ...grant.conditions.map(conditionFact),
   ])

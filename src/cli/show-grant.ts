@@ -36,8 +36,11 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string):
   facts(speaker, [
     ['tier', grant.tier],
     ['filed', grant.filedAt],
-    ...(grant.status === 'pending' ? [['decide by', grant.decideBy] as const] : []),
-    ['approval', ruleInWords(grant.rule)],
+    ...(grant.status === 'pending'
+      ? [['decide by', `${grant.decideBy}, and lapses at ${grant.lapsesAt}`] as const]
+      : []),
+    ['flags', grant.flags.join(', ')],
+    ...ruleFacts(grant.rule),
     ...grant.decisions.flatMap((one) => decisionFacts(one)),
     ...grant.conditions.map(conditionFact),
     ['replaces', grant.replaces ?? ''],
@@ -137,6 +140,15 @@ export function ruleInWords(rule: GrantAnswer['rule']): string {
   const signed = rule.stepUp ? '; each with a passkey' : ''
   return `${counted(rule.approvals, 'person')}: ${[...seats, owner].join(', and ')}${signed}`
 }
+
+/** The rule, and what each review must bring. */
+export const ruleFacts = (rule: GrantAnswer['rule']): readonly Fact[] => [
+  ['approval', ruleInWords(rule)],
+  ...(rule.mode === 'auto' ? [] : rule.reviewers).flatMap(({ role, criteria, evidence }): readonly Fact[] => [
+    ...Object.entries(criteria).map(([id, sentence]): Fact => [`  ${role}`, shown`finds ${id} true: ${sentence}`]),
+    [`  ${role}`, evidence.length === 0 ? '' : `cites evidence: ${evidence.join(', ')}`],
+  ]),
+]
 
 type Decided = GrantAnswer['decisions'][number]
 

@@ -46,6 +46,7 @@ const OFFER = {
   limits: { maxDuration: '1h', horizon: '14d', decideWithin: '1d', maxUses: 20 },
   ticketRequired: false,
   planRequired: false,
+  separateExecutor: false,
 }
 const OFFERED = { 'GET /v1/entitlements': ok({ entitlements: [OFFER] }) }
 const ASK = ['request', 'sales-report', '--action', 'report.read', '--for', '10m', '--summary', 'Weekly']
@@ -382,7 +383,36 @@ describe('what is printed', () => {
       texts: { ...pending.texts, summary: evil, rollback: `${evil}\nnext  Approve it at once.` },
       reasons: [evil],
       next_action: evil,
-      decisions: [{ by: evil, verdict: 'approve', reason: evil, at: evil }],
+      decisions: [
+        {
+          act: 'vote',
+          by: evil,
+          as: evil,
+          deputyFor: evil,
+          verdict: 'approve',
+          reason: evil,
+          at: evil,
+          passkey: false,
+          checklist: [evil],
+          evidence: [
+            { kind: 'note', text: evil },
+            { kind: 'threat-model', url: evil, digest: evil },
+          ],
+          accepts: [{ risk: evil, until: evil }],
+        },
+        { act: 'close', by: evil, reason: evil, at: evil, passkey: false, condition: evil },
+      ],
+      conditions: [{ id: evil, text: evil, by: evil, as: evil, owner: evil, due: evil, open: true }],
+      rule: {
+        mode: 'people',
+        owner: evil,
+        deputies: [{ person: evil, from: evil, until: evil }],
+        reviewers: [
+          { role: 'legal', group: evil, count: 1, criteria: { [evil]: evil }, evidence: ['threat-model'], veto: false },
+        ],
+        approvals: 1,
+        stepUp: false,
+      },
     })
     const event = {
       version: 1,
@@ -464,17 +494,37 @@ describe('decisions', () => {
 })
 
 describe('review', () => {
-  const first = () => wireGrant('pending', on.url)
+  // A plain owner: nobody reviews.
+  const RULE: GrantAnswer['rule'] = {
+    mode: 'people',
+    owner: 'olivia',
+    deputies: [],
+    reviewers: [],
+    approvals: 1,
+    stepUp: false,
+  }
+  const first = () => wireGrant('pending', on.url, { rule: RULE })
   const decided = (grant: GrantAnswer) => ({
     [`POST /v1/grants/${grant.id}/decisions`]: ok({ ...grant, status: 'approved' }),
     [`GET /v1/grants/${grant.id}/questions`]: ok({ questions: [] }),
   })
   const terminal = { input: true, errors: true }
+  const WHOAMI = {
+    'GET /v1/whoami': ok({
+      principal: 'olivia',
+      kind: 'person',
+      tenant: 'northwind',
+      groups: [],
+      sponsors: [],
+      session: '',
+    }),
+  }
 
   it('walks all that wait, oldest first, over every page, and sums up', async () => {
     const grants = [first(), first(), first(), first()]
     const [a, b, c, d] = grants as [GrantAnswer, GrantAnswer, GrantAnswer, GrantAnswer]
     on.routes({
+      ...WHOAMI,
       'GET /v1/grants': ({ path }) => ({
         body: path.includes('cursor=n') ? { grants: [a] } : { grants: [d, c, b], next: 'n' },
       }),
@@ -501,7 +551,7 @@ describe('review', () => {
   it('shows every field of the digest before it asks, and no approval where it does not fit', async () => {
     const grant = first()
     const forged = { ...grant, id: first().id, intent: { ...grant.intent, target: 'another-db' } }
-    on.routes({ 'GET /v1/grants': ok({ grants: [forged, grant] }), ...decided(grant), ...decided(forged) })
+    on.routes({ ...WHOAMI, 'GET /v1/grants': ok({ grants: [forged, grant] }), ...decided(grant), ...decided(forged) })
     const { out, err, asked } = await on.run(['review'], { terminal, answers: ['s', 'a', 'q'] })
     for (const word of [
       'payments-db (production)',
@@ -523,6 +573,7 @@ describe('review', () => {
   it('goes on after a refusal', async () => {
     const [a, b] = [first(), first()]
     on.routes({
+      ...WHOAMI,
       'GET /v1/grants': ok({ grants: [b, a] }),
       ...decided(b),
       ...decided(a),
@@ -532,7 +583,7 @@ describe('review', () => {
     expect([code, out]).toEqual([EXIT.ok, expect.stringContaining('1 approved, 1 refused.')])
   })
   it('needs a terminal, and leaves when the input ends', async () => {
-    on.routes({ 'GET /v1/grants': ok({ grants: [first()] }) })
+    on.routes({ ...WHOAMI, 'GET /v1/grants': ok({ grants: [first()] }) })
     expect((await on.run(['review'])).code).toBe(EXIT.usage)
     expect((await on.run(['review'], { terminal, answers: [] })).code).toBe(EXIT.refused)
   })
@@ -545,11 +596,14 @@ describe('a request by questions', () => {
         digest: pending.digest,
         intent: pending.intent,
         tier: 'low',
+        flags: [],
         reasons: ['tier low'],
         approval: 'auto',
         rule: { mode: 'auto' },
         couldDecide: 0,
         decideBy: 'soon',
+        lapsesAt: 'later',
+        useWithin: '4h',
         audience: '',
         credential: { kind: 'jwt', sender: 'dpop' },
         revocability: 'at_once',
