@@ -23,7 +23,13 @@ const treeBinary = (): Binary => ({
 export async function bringChromium(report: Report): Promise<Binary> {
   for (const command of NAMES.flatMap((name) => candidates(name)))
     if ((await versionOf(command, /Chrom\w* (\d+)/)) !== undefined) return { command, env: {} }
-  if (!hasDebianTree(TREE)) await bringDebianTree(TREE, ['chromium', 'fonts-dejavu-core'], /^libc6$/, report)
+  if (!hasDebianTree(TREE))
+    await bringDebianTree(
+      TREE,
+      ['chromium', 'chromium-common', 'fonts-dejavu-core', 'fontconfig-config'],
+      /^libc6$/,
+      report,
+    )
   const binary = treeBinary()
   if ((await versionOf(binary.command, /Chrom\w* (\d+)/, binary.env)) !== undefined) return binary
   throw new Error('the tests of the pages need Chromium. Install it by hand: apt-get install chromium')
