@@ -49,7 +49,9 @@ export interface Accepting {
 }
 type Speaker = Pick<Caller, 'principal'>
 
-/** Closes a condition that the caller made. Rejects `invalid_request` where there is no such open condition of theirs. */
+/**
+ * Closes a condition that the caller made and could still make. Rejects `invalid_request` where there is no such open condition of theirs.
+ */
 export const closeCondition =
   (p: HearingPorts) =>
   (caller: Speaker, id: GrantId, given: Closing, ceremony?: Attested): Promise<Grant> =>
@@ -73,14 +75,21 @@ export const prepareAcceptance =
 
 const closing =
   ({ condition, reason, evidence }: Closing): Say =>
-  (grant, _, { person }) => {
+  (grant, { rules, seats }, { person }) => {
     const closes = (one: Decision): boolean => one.act === 'close' && one.condition === condition && one.by === person
     if (grant.decisions.some(closes)) return undefined
     const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
-    if (!mine.some(({ conditions }) => conditions.some(({ id }) => id === condition))) {
+    const made = mine.find(({ conditions }) => conditions.some(({ id }) => id === condition))
+    if (made === undefined) {
       throw new BrokerError('invalid_request', 'There is no such condition of yours on this grant.', {
         nextAction: 'Whoever made a condition closes it; the grant shows by whom.',
         facts: { member: 'condition' },
+      })
+    }
+    if (!rules.some((rule) => seats.seatsOf(rule, person).some((seat) => seat === made.seat))) {
+      throw new BrokerError('not_permitted', 'You do not sit any more where you made this condition.', {
+        nextAction: 'Let the owner accept its risk by name.',
+        facts: { because: seats.barred(person) ?? `may not decide as ${made.seat} any more` },
       })
     }
     return {

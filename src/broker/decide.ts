@@ -74,6 +74,9 @@ export const decide =
         cast.heard.rules.some(({ stepUp }) => stepUp),
         ceremony,
       )
+      // Word for word what was taken back before: it would be noted, and count for nothing.
+      if (grant.decisions.some((one) => one.act === 'retract' && one.vote === decision.signature))
+        throw alreadyDecided()
       return count(p, grant, decision, cast, control, p.now())
     })
     if (inStatus(grant, 'approved')) await p.timetable.at(laneOf(grant.ask.credential), grant.head.facts.useBy)

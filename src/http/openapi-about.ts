@@ -102,13 +102,77 @@ export const ABOUT: Readonly<Record<string, About>> = {
     tag: 'Grants',
     summary: 'Approve or deny',
     description:
-      'The decision is on one revision: name it as If-Match or as `digest`. With an Idempotency-Key the same decision may be sent again.',
+      'The decision is on one revision: name it as If-Match or as `digest`. With an Idempotency-Key the same decision may be sent again. A reviewer finds every criterion of the seat true and cites evidence of each kind that the rule names, or denies. The owner decides last: over a review that is missing or negative only by accepting its risk by name, and never over a veto.',
     gives: { 200: seen('The decision counts.') },
     reads: ['If-Match', 'Idempotency-Key'],
     examples: {
       approve: { summary: 'Approve', value: { verdict: 'approve', reason: 'Reviewed with the database team.' } },
+      review: {
+        summary: 'A review: yes, if',
+        value: {
+          verdict: 'approve',
+          reason: 'The model covers the new table.',
+          as: 'security',
+          checklist: ['threats-modelled'],
+          evidence: [
+            {
+              kind: 'threat-model',
+              url: 'https://docs.example/models/payments',
+              digest: 'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
+            },
+          ],
+          conditions: [{ text: 'Close the debug port.', owner: 'rob', due: '2026-12-01T20:00:00Z' }],
+        },
+      },
+      risk: {
+        summary: 'The owner decides without a review',
+        value: {
+          verdict: 'approve',
+          reason: 'Legal is out until Monday; the data is synthetic.',
+          accepts: [{ risk: 'review:legal', until: '2026-12-02T00:00:00Z' }],
+        },
+      },
       deny: { summary: 'Deny', value: { verdict: 'deny', reason: 'Not during the freeze.' } },
     },
+  },
+  close: {
+    tag: 'Grants',
+    summary: 'Close a condition of yours',
+    description: 'For whoever made it and still sits in that seat. Until then it blocks exchange.',
+    gives: { 200: seen('It is closed.') },
+    examples: {
+      closed: {
+        summary: 'With what was seen',
+        value: { condition: 'k3V9xQ-f2Lr_', reason: 'The debug port is closed; I looked.' },
+      },
+    },
+  },
+  accept: {
+    tag: 'Grants',
+    summary: 'Accept a risk by name, as the owner',
+    description:
+      'The risk of an open condition, or of a review that is missing, negative, or does not count any more. It is signed, ends when its time is over, and is no approval.',
+    gives: { 200: seen('The risk is accepted.') },
+    examples: {
+      condition: {
+        summary: 'Of an open condition',
+        value: {
+          accepts: [{ risk: 'condition:k3V9xQ-f2Lr_', until: '2026-12-02T00:00:00Z' }],
+          reason: 'The port is not reachable from outside.',
+        },
+      },
+    },
+  },
+  retract: {
+    tag: 'Grants',
+    summary: 'Take your decision back',
+    description:
+      'At any time. A pending grant goes on without it; an approval that nobody has used is withdrawn; a credential is ended.',
+    gives: {
+      200: seen('Taken back, and nothing of what was derived from it is left.'),
+      202: seen('Taken back; the end of the credential is not confirmed yet: it may still work. Look again.'),
+    },
+    examples: REASON,
   },
   begin_step_up: {
     tag: 'Grants',

@@ -14,6 +14,8 @@ import * as wire from './wire.ts'
 const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Asking', wire.askBody],
   ['Decision', wire.decisionBody],
+  ['Closure', wire.closureBody],
+  ['Acceptance', wire.acceptanceBody],
   ['Reason', wire.reasonBody],
   ['StepUp', wire.stepUpBody],
   ['NewPasskey', wire.passkeyBody],
@@ -45,6 +47,7 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
 const PARTS: readonly (readonly [string, z.ZodType])[] = [
   ['Mint', wire.mintAnswer],
   ['Facts', wire.factsAnswer],
+  ['Statement', wire.decisionAnswer],
   ['ApprovalRule', wire.ruleAnswer],
 ]
 

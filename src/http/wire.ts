@@ -424,7 +424,7 @@ export const factsAnswer = z.strictObject({
 })
 
 /** A signed statement of a person, or of the policy. What does not apply to its kind is left out. */
-const decisionAnswer = z.strictObject({
+export const decisionAnswer = z.strictObject({
   act: z.enum(['vote', 'close', 'accept', 'retract']),
   by: text,
   as: text.optional(),

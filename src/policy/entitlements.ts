@@ -255,6 +255,7 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
     if (own !== undefined && own > bounds[name]) report(['limits', name], longer(own, bounds[name], written.tier))
     return shortest(bounds[name], own ?? bounds[name])
   }
+  const decideWithin = limit('decideWithin')
   const maxUses = asked.maxUses ?? DEFAULT_USES
   if (maxUses > tier.maxUses) {
     const bound = `${tier.maxUses} that the tier ${written.tier} allows`
@@ -263,8 +264,8 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
   return {
     maxDuration: limit('maxDuration'),
     horizon: limit('horizon'),
-    decideWithin: limit('decideWithin'),
-    escalateWithin: shortest(limit('escalateWithin'), quarterUnless(asked.escalateWithin, limit('decideWithin'))),
+    decideWithin,
+    escalateWithin: shortest(limit('escalateWithin'), quarterUnless(asked.escalateWithin, decideWithin)),
     useWithin: limit('useWithin'),
     agentsUseWithin: limit('agentsUseWithin'),
     maxUses: Math.min(maxUses, tier.maxUses),

@@ -251,6 +251,8 @@ function send(
   const pairs = [...headers]
   if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
   if (!names.includes('host')) pairs.push(['Host', 'elsewhere.example'])
+  // As browsers and fetch do: a POST without a body says so.
+  if (method === 'POST' && body === undefined && !names.includes('content-length')) pairs.push(['Content-Length', '0'])
   if (body !== undefined && !names.includes('content-length') && !names.includes('transfer-encoding'))
     pairs.push(['Content-Length', String(Buffer.byteLength(body))])
   return new Promise((resolve, reject) => {

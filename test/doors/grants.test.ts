@@ -1,11 +1,13 @@
 // The grants of `/v1` on the wire: what reaches the verbs, and what their answers look like.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Explained } from '../../src/broker/broker.ts'
 import { asFiled } from '../../src/broker/judge.ts'
 import type { Entitlement } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
 import { days, hours, after as later, minutes } from '../../src/domain/instant.ts'
 import { STATUSES } from '../../src/domain/lifecycle.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { secret } from '../../src/domain/secret.ts'
 import * as wire from '../../src/http/wire.ts'
 import { sampleDecision, sampleEvent, sampleMints } from '../support/sample-grants.ts'
@@ -45,14 +47,18 @@ const post = (path: string, value: unknown, headers: readonly (readonly [string,
 const caller = { principal: vera, key: undefined, session: '', facts: {} }
 
 const asked = grantIn('pending')
-const explained = {
+const explained: Explained = {
   intent: asked.ask.intent,
   digest: asked.ask.digest,
   entitlement: asFiled(asked.ask),
+  executor: vera,
   auto: false,
+  tier: 'elevated',
+  flags: ['exposure', 'privilegedAccess'],
   reasons: ['tier elevated', 'needs owner'],
   couldDecide: 2,
   decideBy: asked.ask.decideBy,
+  lapsesAt: asked.ask.lapsesAt,
   policy: asked.ask.policy,
 }
 const least = {
@@ -66,9 +72,16 @@ const full = {
   scope: ['schema:payments'],
   dataTypes: ['pii'],
   destination: 'https://warehouse.example',
-  task: { id: 'CHG1', summary: 'Zażółć gęślą jaźń 🚀', expectedOutcome: 'It is there\nand works', rollback: 'Drop it' },
+  task: {
+    id: 'CHG1',
+    summary: 'Zażółć gęślą jaźń 🚀',
+    objective: 'Settle\nfaster',
+    expectedOutcome: 'It is there\nand works',
+    rollback: 'Drop it',
+  },
   changeClass: 'emergency',
-  impact: { dataFlow: true },
+  impact: { dataFlow: true, backupOrRecovery: true },
+  exposure: { segment: 'eu', from: 5, to: 20, rollbackCriteria: 'Errors rise' },
   plan: { digest: `sha-256:${'A'.repeat(43)}`, mediaType: 'application/json', uri: 'https://ci.example/plan/1' },
   ticket: { system: 'servicenow', id: 'CHG0031337', url: 'https://desk.example/CHG0031337' },
   window: { opensAt: '2026-11-21T23:00:00+01:00', closesAt: '2026-11-21T23:00:00Z' },
@@ -98,7 +111,8 @@ describe('filing', () => {
             destination: '',
             task: '',
             changeClass: 'normal',
-            impact: { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false },
+            impact: NO_IMPACT,
+            exposure: undefined,
             plan: undefined,
             ticket: undefined,
             window: { duration: minutes(30) },
@@ -107,6 +121,7 @@ describe('filing', () => {
             executorKey: undefined,
             texts: {
               summary: 'Add the settlement table',
+              objective: '',
               expectedOutcome: '',
               rollback: '',
               ticketUrl: '',
@@ -131,7 +146,8 @@ describe('filing', () => {
       destination: 'https://warehouse.example',
       task: 'CHG1',
       changeClass: 'emergency',
-      impact: { dataFlow: true, privilegedAccess: false, resilience: false, externalTransfer: false },
+      impact: { ...NO_IMPACT, dataFlow: true, backupOrRecovery: true },
+      exposure: full.exposure,
       plan: { digest: full.plan.digest, mediaType: 'application/json' },
       ticket: { system: 'servicenow', id: 'CHG0031337' },
       window: { opensAt: NOW, closesAt: later(NOW, hours(1)) },
@@ -140,6 +156,7 @@ describe('filing', () => {
       executorKey: KEY,
       texts: {
         summary: full.task.summary,
+        objective: 'Settle\nfaster',
         expectedOutcome: full.task.expectedOutcome,
         rollback: 'Drop it',
         ticketUrl: full.ticket.url,
@@ -190,8 +207,11 @@ describe('filing', () => {
     expect(wire.dryRunAnswer.parse(got.body).grants[0]).toMatchObject({
       approval: 'people',
       couldDecide: 2,
+      flags: ['exposure', 'privilegedAccess'],
+      lapsesAt: '2026-11-21T22:40:00.000Z',
       residue: '30s',
       revocability: 'at_once',
+      rule: { owner: 'olivia', reviewers: [{ role: 'security', evidence: ['threat-model'], veto: true }] },
     })
     expect(on.calls.map(({ verb }) => verb)).toEqual(['explain'])
     const odd = await on.send('POST', '/v1/grants?dryRun=false', { headers: [JSON_TYPE], body: JSON.stringify(least) })
@@ -354,6 +374,8 @@ describe('showing', () => {
       tier: 'elevated',
       target: { id: 'payments-db', environment: 'production', audience: 'https://payments.northwind.example' },
       actions: { 'db.migrate': 'write' },
+      actionFlags: {},
+      flags: [],
       scopes: ['schema:payments'],
       credential: {
         kind: 'vault',
@@ -368,9 +390,20 @@ describe('showing', () => {
         revocability: 'at_once',
       },
       approval: grant.ask.rule,
-      limits: { maxDuration: hours(4), horizon: days(14), decideWithin: days(1), maxUses: 1 },
+      limits: {
+        maxDuration: hours(4),
+        horizon: days(14),
+        decideWithin: days(1),
+        escalateWithin: hours(4),
+        useWithin: hours(4),
+        agentsUseWithin: minutes(15),
+        maxUses: 1,
+      },
       ticketRequired: true,
       planRequired: false,
+      separateExecutor: false,
+      maxApprovers: 20,
+      release: undefined,
       bindClaims: {},
     }
     on.answer({ offered: () => [entitlement] })
@@ -393,13 +426,90 @@ describe('deciding and ending', () => {
     expect((await post(`${path}/decisions`, { ...vote, digest })).status).toBe(200)
     expect((await post(`${path}/decisions`, vote, [['If-Match', `"${digest}"`]])).status).toBe(200)
     expect((await post(`${path}/decisions`, { ...vote, digest }, [['If-Match', `"${digest}"`]])).status).toBe(200)
-    expect(on.calls.map(({ args }) => args)).toEqual(
-      Array(3).fill([caller, grant.id, { ...vote, digest, again: false }]),
-    )
+    const bare = { ...vote, checklist: [], evidence: [], conditions: [], accepts: [], again: false }
+    expect(on.calls.map(({ args }) => args)).toEqual(Array(3).fill([caller, grant.id, { ...bare, digest }]))
     expect((await post(`${path}/decisions`, vote)).status).toBe(200)
-    expect(on.calls[3]?.args[2]).toEqual({ ...vote, digest: undefined, again: false })
+    expect(on.calls[3]?.args[2]).toEqual({ ...bare, digest: undefined })
     expect((await post(`${path}/decisions`, vote, [['Idempotency-Key', '"the-vote-of-today"']])).status).toBe(200)
     expect(on.calls[4]?.args[2]).toMatchObject({ again: true })
+  })
+
+  it('hands on everything that a review says', async () => {
+    on.answer({ decide: () => grant, closeCondition: () => grant, acceptRisks: () => grant, retract: () => grant })
+    const evidence = [
+      { kind: 'threat-model', url: 'https://docs.example/model', digest: `sha-256:${'A'.repeat(43)}` },
+      { kind: 'note', text: 'Looked at\nby two.' },
+    ]
+    const accepts = [{ risk: 'review:legal', until: '2026-11-22T23:00:00+01:00' }]
+    const accepted = [{ risk: 'review:legal', until: later(NOW, hours(24)) }]
+    const review = { verdict: 'approve', reason: 'yes', as: 'security', checklist: ['modelled'], evidence }
+    const conditions = [{ text: 'Watch', owner: 'rob', due: '2026-11-21T23:00:00Z' }]
+    expect((await post(`${path}/decisions`, { ...review, conditions, accepts })).status).toBe(200)
+    expect((await post(`${path}/closures`, { condition: 'abcdefghijkl', reason: 'done', evidence })).status).toBe(200)
+    expect((await post(`${path}/acceptances`, { accepts, reason: 'small' })).status).toBe(200)
+    expect((await post(`${path}/retractions`, { reason: 'I was wrong' })).status).toBe(200)
+    const { as: seat, ...said } = review
+    const due = later(NOW, hours(1))
+    expect(on.calls.map(({ verb, args }) => [verb, ...args.slice(1)])).toEqual([
+      [
+        'decide',
+        grant.id,
+        {
+          ...said,
+          seat,
+          digest: undefined,
+          conditions: [{ text: 'Watch', owner: 'rob', due }],
+          accepts: accepted,
+          again: false,
+        },
+      ],
+      ['closeCondition', grant.id, { condition: 'abcdefghijkl', reason: 'done', evidence }],
+      ['acceptRisks', grant.id, { accepts: accepted, reason: 'small' }],
+      ['retract', grant.id, 'I was wrong'],
+    ])
+  })
+
+  it('says of a decision taken back that the end is not confirmed, where it is not', async () => {
+    for (const [status, code] of [
+      ['ending', 202],
+      ['stuck', 202],
+      ['ended', 200],
+      ['withdrawn', 200],
+      ['pending', 200],
+    ] as const) {
+      on.answer({ retract: () => grantIn(status) })
+      expect([status, (await on.send('POST', `${path}/retractions`)).status]).toEqual([status, code])
+    }
+  })
+
+  it.each([
+    [
+      'a risk that is none',
+      'acceptances',
+      { accepts: [{ risk: 'everything', until: '2026-11-22T22:00:00Z' }], reason: 'a' },
+    ],
+    ['no risk', 'acceptances', { accepts: [], reason: 'a' }],
+    ['a risk without a reason', 'acceptances', { accepts: [{ risk: 'review:legal', until: '2026-11-22T22:00:00Z' }] }],
+    ['a risk without an end', 'acceptances', { accepts: [{ risk: 'review:legal' }], reason: 'a' }],
+    ['no condition', 'closures', { reason: 'a' }],
+    [
+      'evidence of a kind without an address',
+      'closures',
+      { condition: 'abcdefghijkl', evidence: [{ kind: 'threat-model', text: 'a' }] },
+    ],
+    [
+      'evidence of no kind',
+      'decisions',
+      {
+        verdict: 'approve',
+        evidence: [{ kind: 'rumour', url: 'https://a.example', digest: `sha-256:${'A'.repeat(43)}` }],
+      },
+    ],
+    ['a seat that is none', 'decisions', { verdict: 'approve', as: 'admin' }],
+    ['a condition without an end', 'decisions', { verdict: 'approve', conditions: [{ text: 'a', owner: 'rob' }] }],
+  ])('refuses %s', async (_, of, body) => {
+    const got = await post(`${path}/${of}`, body)
+    expect([got.status, got.body.type, on.calls]).toEqual([400, 'urn:writ:error:invalid_request', []])
   })
 
   it('refuses an If-Match that is not one revision, or another than the body names', async () => {

@@ -9,8 +9,8 @@ import { FORM_TYPE, JSON_TYPE, type Received, type Sending, type Stage, stage, T
 
 const id = nextGrantId(shard(0))
 const at = (path: string): string => path.replace(':id', id)
-const POSTS = ROUTES.filter((route) => route.method === 'POST')
-const GETS = ROUTES.filter((route) => route.method === 'GET')
+const WITH_BODY = ROUTES.filter((route) => route.body !== undefined)
+const WITHOUT = ROUTES.filter((route) => route.body === undefined)
 
 interface Case {
   readonly what: string
@@ -100,14 +100,14 @@ function isRefused(got: Received, status: number): void {
   expect(got.text).not.toMatch(/\bat .*\.[tj]s|node_modules|Error:/)
 }
 
-describe.each(POSTS)('$method $path', (route) => {
+describe.each(WITH_BODY)('$method $path', (route) => {
   it.each(BODIES)('refuses $what before any verb is asked', async ({ sending, suffix = '', status }) => {
     isRefused(await on.send('POST', at(route.path) + suffix, sending), status)
   })
 })
-describe.each(GETS)('$method $path', (route) => {
+describe.each(WITHOUT)('$method $path', (route) => {
   it.each(QUERIES)('refuses $what before any verb is asked', async ({ sending, suffix = '', status }) => {
-    isRefused(await on.send('GET', at(route.path) + suffix, sending), status)
+    isRefused(await on.send(route.method, at(route.path) + suffix, sending), status)
   })
 })
 

@@ -20,6 +20,9 @@ export interface RealDoor {
 export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   request: asked,
   decide: { verdict: 'approve', reason: 'fine' },
+  close: { condition: 'abcdefghijkl', reason: 'done' },
+  accept: { accepts: [{ risk: 'review:security', until: '2030-01-01T00:00:00Z' }], reason: 'It is small.' },
+  retract: { reason: 'I had not seen the plan.' },
   begin_step_up: { verdict: 'approve', reason: 'fine' },
   add_passkey: { name: 'laptop' },
   remove_passkey: {},

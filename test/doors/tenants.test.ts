@@ -37,7 +37,7 @@ function verbsOf(w: World, tenant: Tenant): Broker {
 }
 
 /** One grant in each state that matters here, all for the same ticket and task. */
-async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<Grant> {
+async function* seeded(w: World, verbs: Broker, tenant: Tenant, task = 'task-1'): AsyncGenerator<Grant> {
   const as = (part: Part) => w.as(nameOf(tenant, part))
   const file = async (executor: 'requester' | 'workload') => {
     const { grant } = await verbs.request(
@@ -45,6 +45,7 @@ async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<
       asking(w.now(), {
         entitlement: named.entitlement(`${tenant}-repair`),
         actions: ['repair'],
+        task,
         ticket: { system: 'desk', id: 'CHG-1' },
         executor: named.principal(nameOf(tenant, executor)),
       }),
@@ -55,8 +56,8 @@ async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<
     const { id } = await file(executor)
     const vote = (by: 'owner' | 'reviewer') =>
       verbs.decide(as(by), id, { verdict: 'approve', reason: 'read', digest: undefined })
-    await vote('owner')
-    return vote('reviewer')
+    await vote('reviewer')
+    return vote('owner')
   }
   yield await file('requester')
   yield await approved('requester')
@@ -76,7 +77,9 @@ async function house(tenants: readonly Tenant[], home: Tenant = 'north', crowd =
   const verbs = { north: verbsOf(w, 'north'), south: verbsOf(w, 'south') }
   const roads = tenants.map((tenant) => ({ tenant, road: seeded(w, verbs[tenant], tenant) }))
   const grants: Record<Tenant, Grant[]> = { north: [], south: [] }
-  for (let n = 0; n < crowd; n += 1) await seeded(w, verbs[OTHER[home]], OTHER[home]).next()
+  // Of 500 for one task in one tenant the next is critical.
+  for (let n = 0; n < crowd; n += 1)
+    await seeded(w, verbs[OTHER[home]], OTHER[home], n < 480 ? 'task-1' : 'task-2').next()
   for (let walking = true; walking; ) {
     walking = false
     for (const { tenant, road } of roads) {

@@ -198,7 +198,7 @@ describe('explaining', () => {
     expect(explain(policy, { principal: vera, entitlement: of('payments-migrator') })).toMatchObject({
       mayAsk: { allowed: true, because: ['vendor-engineers-migrate-payments'] },
       tier: 'elevated',
-      approval: { mode: 'people', owners: ['olivia'], approvals: 1 },
+      approval: { mode: 'people', owner: 'olivia', approvals: 1 },
       limits: { maxDuration: 14_400_000 },
       ticketRequired: true,
       residue: 0,

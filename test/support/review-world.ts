@@ -274,10 +274,18 @@ const over = (base: Entries, put: Entries = {}): Entries => ({
   ...Object.fromEntries(Object.entries(put).map(([id, fields]) => [id, { ...base[id], ...fields }])),
 })
 
-export function reviewDirectory(
-  revision: number,
-  { persons, agents, workloads, groups = {} }: Change,
-): PeopleDirectory {
+/** Rules are values: what was compiled once serves every test. */
+function once<T>(compile: (revision: number, change: Change) => T): (revision: number, change: Change) => T {
+  const known = new Map<string, T>()
+  return (revision, change) => {
+    const key = JSON.stringify([revision, change], (_, value) => (value === undefined ? 'absent' : value))
+    const found = known.get(key) ?? compile(revision, change)
+    known.set(key, found)
+    return found
+  }
+}
+
+export const reviewDirectory = once((revision, { persons, agents, workloads, groups = {} }): PeopleDirectory => {
   const people = { revision, persons: over(PERSONS, persons), agents: over(AGENTS, agents), groups }
   const clients = { revision, workloads: over(WORKLOADS, workloads), resourceServers: {} }
   return compiled(
@@ -287,16 +295,16 @@ export function reviewDirectory(
       { issuers: ['login'], forges: [FORGE] },
     ),
   )
-}
+})
 
-export function reviewPolicy(revision: number, { tiers, entitlements, guards = '' }: Change) {
+export const reviewPolicy = once((revision, { tiers, entitlements, guards = '' }) => {
   const file = { revision, tiers: over(TIERS, tiers), ...CATALOGUE, entitlements: over(ENTITLEMENTS, entitlements) }
   return compilePolicy({
     entitlements: { file: 'entitlements.yaml', text: JSON.stringify(file) },
     guards: { file: 'guards.cedar', text: GUARDS + guards },
     schema: { file: 'guards.cedarschema', text: configText('guards.cedarschema') },
   })
-}
+})
 
 export interface ReviewWorld extends World {
   /** The rules of the fixture with this change, in force from now on; without one, as they were. */
