@@ -13,7 +13,7 @@ import { readFiles } from './check.ts'
 import { pageEndpoints } from './console/pages.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
+import { type AttemptId, freezeIdFrom, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
@@ -190,6 +190,7 @@ export async function openAdapters(
     const records = recordSigner({ ring, now: clock.nowToEnd })
     const plain: Ports = {
       grants: measuredStore(store, measuring),
+      freezes: store.freezes,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
@@ -213,6 +214,7 @@ export async function openAdapters(
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
+      newFreezeId: () => freezeIdFrom(randomBytes(17)),
       newTokenId: () => randomUUID(),
       newCeremonyId: () => randomBytes(32).toString('base64url'),
       jitter: Math.random,

@@ -35,7 +35,7 @@ import {
   statement,
   useBy,
 } from './hearing.ts'
-import { assess, known, permit } from './judge.ts'
+import { assess, checkNotFrozen, known, permit } from './judge.ts'
 import type { Control, Rules } from './ports.ts'
 import { verdicts } from './seats.ts'
 import { hasSeat, mayView } from './view.ts'
@@ -61,12 +61,15 @@ export interface Ballot {
 export const decide =
   (p: HearingPorts) =>
   async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot, ceremony?: Attested): Promise<Grant> => {
-    const { grant, receipt } = await change(p, id, async ({ grant, control }) => {
+    const { grant, receipt } = await change(p, id, async (loaded) => {
+      const { grant, control } = loaded
       const rules = p.rules(control)
       if (!mayView(rules, caller.principal, grant)) throw notFound()
       const at = ceremony?.at ?? p.now()
       const cast = await judgeBallot(p, rules, control, caller.principal.id, grant, ballot, at)
       if ('done' in cast) return cast
+      // Who may not vote is told so first. Saying no stays possible.
+      if (ballot.verdict === 'approve') await checkNotFrozen(p, rules, loaded)
       const decision = signed(
         p,
         grant,
@@ -95,6 +98,7 @@ export const prepareVote =
     if (!mayView(rules, caller.principal, grant)) throw notFound()
     const cast = await judgeBallot(p, rules, control, caller.principal.id, grant, ballot, p.now())
     if ('done' in cast) throw alreadyDecided()
+    if (ballot.verdict === 'approve') await checkNotFrozen(p, rules, loaded)
     // Whether it would count is asked as if it were cast: an owner is told before, not after, that a review is missing.
     count(p, grant, { ...cast.spoken, assertion: undefined, signature: '' }, cast, control, p.now(), true)
     return { grant, decision: cast.spoken, text: statementText(id, p.issuer, cast.spoken) }

@@ -1,6 +1,15 @@
 // The calls that go through a port, told to whoever measures or traces them. Invariant: a told port answers and rejects exactly as the one
 // that it wraps, and every method has its row here: a new one does not compile until it says what may be told of it.
-import type { Ceremonies, CredentialSource, Forges, GrantStore, Passkeys, Seal, Timetable } from '../broker/ports.ts'
+import type {
+  Ceremonies,
+  CredentialSource,
+  Forges,
+  FreezeStore,
+  GrantStore,
+  Passkeys,
+  Seal,
+  Timetable,
+} from '../broker/ports.ts'
 import type { Step } from '../domain/grant.ts'
 
 /** What may be told of a call: names and numbers of ours, never what somebody typed. */
@@ -35,6 +44,13 @@ export const STORE_CALLS: Rows<GrantStore> = {
   counts: (tenants) => ({ count: tenants.length }),
   retired: () => ({}),
   forget: (grants) => ({ count: grants.length }),
+}
+
+export const FREEZE_CALLS: Rows<FreezeStore> = {
+  put: () => ({}),
+  lift: () => ({}),
+  list: () => ({}),
+  under: (_, grant) => (grant === undefined ? {} : { grant }),
 }
 
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {

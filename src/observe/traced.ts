@@ -7,6 +7,7 @@ import {
   CEREMONY_CALLS,
   CREDENTIAL_CALLS,
   FORGE_CALLS,
+  FREEZE_CALLS,
   PASSKEY_CALLS,
   SEAL_CALLS,
   STORE_CALLS,
@@ -25,6 +26,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
   return {
     ...ports,
     grants: told(ports.grants, STORE_CALLS, around('redis')),
+    freezes: told(ports.freezes, FREEZE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
     forges: told(ports.forges, FORGE_CALLS, around('forge')),
     passkeys: told(ports.passkeys, PASSKEY_CALLS, around('redis')),

@@ -25,6 +25,8 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   policy_refused: [422, undefined],
   nobody_can_decide: [422, undefined],
   authors_unknown: [422, undefined],
+  frozen: [423, undefined],
+  freeze_not_found: [404, undefined],
   too_many_requests: [429, '5'],
   store_conflict: [409, '0'],
   stale: [409, '1'],

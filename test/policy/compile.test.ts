@@ -270,7 +270,10 @@ describe('names in a policy', () => {
     ])
     expect(
       dangling(
-        altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ role: 'security', group: 'nobodies', count: 1 }]),
+        altered(
+          ['entitlements', 'asked', 'approval', 'reviewers'],
+          [{ role: 'security', group: 'nobodies', count: 1 }],
+        ),
       ),
     ).toEqual(['entitlements.yaml entitlements.asked.approval'])
     expect(dangling(altered(['entitlements', 'automatic', 'tenant'], 'nobody'))).toEqual([

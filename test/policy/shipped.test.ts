@@ -66,6 +66,9 @@ const MAY: Readonly<Record<string, Partial<Record<Action, readonly string[]>>>> 
   },
 }
 
+/** Whatever entitlement is at hand. */
+const OF_BROKER: Partial<Record<Action, readonly string[]>> = { Operate: ['oscar'], Freeze: ['sol'] }
+
 describe('the shipped policy', () => {
   it.each(policy.entitlements().map((entitlement) => [entitlement.id, entitlement] as const))(
     '%s: exactly these may do exactly that',
@@ -77,18 +80,19 @@ describe('the shipped policy', () => {
           const requester = action === 'Request' || action === 'AutoApprove' ? principal : person('else', 'northwind')
           return policy.judge({ action, principal, entitlement, intent, requester }).allowed
         })
-        const expected = action === 'Operate' ? ['oscar'] : (MAY[id]?.[action] ?? [])
+        const expected = OF_BROKER[action] ?? MAY[id]?.[action] ?? []
         expect(allowed.map(([name]) => name).toSorted(), action).toEqual(expected.toSorted())
       }
     },
   )
-  it('only operators operate, and only auditors and the SOC read the audit trail', () => {
+  it('only operators operate, only the SOC freezes, and only auditors and the SOC read the audit trail', () => {
     const allowed = (action: Action) =>
       Object.keys(WHO).filter((name) => {
         const principal = WHO[name]
         return principal !== undefined && policy.judge({ action, principal }).allowed
       })
     expect(allowed('Operate')).toEqual(['oscar'])
+    expect(allowed('Freeze')).toEqual(['sol'])
     expect(allowed('ReadAudit')).toEqual(['sol', 'audra'])
   })
   it('a requester completes what it asked for, and nobody else’s', () => {
