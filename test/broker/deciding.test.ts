@@ -93,6 +93,17 @@ describe('the owner', () => {
     expect((await w.yes('olivia', grant)).head.status).toBe('approved')
   })
 
+  it('decides no more when it is over, swept or not', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    w.until(grant.ask.lapsesAt)
+    expect(await statusOf(w, grant)).toBe('pending')
+    expect(await refusal(w.yes('olivia', grant))).toMatchObject({ code: 'window_closed' })
+    expect(await statusOf(w, grant)).toBe('pending')
+  })
+
   it('ends it with a no', async () => {
     const w = await reviewWorld()
     const grant = await w.filed()
@@ -864,6 +875,17 @@ describe('whoever has a part in it', () => {
     const grant = await w.filed()
     expect(await refusal(w.yes('fix-agent', grant, REVIEW))).toMatchObject({ code: 'own_request' })
   })
+})
+
+it.each<[string, Change, Record<string, unknown>]>([
+  ['the requester is nobody any more', { persons: { sam: { active: false } } }, { role: 'requester' }],
+  ['the executor is nobody any more', { persons: { dana: { active: false } } }, { role: 'executor' }],
+])('nothing is decided where %s', async (_, change, says) => {
+  const w = await reviewWorld()
+  const grant = await w.filed()
+  await w.put(change)
+  expect(await refusal(w.yes('paula', grant, REVIEW))).toMatchObject({ code: 'not_permitted', ...says })
+  expect((await w.found(grant)).decisions).toEqual([])
 })
 
 describe('the executor', () => {
