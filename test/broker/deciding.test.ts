@@ -183,6 +183,17 @@ describe('a risk that the owner takes by name', () => {
     expect(await exchangeOf(other, negative)).toMatchObject({ limit: 'approval', negative: ['privacy'] })
   })
 
+  it('of a negative review is one again when its time is over, whoever else said yes', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.no('priya', grant)
+    await w.yes('piet', grant)
+    await w.yes('olivia', grant, accepts('review:privacy'))
+    w.until(after(FRIDAY, minutes(30)))
+    expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'approval', negative: ['privacy'] })
+  })
+
   it('of a negative review is asked for although its reviewer has left', async () => {
     const w = await reviewWorld()
     const grant = await w.filed()
@@ -214,6 +225,18 @@ describe('a risk that the owner takes by name', () => {
     w.until(FRIDAY)
     expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'veto', negative: ['security'] })
     await w.put()
+    expect(await exchangeOf(w, grant)).toBe('ok')
+  })
+
+  it('of a missing review stands no more where the policy says veto since', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('priya', grant)
+    await w.yes('olivia', grant, accepts('review:security', after(FRIDAY, HOUR)))
+    await w.put(forLedger({ reviewers: [{ ...SECURITY, veto: true }, PRIVACY] }))
+    w.until(FRIDAY)
+    expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'approval', missing: ['security'] })
+    await w.yes('paula', grant, REVIEW)
     expect(await exchangeOf(w, grant)).toBe('ok')
   })
 
@@ -349,6 +372,12 @@ describe('a condition', () => {
       }))
     for (const change of [{ reason: 'other' }, { evidence: [] }, { signature: 'memory.x' }, { by: 'pete' }])
       expect(await refusal(edited(change).exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
+    const [closure] = (await w.found(grant)).decisions.slice(3)
+    if (closure === undefined) throw new Error('nothing was closed')
+    const { signature: _, ...another } = { ...closure, by: named.person('pete') }
+    const signature = w.ports.signatures.sign(grant.id, another)
+    const byAnother = edited({ by: 'pete', signature })
+    expect(await refusal(byAnother.exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
     expect(await refusal(edited({}).exchange(w.as('dana'), grant.id))).toBe('ok')
   })
 
@@ -529,6 +558,15 @@ describe('a deputy', () => {
     expect(await exchangeOf(w, decided)).toMatchObject({ limit: 'approval', missing: ['owner'] })
   })
 
+  it('decides nothing either where the owner who is a party is switched off', async () => {
+    const w = await reviewWorld()
+    const grant = await reviewed(w)
+    await w.put({ agents: { 'fix-agent': { sponsors: ['sam', 'olivia'] } }, persons: { olivia: { active: false } } })
+    for (const who of ['rob', 'dora', 'lena'])
+      expect(await refusal(w.yes(who, grant))).toMatchObject({ code: 'not_permitted' })
+    expect(await refusal(w.filed())).toMatchObject({ code: 'nobody_can_decide', missing: ['owner'] })
+  })
+
   it('who reviews too is one person', async () => {
     const w = await reviewWorld()
     await w.put({ persons: { rob: { groups: ['privacy'] } } })
@@ -595,6 +633,37 @@ describe('the authors of a released change', () => {
     })
     by(w, '201')
     expect(await refusal(w.broker.exchange(agent(w), grant.id))).toBe('ok')
+  })
+
+  it.each([
+    ['an author by their own hand', 'dana', '201', {}],
+    ['a person who answers for the agent that wrote it', 'sam', '301', { persons: { sam: { groups: ['askers'] } } }],
+    ['the agent of an author', 'fix-agent', '201', { agents: { 'fix-agent': { sponsors: ['dana'] } } }],
+    [
+      'an agent whose sponsor’s other agent wrote it',
+      'paula-agent',
+      '301',
+      { agents: { 'fix-agent': { sponsors: ['paula'] } } },
+    ],
+  ])('do not execute it, by whichever hand: %s', async (_, executor, subject, change: Change) => {
+    const w = await reviewWorld()
+    await w.put(change)
+    by(w, subject)
+    const asked = release({ executor: named.principal(executor) })
+    const says = { code: 'own_request', conflict: 'author', role: 'executor' }
+    expect(await refusal(w.file(bot(w), asked))).toEqual(says)
+    by(w, '203')
+    expect(await refusal(w.file(bot(w), asked))).toBe('ok')
+  })
+
+  it('keep a release identity: it is no hand of theirs', async () => {
+    const w = await reviewWorld()
+    await w.put({ workloads: { 'release-bot': { sponsors: ['dana'] } } })
+    by(w, '201')
+    const grant = await w.file(agent(w), release())
+    await w.yes('priya', grant)
+    await w.yes('rob', grant)
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
   })
 
   it.each([
