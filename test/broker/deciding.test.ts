@@ -437,6 +437,28 @@ describe('a review', () => {
     expect(await refusal(w.yes('priya', grant, { checklist: ['threats'] }))).toMatchObject({ member: 'checklist' })
   })
 
+  it('sent once more because its answer was lost is no second one; another one is refused', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    const conditions = [{ text: 'x', owner: named.person('sam'), due: FRIDAY }]
+    const said = { ...REVIEW, conditions, again: true }
+    const { version } = await w.yes('paula', grant, said)
+    expect((await w.yes('paula', grant, said)).version).toBe(version)
+    const others = [
+      { reason: 'other' },
+      { seat: 'privacy' as const },
+      { checklist: ['threats'] },
+      { evidence: [cited('threat-model'), cited('test-results')] },
+      { conditions: [{ text: 'y', owner: named.person('sam'), due: FRIDAY }] },
+      { conditions: [] },
+      { again: false },
+    ]
+    for (const other of others)
+      expect(await refusal(w.yes('paula', grant, { ...said, ...other }))).toMatchObject({ code: 'already_decided' })
+    expect(await refusal(w.no('paula', grant, said))).toMatchObject({ code: 'already_decided' })
+    expect((await w.found(grant)).version).toBe(version)
+  })
+
   it('in a seat that is not the reviewer’s is refused', async () => {
     const w = await reviewWorld()
     const grant = await w.filed()
