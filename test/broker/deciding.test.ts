@@ -768,6 +768,22 @@ describe('the authors of a released change', () => {
     expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
   })
 
+  it.each<[string, Record<string, unknown> | undefined]>([
+    ['another repository', { forge: FORGE, repository: 'northwind/other', scope: 'commit' }],
+    ['another forge', { forge: 'other', repository: REPOSITORY, scope: 'commit' }],
+    ['no release at all', undefined],
+  ])('are those that were approved: the entitlement names %s since', async (_, renamed) => {
+    const w = await reviewWorld()
+    by(w, '201')
+    const grant = await w.file(w.as('dana'), release())
+    await w.yes('priya', grant)
+    await w.yes('rob', grant)
+    await w.put({ entitlements: { 'shop-release': { release: renamed } } })
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toMatchObject({ limit: 'entitlement' })
+    await w.put()
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
+  })
+
   it('are of one commit: none and two are refused', async () => {
     const w = await reviewWorld()
     by(w, '201')

@@ -342,6 +342,15 @@ describe('the agent that executes', () => {
     ['it is switched off', { agents: { 'fix-agent': { active: false } } }, { role: 'executor', absence: 'inactive' }],
     ['it has other tools', { agents: { 'fix-agent': { manifest: digest('other') } } }, { limit: 'manifest' }],
     [
+      'its token would be for another audience',
+      {
+        entitlements: {
+          'desk-triage': { target: { id: 'desk', environment: 'production', audience: 'https://other.example' } },
+        },
+      },
+      { limit: 'entitlement' },
+    ],
+    [
       'whoever asks is not to execute any more',
       { entitlements: { 'desk-triage': { separateExecutor: true } } },
       { limit: 'executor' },
