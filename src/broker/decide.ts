@@ -161,11 +161,25 @@ async function judgeBallot(
 }
 
 const isSame = (earlier: Vote, ballot: Ballot): boolean =>
-  earlier.verdict === ballot.verdict &&
-  earlier.reason === ballot.reason &&
-  (ballot.seat === undefined || ballot.seat === earlier.seat) &&
-  earlier.conditions.length === (ballot.conditions ?? []).length &&
-  earlier.accepts.length === (ballot.accepts ?? []).length
+  (ballot.seat === undefined || ballot.seat === earlier.seat) && wordsOf(earlier) === wordsOf(ballot)
+
+/** What somebody has said in a vote, word for word. */
+const wordsOf = ({
+  verdict,
+  reason,
+  checklist = [],
+  evidence = [],
+  conditions = [],
+  accepts = [],
+}: Pick<Ballot, 'verdict' | 'reason' | 'checklist' | 'evidence' | 'conditions' | 'accepts'>): string =>
+  canonical({
+    verdict,
+    reason,
+    checklist,
+    evidence: evidence.map((one) => ({ ...one })),
+    conditions: conditions.map(({ text, owner, due }) => ({ text, owner, due })),
+    accepts: accepts.map((one) => ({ ...one })),
+  })
 
 export const alreadyDecided = (): BrokerError =>
   new BrokerError('already_decided', 'You have already decided on this grant.', {

@@ -237,9 +237,15 @@ function checkManifests(directory: Directory, { requester, executor, manifests }
   }
 }
 
-/** An author, person or agent, never executes a release: whoever wrote it does not bring it out. */
+/**
+ * An author never executes a release, by their own hand or by an agent's: whoever wrote it does not bring it out. A workload is an identity
+ * of its own, whoever keeps it.
+ */
 export function checkAuthorship(intent: Intent, { executor, authors }: Duties): void {
-  if (intent.change === undefined || !authors.some(({ id }) => id === executor.id)) return
+  const persons = executor.kind === 'workload' ? [] : personsBehind(executor)
+  const isHand = (author: Principal): boolean =>
+    author.id === executor.id || personsBehind(author).some((person) => persons.includes(person))
+  if (intent.change === undefined || !authors.some(isHand)) return
   throw new BrokerError('own_request', 'The executor had a hand in the change that is released.', {
     nextAction: 'Let the release identity execute it, or somebody who wrote nothing of it.',
     facts: { conflict: 'author', role: 'executor' },

@@ -162,7 +162,8 @@ describe('to read personal data and then to send out', () => {
     await w.file(dana(w), read())
     const raised = await w.file(dana(w), send())
     for (const grant of [alone, raised]) for (const who of ['priya', 'paula', 'lena']) await w.yes(who, grant)
-    await w.put({ tiers: { critical: { approvals: 4 } } })
+    // Also where the catalogue calls the destination harmless today.
+    await w.put({ tiers: { critical: { approvals: 4 } }, destinations: { partner: 'internal' } })
     w.until(FRIDAY)
     expect(await refusal(w.broker.exchange(dana(w, 'run-2'), alone.id))).toBe('ok')
     expect(await refusal(w.broker.exchange(dana(w), raised.id))).toMatchObject({

@@ -8,7 +8,7 @@ import type { Evidence } from '../../src/domain/decision.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { type GrantId, named } from '../../src/domain/ids.ts'
-import { after, between, days, formatInstant, hours, type Instant, instant, minutes } from '../../src/domain/instant.ts'
+import { after, between, days, formatInstant, hours, type Instant, instant } from '../../src/domain/instant.ts'
 import { compileClients } from '../../src/identity/clients.ts'
 import { compileDirectory, type PeopleDirectory } from '../../src/identity/directory.ts'
 import { compilePeople } from '../../src/identity/people.ts'
@@ -37,6 +37,7 @@ export interface Change {
   readonly workloads?: Entries
   readonly groups?: Fields
   readonly tiers?: Entries
+  readonly destinations?: Fields
   readonly entitlements?: Entries
   /** Rules of Cedar besides those of the fixture. */
   readonly guards?: string
@@ -253,10 +254,8 @@ const ENTITLEMENTS = {
     approval: 'auto',
   },
 }
-const CATALOGUE = {
-  destinations: { archive: 'internal', partner: 'external' },
-  dataTypes: { metrics: 'plain', 'customer-contact': 'personal', 'card-data': 'regulated' },
-}
+const DESTINATIONS = { archive: 'internal', partner: 'external' }
+const DATA_TYPES = { metrics: 'plain', 'customer-contact': 'personal', 'card-data': 'regulated' }
 const GUARDS = `
 @id("askers-ask")
 permit (principal, action in [Action::"Request", Action::"Exchange", Action::"AutoApprove"], resource)
@@ -297,8 +296,14 @@ export const reviewDirectory = once((revision, { persons, agents, workloads, gro
   )
 })
 
-export const reviewPolicy = once((revision, { tiers, entitlements, guards = '' }) => {
-  const file = { revision, tiers: over(TIERS, tiers), ...CATALOGUE, entitlements: over(ENTITLEMENTS, entitlements) }
+export const reviewPolicy = once((revision, { tiers, destinations, entitlements, guards = '' }) => {
+  const file = {
+    revision,
+    tiers: over(TIERS, tiers),
+    destinations: { ...DESTINATIONS, ...destinations },
+    dataTypes: DATA_TYPES,
+    entitlements: over(ENTITLEMENTS, entitlements),
+  }
   return compilePolicy({
     entitlements: { file: 'entitlements.yaml', text: JSON.stringify(file) },
     guards: { file: 'guards.cedar', text: GUARDS + guards },
@@ -422,4 +427,3 @@ export const refusal = async (work: Promise<unknown>): Promise<'ok' | Readonly<R
   )
 
 export const HOUR = hours(1)
-export const MINUTE = minutes(1)
