@@ -140,7 +140,7 @@ let frozen: string
 beforeAll(async () => {
   w = await world()
   door = await realDoor(w)
-  frozen = (await w.broker.freeze(w.as('sol'), { task: 'another task' }, 'alarm')).id
+  frozen = (await w.broker.freeze(w.as('sol'), { task: 'another-task' }, 'alarm')).id
 })
 afterAll(() => door.stop())
 
