@@ -170,7 +170,7 @@ beforeAll(async () => {
   // The owner alone has a passkey.
   await register(w, 'olivia')
   door = await realDoor(w)
-  frozen = (await w.broker.freeze(w.as('sol'), { task: 'another task' }, 'alarm')).id
+  frozen = (await w.broker.freeze(w.as('sol'), { task: 'another-task' }, 'alarm')).id
 })
 afterAll(() => door.stop())
 

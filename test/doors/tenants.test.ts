@@ -5,7 +5,7 @@ import { request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Broker } from '../../src/broker/broker.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { grantId, named } from '../../src/domain/ids.ts'
+import { freezeIdFrom, grantId, named } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
 import { accountOf, nameOf, PARTS, type Part, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
@@ -32,6 +32,7 @@ function verbsOf(w: World, tenant: Tenant): Broker {
   return w.another({
     newGrantId: () => grantId(HOME, next(26)),
     newTokenId: () => next(12),
+    newFreezeId: () => freezeIdFrom(Buffer.from(next(26))),
     newAttemptId: () => attempt(next(16)),
   })
 }
@@ -80,6 +81,12 @@ async function house(tenants: readonly Tenant[], home: Tenant = 'north', crowd =
   // Of 500 for one task in one tenant the next is critical.
   for (let n = 0; n < crowd; n += 1)
     await seeded(w, verbs[OTHER[home]], OTHER[home], n < 480 ? 'task-1' : 'task-2').next()
+  for (let n = 0; n < crowd; n += 1) await seeded(w, verbs[OTHER[home]], OTHER[home]).next()
+  // Whatever a freeze of theirs names, it is about what is theirs.
+  if (crowd > 0) {
+    const soc = w.as(nameOf(OTHER[home], 'soc'))
+    await verbs[OTHER[home]].freeze(soc, { person: named.person(nameOf(home, 'requester')) }, 'theirs')
+  }
   for (let walking = true; walking; ) {
     walking = false
     for (const { tenant, road } of roads) {
