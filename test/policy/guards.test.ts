@@ -2,7 +2,9 @@
 import { isAuthorized } from '@cedar-policy/cedar-wasm/nodejs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ACTION_CLASSES } from '../../src/domain/entitlement.ts'
 import { named } from '../../src/domain/ids.ts'
+import { type AskedRisk, FLAGS, SENSITIVITIES, TRUSTS } from '../../src/domain/risk.ts'
 import { callFor } from '../../src/policy/guard-question.ts'
 import { EVERYTHING } from '../../src/policy/guard-reads.ts'
 import { compileGuards, guardJudge } from '../../src/policy/guards.ts'
@@ -28,6 +30,20 @@ const vera = person('vera', 'acme', 'vendor-engineers')
 const olivia = person('olivia', 'northwind', 'dba')
 const withGuards = (guards: string) => compileTexts(smallText(), guards)
 
+const anyRisk: fc.Arbitrary<AskedRisk> = fc.record({
+  flags: fc.subarray([...FLAGS]),
+  trust: fc.option(fc.constantFrom(...TRUSTS), { nil: undefined }),
+  sensitivities: fc.subarray([...SENSITIVITIES]),
+  earlier: fc.array(
+    fc.record({
+      entitlement: fc.constant(asked.id),
+      classes: fc.subarray([...ACTION_CLASSES]),
+      dataTypes: fc.constantFrom([], ['pii']),
+      destination: fc.constantFrom('', 'partner'),
+    }),
+    { maxLength: 2 },
+  ),
+})
 const anyQuestion: fc.Arbitrary<Question> = fc
   .record({
     action: fc.constantFrom(...ACTIONS),
@@ -35,13 +51,15 @@ const anyQuestion: fc.Arbitrary<Question> = fc
     entitlement: fc.option(fc.constantFrom(...small.entitlements()), { nil: undefined }),
     intent: fc.option(anyIntent(asked), { nil: undefined }),
     requester: fc.option(anyPrincipal, { nil: undefined }),
+    risk: fc.option(anyRisk, { nil: undefined }),
   })
-  .map(({ action, principal, entitlement, intent, requester }) => ({
+  .map(({ action, principal, entitlement, intent, requester, risk }) => ({
     action,
     principal,
     ...(entitlement && { entitlement }),
     ...(intent && { intent }),
     ...(requester && { requester }),
+    ...(risk && { risk }),
   }))
 
 describe('judging', () => {
@@ -144,6 +162,9 @@ describe('leaving out what no rule reads', () => {
     'context has ask && context.ask.impact.externalTransfer',
     'context has ask && context.ask.classes == ["write"]',
     'context has ask.destination && context.ask.destination like "*n*"',
+    'context has ask && context.ask.flags.contains("tenancyBoundary")',
+    'context has ask && context.ask.destinationTrust == "external" && context.ask.sensitivities.contains("personal")',
+    'context has ask && context.ask.earlier.classes.contains("destructive") && context.ask.exposedTo == 0',
     'context has ask && context.ask.durationMs > 1000000',
     'context has ask',
     'context has requester && context.requester.id == principal.id',
