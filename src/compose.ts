@@ -13,7 +13,7 @@ import { readFiles } from './check.ts'
 import { pageEndpoints } from './console/pages.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
+import { type AttemptId, freezeIdFrom, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
@@ -75,7 +75,7 @@ import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
 import { processTimer } from './vault/timer.ts'
-import { relyingParty } from './webauthn/relying-party.ts'
+import { knowsPasskeys, relyingParty } from './webauthn/relying-party.ts'
 import { stepUp } from './webauthn/step-up.ts'
 
 const SHARDS: readonly Shard[] = [shard(0)]
@@ -152,6 +152,13 @@ export async function openAdapters(
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
     tellWarnings(log, configuration.warnings)
+    const asksForPasskeys = configuration.rules.policy
+      .entitlements()
+      .some(({ approval }) => approval.mode === 'people' && approval.stepUp)
+    if (asksForPasskeys && !knowsPasskeys(settings.publicUrl))
+      log('warn', 'browsers take no passkey where the public URL has an address and no name: nobody can decide', {
+        setting: 'WRIT_PUBLIC_URL',
+      })
     if (settings.mode === 'dev') await ensureKeyRing(settings.keysDir)
     const ring = await loadKeyRing(settings.keysDir, { now: clock.nowToEnd })
     const witness = await openWitness(settings.dataDir, {
@@ -183,6 +190,7 @@ export async function openAdapters(
     const records = recordSigner({ ring, now: clock.nowToEnd })
     const plain: Ports = {
       grants: measuredStore(store, measuring),
+      freezes: store.freezes,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
@@ -206,6 +214,7 @@ export async function openAdapters(
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
+      newFreezeId: () => freezeIdFrom(randomBytes(17)),
       newTokenId: () => randomUUID(),
       newCeremonyId: () => randomBytes(32).toString('base64url'),
       jitter: Math.random,

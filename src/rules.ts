@@ -111,25 +111,9 @@ export function readConfiguration(
     warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
   }
   if (policy && backends) problems.push(...checkBackends(policy, backends))
-  if (policy && forges && forgesFile !== undefined) problems.push(...checkReleases(policy, forges))
+  if (policy && forges) problems.push(...checkForges(policy, forges))
   if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
   return { rules: { policy, directory, forges }, issuers, warnings }
-}
-
-/** A release whose authors no forge can be asked for is never had; where no forge is asked at all, that is what was chosen. */
-function checkReleases(policy: CompiledPolicy, forges: ForgeTable): readonly Problem[] {
-  return policy.entitlements().flatMap(({ id, release }) => {
-    if (release === undefined) return []
-    const wrong = [
-      ...(forges.has(release.forge) ? [] : [['forge', `forges.yaml has no forge ${release.forge}`] as const]),
-      ...(isRepository(release.repository) ? [] : [['repository', 'not the id or the full path of one'] as const]),
-    ]
-    return wrong.map(([member, message]) => {
-      const at = ['entitlements', id, 'release', member]
-      const { line } = policy.source.placeOf(at)
-      return { file: policy.source.entitlementsFile, line, message: `${at.join('.')}: ${message}` }
-    })
-  })
 }
 
 function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {
@@ -150,6 +134,22 @@ function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonl
     ]
   })
 }
+
+/** Where no forge can be asked, nobody's hand in a change can be known, and nothing would ever be released. */
+const checkForges = (policy: CompiledPolicy, forges: ForgeTable): readonly Problem[] =>
+  policy.entitlements().flatMap(({ id, release }) => {
+    if (release === undefined) return []
+    const problem = (member: 'forge' | 'repository', message: string): Problem => {
+      const at = ['entitlements', id, 'release', member]
+      const { line } = policy.source.placeOf(at)
+      return { file: policy.source.entitlementsFile, line, message: `${at.join('.')}: ${message}` }
+    }
+    const absent = `there is no forge ${release.forge}; describe it in the file that WRIT_FORGES_FILE names`
+    return [
+      ...(forges.has(release.forge) ? [] : [problem('forge', absent)]),
+      ...(isRepository(release.repository) ? [] : [problem('repository', 'write its id, or its full path')]),
+    ]
+  })
 
 /** Standing access to a target that nothing here is about counts for nothing: most likely its name is spelled differently. */
 function checkTargets(policy: CompiledPolicy, people: People, clients: Clients): readonly Problem[] {

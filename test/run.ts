@@ -52,7 +52,7 @@ const more = process.argv.slice(3)
 
 if (mode === 'all') {
   const { setUp } = await import('../deploy/dev/services.ts')
-  await setUp({ vault: true, report: (line: string) => process.stdout.write(`${line}\n`) })
+  await setUp({ vault: true, chromium: true, report: (line: string) => process.stdout.write(`${line}\n`) })
 }
 await step('types', () => run(`${BIN}tsc`, ['-p', '.']))
 await step('lint', () => run(`${BIN}biome`, ['check', '--error-on-warnings', '.']))

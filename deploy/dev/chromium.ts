@@ -19,14 +19,18 @@ const treeBinary = (): Binary => ({
   env: { LD_LIBRARY_PATH: librariesOf(debianTree(TREE)) },
 })
 
-/** On PATH, or out of Debian's packages in the cache folder, which are fetched the first time. Rejects with the line that installs it. */
-export async function bringChromium(report: Report): Promise<Binary> {
-  for (const command of NAMES.flatMap((name) => candidates(name)))
-    if ((await versionOf(command, /Chrom\w* (\d+)/)) !== undefined) return { command, env: {} }
-  if (!hasDebianTree(TREE)) await bringDebianTree(TREE, ['chromium', 'fonts-dejavu-core'], /^libc6$/, report)
-  const binary = treeBinary()
-  if ((await versionOf(binary.command, /Chrom\w* (\d+)/, binary.env)) !== undefined) return binary
-  throw new Error('the tests of the pages need Chromium. Install it by hand: apt-get install chromium')
+async function findChromium(): Promise<Binary | undefined> {
+  const found = NAMES.flatMap((name) => candidates(name)).map((command) => ({ command, env: {} }))
+  for (const binary of [...found, ...(hasDebianTree(TREE) ? [treeBinary()] : [])])
+    if ((await versionOf(binary.command, /Chrom\w* (\d+)/, binary.env)) !== undefined) return binary
+  return undefined
+}
+
+/** Afterwards `startChromium` succeeds: one on PATH, or one out of Debian's packages in the cache folder. */
+export async function setUpChromium(report: Report): Promise<void> {
+  if ((await findChromium()) !== undefined) return
+  const packages = ['chromium', 'chromium-common', 'fonts-dejavu-core', 'fontconfig-config']
+  await bringDebianTree(TREE, packages, /^libc6$/, report)
 }
 
 export interface ChromiumService {
@@ -35,12 +39,11 @@ export interface ChromiumService {
   stop(): Promise<void>
 }
 
-export async function startChromium({
-  report = () => undefined,
-}: {
-  readonly report?: Report
-} = {}): Promise<ChromiumService> {
-  const binary = await bringChromium(report)
+/** Rejects with the line that brings it where there is none. */
+export async function startChromium(): Promise<ChromiumService> {
+  const binary = await findChromium()
+  if (binary === undefined)
+    throw new Error('there is no Chromium: npm test brings one, or install it by hand: apt-get install chromium')
   const folder = await temporaryFolder('chromium')
   const port = join(folder.path, 'profile/DevToolsActivePort')
   const start = async () => {
@@ -50,8 +53,8 @@ export async function startChromium({
         ...['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${folder.path}/profile`],
         ...['--no-first-run', '--no-default-browser-check', '--disable-gpu', '--disable-dev-shm-usage'],
         ...['--disable-background-networking', '--disable-component-update', '--disable-sync', '--mute-audio'],
-        // Its own sandbox refuses to run as root.
-        ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+        // Its own sandbox wants rights that neither root nor a container has; all that it loads is ours.
+        '--no-sandbox',
         'about:blank',
       ],
       env: { ...binary.env, HOME: folder.path },

@@ -78,6 +78,8 @@ function tellHowToGoOn(stage: DevStage): void {
 await setUp({ vault: false, report: say })
 const stage = await openStage({
   vault: withVault,
+  // A name: browsers know no relying party, and so no passkey, by an address.
+  host: 'localhost',
   ...(once ? {} : { port: port ?? DEFAULT_PORT }),
   ...(port === undefined ? {} : { port }),
 })

@@ -7,6 +7,7 @@ import type { Person } from '../../src/domain/principal.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
 import { compilePeople } from '../../src/identity/people.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
+import { mayBeOfBroker } from '../../src/policy/policy.ts'
 
 const config = (name: string): URL => new URL(`../../config/${name}`, import.meta.url)
 const source = (file: string) => ({ file, text: readFileSync(config(file), 'utf8') })
@@ -35,13 +36,15 @@ const PARTIES = {
   Approve: [NO, NO, NO],
   Exchange: [NO, ASKED, NO],
   Request: [ASKED, ASKED, ASKED],
+  Freeze: [ASKED, ASKED, ASKED],
+  ReadAudit: [ASKED, ASKED, ASKED],
   Operate: [ASKED, ASKED, ASKED],
   own: [YES, NO, 'for the requester'],
 } as const
 const ofGrant = ({ path }: Route): boolean => path.includes(':id')
 function party(n: 0 | 1 | 2, { path, action, name }: Route): string {
   if (action === 'own' && !path.includes(':id')) return YES
-  if (action === 'AutoApprove' || action === 'ReadAudit') throw new Error(`${name}: say what the parties may`)
+  if (action === 'AutoApprove') throw new Error(`${name}: say what the parties may`)
   return PARTIES[action][n]
 }
 
@@ -86,7 +89,7 @@ const judged = (head: string, { id = 'somebody', tenant, groups = [], seat }: Ju
       tenant: named.tenant(of),
       groups: groups.map(named.group),
     })
-    if (action === 'Operate') return policy.judge({ action, principal: who(tenant ?? home) }).allowed ? YES : NO
+    if (mayBeOfBroker(action)) return policy.judge({ action, principal: who(tenant ?? home) }).allowed ? YES : NO
     const asked = seat === undefined || action === 'Request' ? OFFERED : DECIDED
     const allowed = asked.filter((entitlement) => {
       const principal = who(tenant ?? entitlement.tenant)
@@ -138,7 +141,7 @@ people directory gives them, in the tenant that owns the target. There is no oth
 - Whoever may not see a grant is told that there is none, at every route alike; so is everybody of another tenant.
 - \`Approve\` also needs a seat: owner, or member of a reviewer group, of that entitlement, as filed or as of today. Who has one sees the grant.
 - An end of many (\`/v1/completions\`, \`/v1/revocations\`) applies the rule of one to each grant that it finds.
-- Only persons approve and operate. Machines may do what the guards say of them, and what is theirs as a party.
+- Only persons approve, freeze and operate. Machines may do what the guards say of them, and what is theirs as a party.
 
 ${table.join('\n')}
 `

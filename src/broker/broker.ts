@@ -5,6 +5,7 @@ import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
 import { exchange } from './exchange.ts'
+import { freeze, freezes, liftFreeze } from './freeze.ts'
 import { introspect } from './introspect.ts'
 import { feed, list } from './list.ts'
 import { addPasskey, finishPasskeyCeremony, listPasskeys, removePasskey, showPasskeyCeremony } from './passkeys.ts'
@@ -34,6 +35,9 @@ export const broker = (p: Ports) => ({
   revoke: evenly(p, revoke(p)),
   completeEach: evenly(p, completeEach(p)),
   revokeEach: evenly(p, revokeEach(p)),
+  freeze: freeze(p),
+  liftFreeze: liftFreeze(p),
+  freezes: freezes(p),
   view: evenly(p, view(p)),
   list: list(p),
   feed: feed(p),

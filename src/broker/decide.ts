@@ -35,7 +35,7 @@ import {
   statement,
   useBy,
 } from './hearing.ts'
-import { assess, known, permit } from './judge.ts'
+import { assess, checkNotFrozen, known, permit } from './judge.ts'
 import type { Control, Rules } from './ports.ts'
 import { verdicts } from './seats.ts'
 import { hasSeat, mayView } from './view.ts'
@@ -61,12 +61,15 @@ export interface Ballot {
 export const decide =
   (p: HearingPorts) =>
   async (caller: Pick<Caller, 'principal'>, id: GrantId, ballot: Ballot, ceremony?: Attested): Promise<Grant> => {
-    const { grant, receipt } = await change(p, id, async ({ grant, control }) => {
+    const { grant, receipt } = await change(p, id, async (loaded) => {
+      const { grant, control } = loaded
       const rules = p.rules(control)
       if (!mayView(rules, caller.principal, grant)) throw notFound()
       const at = ceremony?.at ?? p.now()
       const cast = await judgeBallot(p, rules, control, caller.principal.id, grant, ballot, at)
       if ('done' in cast) return cast
+      // Who may not vote is told so first. Saying no stays possible.
+      if (ballot.verdict === 'approve') await checkNotFrozen(p, rules, loaded)
       const decision = signed(
         p,
         grant,
@@ -74,6 +77,9 @@ export const decide =
         cast.heard.rules.some(({ stepUp }) => stepUp),
         ceremony,
       )
+      // Word for word what was taken back before: it would be noted, and count for nothing.
+      if (grant.decisions.some((one) => one.act === 'retract' && one.vote === decision.signature))
+        throw alreadyDecided()
       return count(p, grant, decision, cast, control, p.now())
     })
     if (inStatus(grant, 'approved')) await p.timetable.at(laneOf(grant.ask.credential), grant.head.facts.useBy)
@@ -92,6 +98,7 @@ export const prepareVote =
     if (!mayView(rules, caller.principal, grant)) throw notFound()
     const cast = await judgeBallot(p, rules, control, caller.principal.id, grant, ballot, p.now())
     if ('done' in cast) throw alreadyDecided()
+    if (ballot.verdict === 'approve') await checkNotFrozen(p, rules, loaded)
     // Whether it would count is asked as if it were cast: an owner is told before, not after, that a review is missing.
     count(p, grant, { ...cast.spoken, assertion: undefined, signature: '' }, cast, control, p.now(), true)
     return { grant, decision: cast.spoken, text: statementText(id, p.issuer, cast.spoken) }
@@ -154,11 +161,25 @@ async function judgeBallot(
 }
 
 const isSame = (earlier: Vote, ballot: Ballot): boolean =>
-  earlier.verdict === ballot.verdict &&
-  earlier.reason === ballot.reason &&
-  (ballot.seat === undefined || ballot.seat === earlier.seat) &&
-  earlier.conditions.length === (ballot.conditions ?? []).length &&
-  earlier.accepts.length === (ballot.accepts ?? []).length
+  (ballot.seat === undefined || ballot.seat === earlier.seat) && wordsOf(earlier) === wordsOf(ballot)
+
+/** What somebody has said in a vote, word for word. */
+const wordsOf = ({
+  verdict,
+  reason,
+  checklist = [],
+  evidence = [],
+  conditions = [],
+  accepts = [],
+}: Pick<Ballot, 'verdict' | 'reason' | 'checklist' | 'evidence' | 'conditions' | 'accepts'>): string =>
+  canonical({
+    verdict,
+    reason,
+    checklist,
+    evidence: evidence.map((one) => ({ ...one })),
+    conditions: conditions.map(({ text, owner, due }) => ({ text, owner, due })),
+    accepts: accepts.map((one) => ({ ...one })),
+  })
 
 export const alreadyDecided = (): BrokerError =>
   new BrokerError('already_decided', 'You have already decided on this grant.', {

@@ -22,7 +22,7 @@ import { reveal, type Secret } from '../domain/secret.ts'
 import { change, changeToEnd, eventOf, type Move, witness } from './change.ts'
 import { closeMint, end, finishClosing, planOf, retryEnd } from './end.ts'
 import { type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
-import { judgeExchange } from './judge.ts'
+import { freezesOf, judgeExchange } from './judge.ts'
 import type { Control, Hold, MintPlan, Receipt, VaultSecret } from './ports.ts'
 
 /** How long one try at a mint may take before anybody may close it. */
@@ -154,10 +154,12 @@ async function commitLive(
   claimed: Claimed,
   live: LiveMint,
 ): Promise<{ readonly grant: Grant; readonly receipt: Receipt }> {
-  const { grant, receipt } = await change(p, claimed.id, async ({ grant, control }) => {
+  const { grant, receipt } = await change(p, claimed.id, async (loaded) => {
+    const { grant, control } = loaded
+    const freezes = await freezesOf(p, loaded)
     const now = p.now()
     expectMint(grant, live.n, 'opened')
-    await judgeExchange(p, p.rules(control), grant, caller, now)
+    await judgeExchange(p, p.rules(control), grant, caller, now, freezes)
     return {
       step: issuedStep(grant, live, now, caller, control),
       guard: { notAfter: claimed.closesAt, judgedUnder: control },

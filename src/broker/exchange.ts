@@ -10,8 +10,8 @@ import { reveal, type Secret } from '../domain/secret.ts'
 import { change, eventOf, type Move } from './change.ts'
 import { type Claimed, claimMint, endLost, makeVaultCredential } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
-import { judgeExchange, known } from './judge.ts'
-import type { Control, TokenFacts } from './ports.ts'
+import { freezesOf, judgeExchange, known } from './judge.ts'
+import type { Control, Loaded, TokenFacts } from './ports.ts'
 import { mayView } from './view.ts'
 
 /** How long a lost answer can be asked for again with the same attempt and key. */
@@ -35,7 +35,7 @@ export const exchange =
     const attempt = given ?? p.newAttemptId()
     let way: Way | undefined
     const { grant, receipt } = await change(p, id, async (loaded) => {
-      const chosen = await chooseWay(p, loaded.grant, loaded.control, caller, attempt)
+      const chosen = await chooseWay(p, loaded, caller, attempt)
       way = chosen.way
       return chosen.move
     })
@@ -58,20 +58,16 @@ interface Chosen {
   readonly move: Move
 }
 
-async function chooseWay(
-  p: ExchangePorts,
-  grant: Grant,
-  control: Control,
-  caller: Caller,
-  attempt: AttemptId,
-): Promise<Chosen> {
+async function chooseWay(p: ExchangePorts, loaded: Loaded, caller: Caller, attempt: AttemptId): Promise<Chosen> {
+  const { grant, control } = loaded
   const rules = p.rules(control)
   // The executor who was somebody at the door, and is nobody under the rules in force, is told why; others are told that there is no such grant.
   if (caller.principal.id === grant.ask.intent.executor.principal)
     known(rules.directory, caller.principal.id, 'executor')
   if (!mayView(rules, caller.principal, grant)) throw notFound()
+  const freezes = await freezesOf(p, loaded)
   const now = p.now()
-  await judgeExchange(p, rules, grant, caller, now)
+  await judgeExchange(p, rules, grant, caller, now, freezes)
   const tried = mintsOf(grant.head.mints, attempt, caller.key)
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)

@@ -34,6 +34,7 @@ export interface Exchanged {
 export type ExchangePorts = EndPorts &
   Pick<
     Ports,
+    | 'freezes'
     | 'rules'
     | 'tokens'
     | 'signatures'

@@ -4,6 +4,7 @@ import { standingVotes } from '../domain/decision.ts'
 import type { Duties } from '../domain/duties.ts'
 import { type Entitlement, NEVER_AUTOMATIC, sameCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
+import { checkFreeze, type Freezes } from '../domain/freeze.ts'
 import { type Ask, type Grant, inStatus } from '../domain/grant.ts'
 import type { PrincipalId } from '../domain/ids.ts'
 import { formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
@@ -14,7 +15,7 @@ import type { Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
 import type { Action } from '../policy/policy.ts'
 import { authorsOfChange } from './authors.ts'
-import type { Directory, Ports, Rules } from './ports.ts'
+import type { Directory, Loaded, Ports, Rules } from './ports.ts'
 import { rulesFor, seating, speakers, verdicts } from './seats.ts'
 import { isSound, type SoundPorts } from './sound.ts'
 
@@ -166,7 +167,7 @@ export type JudgePorts = SoundPorts & Pick<Ports, 'grants' | 'sha256' | 'forges'
 
 /**
  * Whether this caller may have the credential of this grant now. Asked before every mint and again before every commit that lets one out.
- * Throws the refusal; the order is: who, state, time, digest, policy, approvals.
+ * Throws the refusal; the order is: who, state, time, digest, freeze, policy, approvals.
  */
 export async function judgeExchange(
   p: JudgePorts,
@@ -174,6 +175,7 @@ export async function judgeExchange(
   grant: Grant,
   caller: Caller,
   now: Instant,
+  freezes: Freezes,
 ): Promise<JudgedExchange> {
   const { ask } = grant
   const { intent } = ask
@@ -193,6 +195,7 @@ export async function judgeExchange(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
+  checkFreeze(freezes, { intent, ...parties, requesterTenant: ask.requesterTenant, shown: caller })
   checkManifests(rules.directory, intent)
   const offered = offeredEntitlement(rules, intent.entitlement, parties.requester)
   const { entitlement, risk } = assess(rules, offered, intent, parties.requester, ask.earlier, ask.tier)
@@ -234,9 +237,15 @@ function checkManifests(directory: Directory, { requester, executor, manifests }
   }
 }
 
-/** An author, person or agent, never executes a release: whoever wrote it does not bring it out. */
+/**
+ * An author never executes a release, by their own hand or by an agent's: whoever wrote it does not bring it out. A workload is an identity
+ * of its own, whoever keeps it.
+ */
 export function checkAuthorship(intent: Intent, { executor, authors }: Duties): void {
-  if (intent.change === undefined || !authors.some(({ id }) => id === executor.id)) return
+  const persons = executor.kind === 'workload' ? [] : personsBehind(executor)
+  const isHand = (author: Principal): boolean =>
+    author.id === executor.id || personsBehind(author).some((person) => persons.includes(person))
+  if (intent.change === undefined || !authors.some(isHand)) return
   throw new BrokerError('own_request', 'The executor had a hand in the change that is released.', {
     nextAction: 'Let the release identity execute it, or somebody who wrote nothing of it.',
     facts: { conflict: 'author', role: 'executor' },
@@ -295,6 +304,23 @@ export function assess(
     )
   }
   return { entitlement, risk, derived }
+}
+
+/** What stands against a stored grant under the control record that it was loaded with. Rejects where that cannot be known. */
+export const freezesOf = async (p: Pick<Ports, 'freezes'>, { grant, control, born }: Loaded): Promise<Freezes> => ({
+  freezes: await p.freezes.under(control, grant.id),
+  born,
+})
+
+/** For whoever lets a stored grant go on without an exchange. */
+export async function checkNotFrozen(p: Pick<Ports, 'freezes'>, rules: Rules, loaded: Loaded): Promise<void> {
+  const { intent, requesterTenant } = loaded.grant.ask
+  checkFreeze(await freezesOf(p, loaded), {
+    intent,
+    requester: known(rules.directory, intent.requester, 'requester'),
+    executor: known(rules.directory, intent.executor.principal, 'executor'),
+    requesterTenant,
+  })
 }
 
 function checkExecutor(intent: Intent, caller: Caller): void {

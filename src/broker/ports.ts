@@ -6,11 +6,13 @@ import type { Canonical } from '../domain/canonical.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
+import type { Freeze, StoredFreeze } from '../domain/freeze.ts'
 import type { Grant, Step } from '../domain/grant.ts'
 import type {
   AttemptId,
   Digest,
   EntitlementId,
+  FreezeId,
   GrantId,
   GroupId,
   MintId,
@@ -83,6 +85,8 @@ export interface Loaded {
   readonly grant: Grant
   /** The control record at the moment of the read. */
   readonly control: Control
+  /** Where its birth stands in the shard's one order of commits: what a freeze that was stored there or later kills. 0 where that is not known. */
+  readonly born: number
 }
 
 /** Where a commit stands in its shard's one order of commits, and what was written there. */
@@ -202,6 +206,30 @@ export interface ControlStore {
     shard: Shard,
     rules: Pick<Control, 'policyRevision' | 'policyDigest' | 'peopleRevision' | 'peopleDigest'>,
   ): Promise<Control>
+}
+
+export interface FreezeStore {
+  /**
+   * Stores the freeze on every shard, and raises each shard's freeze epoch in the same commit, before it resolves. Goes on while the store is
+   * recovering or full. Idempotent by id. A rejection `store_unavailable` means that it may be stored on some of them.
+   */
+  put(freeze: Freeze): Promise<readonly Receipt[]>
+  /**
+   * Stores the freeze in its lifted form; it stays, with its place in the order, so that what it killed stays dead. Idempotent: one that was
+   * lifted before is answered as it was lifted then. Undefined where there is none. Rejects `stale` where the rules are not those it was
+   * judged under, and `recovering`.
+   */
+  lift(
+    freeze: Freeze,
+    judgedUnder: Control,
+  ): Promise<{ readonly freeze: Freeze; readonly receipts: readonly Receipt[] } | undefined>
+  /** All of them, newest first, lifted ones included; answers also while the store is recovering. */
+  list(): Promise<readonly Freeze[]>
+  /**
+   * Those by which a grant is judged under this control record: of its shard, or of the one where new grants are filed. Never older than
+   * the record; read again only when its freeze epoch has moved. Rejects `recovering`.
+   */
+  under(control: Control, id?: GrantId): Promise<readonly StoredFreeze[]>
 }
 
 /** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */
@@ -378,6 +406,7 @@ export interface Forges {
 
 export interface Ports {
   readonly grants: GrantStore
+  readonly freezes: FreezeStore
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
@@ -405,6 +434,7 @@ export interface Ports {
   /** The one grant id of this text: the same at every broker, and of no other text. */
   grantIdOf(text: string): GrantId
   newAttemptId(): AttemptId
+  newFreezeId(): FreezeId
   newTokenId(): string
   /** 256 random bits, base64url: who knows one may go on with its ceremony. */
   newCeremonyId(): string

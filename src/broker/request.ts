@@ -6,6 +6,7 @@ import { canonical } from '../domain/canonical.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
+import { checkFreeze, type StoredFreeze } from '../domain/freeze.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { Digest, EntitlementId, GrantId, PrincipalId, TenantId, Thumbprint } from '../domain/ids.ts'
 import { after, type Duration, earliest, type Instant, minutes } from '../domain/instant.ts'
@@ -31,6 +32,7 @@ import {
   changeOf,
   checkAuthorship,
   checkLimits,
+  checkNotFrozen,
   checkSeparateExecutor,
   checkWindow,
   known,
@@ -81,6 +83,7 @@ export interface Filed {
 export type RequestPorts = Pick<
   Ports,
   | 'grants'
+  | 'freezes'
   | 'control'
   | 'rules'
   | 'rulesToEnd'
@@ -174,7 +177,8 @@ async function fileAll(
   const rules = p.rules(control)
   // What a former try has begun goes on in the same window.
   const window = windowOf(asking, before.find((grant) => grant !== undefined)?.ask.filedAt ?? now)
-  const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: ids })
+  const freezes = await p.freezes.under(control)
+  const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: ids, freezes })
   const tenant = onlyTenantOf(judged)
   if (asking.replaces !== undefined) await withdrawReplaced(p, caller, asking.replaces, { by: ids[0], tenant })
   const grants: Grant[] = []
@@ -263,7 +267,8 @@ export const explain =
     const now = p.now()
     const rules = p.rules(control)
     const window = windowOf(asking, now)
-    const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: [] })
+    const freezes = await p.freezes.under(control)
+    const judged = await judgeAll(p, rules, caller, { ...asking, window }, { now, own: [], freezes })
     const tenant = onlyTenantOf(judged)
     if (asking.replaces !== undefined) {
       const old = await p.grants.loadToEnd(asking.replaces)
@@ -304,7 +309,15 @@ async function judgeAll(
   rules: Rules,
   caller: Caller,
   asking: OneAsking,
-  { now, own }: { readonly now: Instant; readonly own: readonly GrantId[] },
+  {
+    now,
+    own,
+    freezes,
+  }: {
+    readonly now: Instant
+    readonly own: readonly GrantId[]
+    readonly freezes: readonly StoredFreeze[]
+  },
 ): Promise<readonly JudgedAsking[]> {
   const before = await earlierOf(p, rules, caller, asking.task, own)
   const parts = [asking, ...asking.more]
@@ -312,7 +325,7 @@ async function judgeAll(
   for (const [n, part] of parts.entries()) {
     const others = parts.filter((_, other) => other !== n).flatMap((other) => earlierPart(rules, other))
     const earlier = before && [...before, ...others]
-    judged.push(await judgeAsking(p, rules, caller, { ...asking, ...part }, { now, earlier }))
+    judged.push(await judgeAsking(p, rules, caller, { ...asking, ...part }, { now, earlier, freezes }))
   }
   return judged
 }
@@ -381,7 +394,15 @@ async function judgeAsking(
   rules: Rules,
   caller: Caller,
   asking: OneAsking,
-  { now, earlier }: { readonly now: Instant; readonly earlier: Ask['earlier'] },
+  {
+    now,
+    earlier,
+    freezes,
+  }: {
+    readonly now: Instant
+    readonly earlier: Ask['earlier']
+    readonly freezes: readonly StoredFreeze[]
+  },
 ): Promise<JudgedAsking> {
   const requester = known(rules.directory, caller.principal.id, 'requester')
   const offered = offeredEntitlement(rules, asking.entitlement, requester)
@@ -396,6 +417,7 @@ async function judgeAsking(
   const on = { entitlement, intent, requester, risk }
   permit(rules, 'Request', requester, on)
   permit(rules, 'Exchange', executor, on)
+  checkFreeze({ freezes, born: undefined }, { intent, requester, executor, shown: caller })
   const duties = { requester, executor, authors: await authorsFor(p, rules, intent) }
   checkAuthorship(intent, duties)
   const why = [`tier ${tier}`, ...derived.why.map((one) => `raised to ${one}`)]
@@ -523,10 +545,12 @@ const lapsesAt = (judged: JudgedAsking, now: Instant): Instant =>
 
 /** A commit of its own, judged anew: whatever becomes of it, the asking is filed once. Not approved, it lapses within a minute. */
 async function approveByPolicy(p: RequestPorts, id: GrantId): Promise<Grant> {
-  const { grant, receipt } = await change(p, id, ({ grant, control }) => {
+  const { grant, receipt } = await change(p, id, async (loaded) => {
+    const { grant, control } = loaded
     if (!inStatus(grant, 'pending')) return { done: grant }
     const { intent } = grant.ask
     const rules = p.rules(control)
+    await checkNotFrozen(p, rules, loaded)
     const requester = known(rules.directory, intent.requester, 'requester')
     const executor = known(rules.directory, intent.executor.principal, 'executor')
     const offered = offeredEntitlement(rules, intent.entitlement, requester)

@@ -9,7 +9,7 @@ import { type Grant, inStatus } from '../domain/grant.ts'
 import type { GroupId, PersonId, PrincipalId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
-import type { Person, Principal } from '../domain/principal.ts'
+import { type Person, type Principal, personsBehind } from '../domain/principal.ts'
 import { hasPart, type Seat, seatsFor, type Voter } from '../domain/quorum.ts'
 import { type OpenCondition, type Tally, tally } from '../domain/reviews.ts'
 import type { AskedRisk } from '../domain/risk.ts'
@@ -62,9 +62,7 @@ export async function seating(
     if (known === undefined) return []
     const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, standing)
     // A deputy decides in the owner's place: what bars the owner from it as a party bars whoever stands in.
-    return person !== rule.owner && ownerIsParty(rules.directory, on.duties, rule)
-      ? seats.filter((seat) => seat !== 'owner')
-      : seats
+    return person !== rule.owner && ownerIsParty(on.duties, rule) ? seats.filter((seat) => seat !== 'owner') : seats
   }
   return {
     seatsOf,
@@ -114,10 +112,9 @@ function personsAsked(
 
 const asPrincipal = (person: PersonId): PrincipalId => person as string as PrincipalId
 
-function ownerIsParty(directory: Directory, duties: Duties, rule: PeopleRule): boolean {
-  const owner = directory.principal(asPrincipal(rule.owner))
-  return owner !== undefined && conflictOf(owner, duties) !== undefined
-}
+/** Whether or not the owner is anybody now. */
+const ownerIsParty = ({ requester, executor, authors }: Duties, { owner }: PeopleRule): boolean =>
+  [requester, executor, ...authors].some((party) => personsBehind(party).includes(owner))
 
 const absenceOf = (directory: Directory, person: PersonId): string => {
   const absence = directory.absence(asPrincipal(person))

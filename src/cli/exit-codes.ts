@@ -53,6 +53,8 @@ const OF_CODE = {
   policy_refused: EXIT.refused,
   nobody_can_decide: EXIT.refused,
   authors_unknown: EXIT.refused,
+  frozen: EXIT.refused,
+  freeze_not_found: EXIT.missing,
   too_many_requests: EXIT.unavailable,
   store_conflict: EXIT.unavailable,
   stale: EXIT.unavailable,

@@ -10,7 +10,7 @@ import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
 import { assessed, FLAGS, type Flag } from '../domain/risk.ts'
 import { type Problem, readConfig } from '../identity/config-file.ts'
-import { ACTIONS, type Question, type Verdict } from '../policy/policy.ts'
+import { ACTIONS, mayBeOfBroker, type Question, type Verdict } from '../policy/policy.ts'
 import type { LoadedRules } from '../rules.ts'
 import { hasCode } from './profiles.ts'
 
@@ -113,7 +113,7 @@ function questionOf(one: Case, { policy, directory }: LoadedRules): Question | s
   const requester = one.requester === undefined ? principal : directory.principal(named.principal(one.requester))
   if (requester === undefined) return `nobody is called ${one.requester}`
   if (one.entitlement === undefined) {
-    if (one.action !== 'Operate' && one.action !== 'ReadAudit') return `${one.action} needs an entitlement`
+    if (!mayBeOfBroker(one.action)) return `${one.action} needs an entitlement`
     return { action: one.action, principal }
   }
   const entitlement = policy.entitlement(named.entitlement(one.entitlement))

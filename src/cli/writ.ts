@@ -33,6 +33,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   exchange: async () => (await import('./exchange.ts')).exchange,
   complete: async () => (await import('./complete.ts')).complete,
   revoke: async () => (await import('./revoke.ts')).revoke,
+  freeze: async () => (await import('./freeze.ts')).freeze,
   events: async () => (await import('./events.ts')).events,
   intent: async () => (await import('./intent.ts')).intent,
   policy: async () => (await import('./policy.ts')).policy,

@@ -24,6 +24,8 @@ export const BLAME = {
   policy_refused: 'caller',
   nobody_can_decide: 'caller',
   authors_unknown: 'caller',
+  frozen: 'caller',
+  freeze_not_found: 'caller',
   too_many_requests: 'caller',
   store_conflict: 'race',
   stale: 'race',

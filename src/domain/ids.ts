@@ -15,11 +15,14 @@ export type EntitlementId = Named<'entitlement'>
 export type Digest = Named<'digest'>
 /** RFC 7638 thumbprint of the key that proves possession, base64url. */
 export type Thumbprint = Named<'thumbprint'>
+/** `f-` and 26 characters. A freeze is the same on every shard. */
+export type FreezeId = Named<'freeze'>
 /** One try at an exchange, chosen by the caller: the same attempt never makes a second credential. */
 export type AttemptId = Named<'attempt'>
 export type Shard = number & { readonly [brand]: 'shard' }
 
 const GRANT = /^g(\d{1,4})-[a-z2-7]{26}$/
+const FREEZE = /^f-[a-z2-7]{26}$/
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/
 const DIGEST = /^sha-256:[A-Za-z0-9_-]{43}$/
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
@@ -31,6 +34,9 @@ export const grantId = (of: Shard, random26: string): GrantId => parsed(`g${of}-
 export const grantIdFrom = (of: Shard, bytes: Uint8Array): GrantId => grantId(of, base32(bytes).slice(0, 26))
 export const isGrantId = (text: string): text is GrantId => GRANT.test(text)
 export const shardOf = (id: GrantId): Shard => Number(GRANT.exec(id)?.[1]) as Shard
+export const isFreezeId = (text: string): text is FreezeId => FREEZE.test(text)
+/** From at least 17 random bytes, as a grant's. */
+export const freezeIdFrom = (bytes: Uint8Array): FreezeId => parsed(`f-${base32(bytes).slice(0, 26)}`, isFreezeId)
 export const mintId = (grant: GrantId, n: number): MintId => `${grant}-${n}` as MintId
 
 /** Lower case words joined by `-`, at most 32 characters: safe in Vault paths, Redis keys, SQL names and URLs. */
@@ -41,6 +47,7 @@ export const isAttemptId = (text: string): text is AttemptId => ATTEMPT.test(tex
 /** The same forms as text, for schemas that are shown to clients. A name has at most 32 characters besides. */
 export const PATTERNS = {
   grantId: GRANT.source,
+  freezeId: FREEZE.source,
   name: NAME.source,
   digest: DIGEST.source,
   thumbprint: THUMBPRINT.source,

@@ -20,6 +20,10 @@ export interface Quorum {
 
 /** Of `rule` and these voters, who must be distinct persons; a person named twice is counted once. */
 export function quorum(rule: PeopleRule, voters: readonly Voter[], accepted: readonly Seat[] = []): Quorum {
+  // A number that is none never means that nobody is needed.
+  const numbers = [rule.approvals, ...rule.reviewers.map(({ count }) => count)]
+  if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 1))
+    return { met: false, missing: ['a rule whose numbers are at least 1'] }
   const persons = [...new Map(voters.map((voter) => [voter.person, voter])).values()]
   const all = seatsOf(rule)
   const seats = all.filter((seat) => seat === 'owner' || !accepted.includes(seat))
@@ -46,9 +50,7 @@ export function quorum(rule: PeopleRule, voters: readonly Voter[], accepted: rea
   const needed = Math.max(1, rule.approvals - (all.length - seats.length))
   const short = needed - eligible - missing.length
   if (short > 0) missing.push(`${short} more person${short === 1 ? '' : 's'}`)
-  // A number that is none never means that nobody is needed.
-  const counts = Number.isSafeInteger(rule.approvals) && rule.approvals >= 1
-  return { met: counts && missing.length === 0 && persons.length > 0, missing }
+  return { met: missing.length === 0 && persons.length > 0, missing }
 }
 
 const seatsOf = (rule: PeopleRule): readonly Seat[] => [

@@ -1,6 +1,6 @@
 // What the decisions on a grant amount to under one rule: who is still missing, which reviews are negative, which conditions are open.
-// It errs towards refusal: a negative review stands although its reviewer has left, an accepted risk is one again when its time is over,
-// and where a role has a veto nothing is accepted in its place.
+// It errs towards refusal: a negative review and an open condition stand although their reviewer has left, an accepted risk is one again
+// when its time is over, and where a role has a veto nothing is accepted in its place.
 import {
   type Acceptance,
   type AcceptedRisk,
@@ -54,13 +54,15 @@ export function tally(
     by === 'policy' || seat === 'policy' ? [] : [{ person: by, seats: [seat] }],
   )
   const { met, missing } = quorum(rule, voters, waived)
+  // Also of a yes that counts no more: what its reviewer saw is there all the same.
+  const conditional = votes.filter(({ verdict }) => verdict === 'approve')
 
   return {
     met: met && negative.length === 0,
     missing: [...missing, ...negative.map((role) => `${role}, whose review is negative`)],
     negative,
     vetoed: refusing.filter(({ veto }) => veto).map(({ role }) => role),
-    open: yes.flatMap((vote) =>
+    open: conditional.flatMap((vote) =>
       vote.conditions
         .filter(({ id }) => !isClosed(decisions, vote, id) && !stands(`condition:${id}`, roleOf(vote.seat)))
         .map((condition) => ({ ...condition, by: vote.by, seat: vote.seat })),

@@ -139,10 +139,11 @@ export function riskOf(on: {
   if (intent.exposure !== undefined && intent.exposure.to > WIDE_EXPOSURE)
     raise('high', `it exposes more than ${WIDE_EXPOSURE} of 100`)
   if (found.has('destructive') && found.has('irreversible')) raise('critical', 'it destroys and cannot be undone')
-  const sends = trust !== undefined && trust !== 'internal'
+  // Not only where the place is named: who leaves it out sends no less.
+  const sends = found.has('externalTransfer')
   const sensitive = sensitivities.some((one) => one !== 'plain')
   if (sends && sensitive) raise('critical', 'it sends personal or regulated data out')
-  combine({ sends: sends || found.has('externalTransfer'), sensitive, classes, earlier, catalogue }, raise)
+  combine({ sends, sensitive, classes, earlier, catalogue }, raise)
 
   const least: ChangeClass = tier === 'low' && entitlement.approval.mode === 'auto' ? 'standard' : 'normal'
   const changeClass = CLASS_ORDER.indexOf(intent.changeClass) >= CLASS_ORDER.indexOf(least) ? intent.changeClass : least

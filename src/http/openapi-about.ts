@@ -17,7 +17,7 @@ export interface Given {
   readonly leadsOn?: boolean
 }
 export interface About {
-  readonly tag: 'Grants' | 'Entitlements' | 'Operations' | 'Caller'
+  readonly tag: 'Grants' | 'Freezes' | 'Entitlements' | 'Operations' | 'Caller'
   readonly summary: string
   readonly description?: string
   /** Answers that are no refusals, by status. */
@@ -273,6 +273,35 @@ export const ABOUT: Readonly<Record<string, About>> = {
     summary: 'Begin to remove a passkey of yours',
     description: 'It is removed when a passkey that you have has signed for it on the page that is answered.',
     gives: { 201: { what: 'The page.' } },
+    examples: { nothing: { summary: 'Nothing is said', value: {} } },
+  },
+  freeze: {
+    tag: 'Freezes',
+    summary: 'Freeze: nothing new for whom, what or where it names',
+    description:
+      'For the SOC. From this answer on nothing that matches is filed, approved or exchanged, and what matches and was filed before is dead for ever, also after the freeze is lifted. What was handed out before lives on until it is revoked or ends. All that `where` names must hold, and it bites only where the target or the requester is of your own tenant.',
+    gives: { 201: { what: 'In force.' } },
+    examples: {
+      target: {
+        summary: 'A target',
+        value: { where: { target: 'payments-db' }, reason: 'INC0012345: the database is under investigation' },
+      },
+      agent: { summary: 'An agent', value: { where: { agent: 'triage-agent' }, reason: 'INC0012346' } },
+    },
+  },
+  freezes: {
+    tag: 'Freezes',
+    summary: 'The freezes of your tenant, lifted ones too',
+    description: 'For the SOC and for auditors. Newest first.',
+    gives: { 200: { what: 'All of them, with who made and who lifted them, and why.' } },
+  },
+  lift_freeze: {
+    tag: 'Freezes',
+    summary: 'Lift a freeze',
+    description:
+      'For the SOC. What was filed before the freeze stays dead; what is filed from now on is judged without it. Lifting it again changes nothing.',
+    gives: { 200: { what: 'Lifted, now or before.' } },
+    examples: REASON,
   },
   whoami: {
     tag: 'Caller',

@@ -19,11 +19,13 @@ const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Reason', wire.reasonBody],
   ['StepUp', wire.stepUpBody],
   ['NewPasskey', wire.passkeyBody],
+  ['Nothing', wire.noBody],
   ['Exchange', wire.exchangeBody],
   ['Completion', wire.completeBody],
   ['Words', wire.questionBody],
   ['Completions', wire.completionsBody],
   ['Revocations', wire.revocationsBody],
+  ['FreezeAsked', wire.freezeBody],
 ]
 const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['Grant', wire.grantAnswer],
@@ -35,6 +37,8 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['DryRun', wire.dryRunAnswer],
   ['Questions', wire.questionsAnswer],
   ['Ends', wire.endsAnswer],
+  ['Freeze', wire.freezeAnswer],
+  ['Freezes', wire.freezesAnswer],
   ['Caller', wire.whoamiAnswer],
   ['Entitlements', wire.entitlementsAnswer],
   ['Begun', wire.begunAnswer],
@@ -55,7 +59,7 @@ type ProblemCode = ErrorCode | keyof typeof DOOR_REFUSALS | 'internal'
 const CODES: Readonly<Record<ProblemCode, number>> = { ...STATUS, ...DOOR_REFUSALS, internal: 500 }
 
 /** What only a verb that changes something can refuse. Reads answer none of these. */
-const OF_CHANGES = [409, 412, 422, 502]
+const OF_CHANGES = [409, 412, 422, 423, 502]
 /** What only a body can be refused for. */
 const OF_BODIES: readonly number[] = [DOOR_REFUSALS.body_too_large, DOOR_REFUSALS.unsupported_media_type]
 
@@ -70,6 +74,7 @@ const REFUSED: Readonly<Record<number, string>> = {
   413: 'The body is too large.',
   415: 'The body must be JSON, in UTF-8 and not compressed.',
   422: 'The policy refuses this, or nobody could decide it, or the Idempotency-Key stands for another asking.',
+  423: 'A freeze stands against this, or has killed this grant; `facts.freeze` names it.',
   429: 'Too many requests, or too many that wait.',
   431: 'The headers are too large.',
   500: 'The broker failed. Tell its operator the request id.',
@@ -275,6 +280,7 @@ function parametersOf(route: Route, about: About | undefined): readonly Json[] {
 
 const PATH_MEMBERS: Readonly<Record<string, Json>> = {
   id: { description: 'The id of a grant.', schema: { type: 'string', pattern: PATTERNS.grantId } },
+  freeze: { description: 'The id of a freeze.', schema: { type: 'string', pattern: PATTERNS.freezeId } },
   n: { description: 'The number of a question.', schema: { type: 'integer', minimum: 1, maximum: 999_999 } },
 }
 
@@ -371,6 +377,7 @@ more than 64 KiB is refused. Times are RFC 3339; durations look like \`1h30m\`. 
 
 const TAGS = [
   { name: 'Grants', description: 'One asking and its whole life.' },
+  { name: 'Freezes', description: 'What gets nothing new.' },
   { name: 'Entitlements', description: 'What may be asked for.' },
   { name: 'Caller', description: 'Who calls.' },
   { name: 'Operations', description: 'For those who run the broker.' },

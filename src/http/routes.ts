@@ -8,6 +8,7 @@ import { BrokerError } from '../domain/errors.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
 import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endpoint.ts'
+import * as freezes from './freezes.ts'
 import * as grants from './grants.ts'
 import { parsePairs, single } from './pairs.ts'
 import * as passkeys from './passkeys.ts'
@@ -225,6 +226,35 @@ export const ROUTES: readonly Route[] = [
     run: grants.revocations,
   }),
   route({
+    method: 'POST',
+    path: '/v1/freezes',
+    name: 'freeze',
+    action: 'Freeze',
+    budget: 'ends',
+    body: wire.freezeBody,
+    answers: wire.freezeAnswer,
+    run: freezes.freeze,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/freezes',
+    name: 'freezes',
+    action: 'ReadAudit',
+    budget: 'ends',
+    answers: wire.freezesAnswer,
+    run: freezes.list,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/freezes/:freeze/lift',
+    name: 'lift_freeze',
+    action: 'Freeze',
+    budget: 'ends',
+    body: wire.reasonBody,
+    answers: wire.freezeAnswer,
+    run: freezes.lift,
+  }),
+  route({
     method: 'GET',
     path: '/v1/whoami',
     name: 'whoami',
@@ -254,6 +284,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/passkeys/:passkey/remove',
     name: 'remove_passkey',
     action: 'own',
+    body: wire.noBody,
     answers: wire.begunAnswer,
     run: passkeys.remove,
   }),

@@ -68,6 +68,7 @@ const digest = z
   .string()
   .refine(isDigest, 'is sha-256: and 43 characters of base64url')
   .meta({ pattern: PATTERNS.digest })
+const thumbprint = z.string().refine(isThumbprint, 'is an RFC 7638 thumbprint').meta({ pattern: PATTERNS.thumbprint })
 const time = z
   .string()
   .max(40)
@@ -173,11 +174,7 @@ export const askBody = z.strictObject({
   executor: z
     .strictObject({
       principal: name.optional(),
-      key: z
-        .string()
-        .refine(isThumbprint, 'is an RFC 7638 thumbprint')
-        .meta({ pattern: PATTERNS.thumbprint })
-        .optional(),
+      key: thumbprint.optional(),
     })
     .refine(({ principal, key }) => principal !== undefined || key !== undefined, 'names a principal, a key, or both')
     .meta({ minProperties: 1 })
@@ -259,6 +256,8 @@ export const acceptanceBody = z.strictObject({
 })
 /** The same as what is decided, and where it is finished with a passkey. */
 export const stepUpBody = z.union([decisionBody, closureBody, acceptanceBody])
+/** Of a route to which nothing is said: it may be left out. */
+export const noBody = z.strictObject({})
 export const passkeyBody = z.strictObject({
   name: z
     .string()
@@ -300,6 +299,37 @@ const whereBody = z
   .meta({ minProperties: 1, description: 'Every grant of yours to end for which all of this holds.' })
 export const completionsBody = z.strictObject({ where: whereBody, result: completeBody.shape.result })
 export const revocationsBody = z.strictObject({ where: whereBody, reason: reason.default('') })
+
+/** What a freeze may name. */
+const selector = {
+  person: name.optional().meta({ description: 'The requester, the executor, or who answers for either.' }),
+  agent: name.optional().meta({ description: 'Requester or executor.' }),
+  workload: name.optional().meta({ description: 'Requester or executor.' }),
+  sponsor: name.optional().meta({ description: 'Who answers for an agent or workload that is requester or executor.' }),
+  tenant: name.optional().meta({ description: 'Of the target or of the requester.' }),
+  target: word(200).optional(),
+  environment: word(200).optional(),
+  entitlement: name.optional(),
+  task: word(100).optional().meta({ description: 'The task as the asking named it.' }),
+  session: word(200).optional().meta({ description: 'The run or session that asked, or that exchanges.' }),
+  ticket: z.strictObject({ system: ticketSystem, id: word(100) }).optional(),
+  planDigest: digest.optional(),
+  key: thumbprint
+    .optional()
+    .meta({ description: 'The key of the executor, or one that is shown: RFC 7638 thumbprint.' }),
+}
+export const freezeBody = z.strictObject({
+  where: z
+    .strictObject(selector)
+    .refine((where) => Object.values(where).some((value) => value !== undefined), 'names who, what or where')
+    .meta({
+      minProperties: 1,
+      description:
+        'All of it must hold. It concerns targets and requesters of your own tenant alone, whatever it names.',
+    }),
+  reason: reason.default(''),
+})
+export type FreezeBody = z.infer<typeof freezeBody>
 
 const count = (most: number) =>
   z
@@ -593,6 +623,37 @@ export const endsAnswer = z.strictObject({
   ),
   confirmed: z.boolean().meta({ description: 'Whether nothing of them is left anywhere.' }),
 })
+
+export const freezeAnswer = z.strictObject({
+  id: text,
+  tenant: text.meta({
+    description: 'Whose freeze it is: it bites where the target or the requester is of this tenant.',
+  }),
+  where: z.strictObject({
+    person: text.optional(),
+    agent: text.optional(),
+    workload: text.optional(),
+    sponsor: text.optional(),
+    tenant: text.optional(),
+    target: text.optional(),
+    environment: text.optional(),
+    entitlement: text.optional(),
+    task: text.optional(),
+    session: text.optional(),
+    ticket: z.strictObject({ system: text, id: text }).optional(),
+    planDigest: text.optional(),
+    key: text.optional(),
+  }),
+  reason: text,
+  by: text,
+  at: text,
+  lifted: z
+    .strictObject({ at: text, by: text, reason: text })
+    .optional()
+    .meta({ description: 'Where it is in force no more. What was filed before it was made stays dead.' }),
+})
+export type FreezeAnswer = z.infer<typeof freezeAnswer>
+export const freezesAnswer = z.strictObject({ freezes: z.array(freezeAnswer) })
 
 export const whoamiAnswer = z.strictObject({
   principal: text,

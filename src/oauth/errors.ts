@@ -63,6 +63,8 @@ const ERROR = {
   policy_refused: 'access_denied',
   nobody_can_decide: 'access_denied',
   authors_unknown: 'access_denied',
+  frozen: 'access_denied',
+  freeze_not_found: 'invalid_request',
   too_many_requests: 'slow_down',
   store_conflict: 'temporarily_unavailable',
   stale: 'temporarily_unavailable',

@@ -1,6 +1,15 @@
 // The calls that go through a port, told to whoever measures or traces them. Invariant: a told port answers and rejects exactly as the one
 // that it wraps, and every method has its row here: a new one does not compile until it says what may be told of it.
-import type { CredentialSource, Forges, GrantStore, Seal, Timetable } from '../broker/ports.ts'
+import type {
+  Ceremonies,
+  CredentialSource,
+  Forges,
+  FreezeStore,
+  GrantStore,
+  Passkeys,
+  Seal,
+  Timetable,
+} from '../broker/ports.ts'
 import type { Step } from '../domain/grant.ts'
 
 /** What may be told of a call: names and numbers of ours, never what somebody typed. */
@@ -37,6 +46,13 @@ export const STORE_CALLS: Rows<GrantStore> = {
   forget: (grants) => ({ count: grants.length }),
 }
 
+export const FREEZE_CALLS: Rows<FreezeStore> = {
+  put: () => ({}),
+  lift: () => ({}),
+  list: () => ({}),
+  under: (_, grant) => (grant === undefined ? {} : { grant }),
+}
+
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
   open: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   keep: () => ({}),
@@ -47,6 +63,8 @@ export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
 
 /** What is asked about is text of whoever asked. */
 export const FORGE_CALLS: Rows<Forges> = { authorsOf: () => ({}) }
+export const PASSKEY_CALLS: Rows<Passkeys> = { of: () => ({}), add: () => ({}), count: () => ({}), remove: () => ({}) }
+export const CEREMONY_CALLS: Rows<Ceremonies> = { keep: () => ({}), read: () => ({}), take: () => ({}) }
 export const SEAL_CALLS: Rows<Seal> = { seal: () => ({}) }
 export const TIMETABLE_CALLS: Rows<Timetable> = { at: (lane) => ({ lane }) }
 

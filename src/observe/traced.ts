@@ -4,8 +4,11 @@ import { isGrantId } from '../domain/ids.ts'
 import {
   type Around,
   type CallFacts,
+  CEREMONY_CALLS,
   CREDENTIAL_CALLS,
   FORGE_CALLS,
+  FREEZE_CALLS,
+  PASSKEY_CALLS,
   SEAL_CALLS,
   STORE_CALLS,
   TIMETABLE_CALLS,
@@ -23,8 +26,11 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
   return {
     ...ports,
     grants: told(ports.grants, STORE_CALLS, around('redis')),
+    freezes: told(ports.freezes, FREEZE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
     forges: told(ports.forges, FORGE_CALLS, around('forge')),
+    passkeys: told(ports.passkeys, PASSKEY_CALLS, around('redis')),
+    ceremonies: told(ports.ceremonies, CEREMONY_CALLS, around('redis')),
     seal: told(ports.seal, SEAL_CALLS, around('witness')),
     timetable: told(ports.timetable, TIMETABLE_CALLS, around('queue')),
     control: tracedCall(ports.control, 'control', traces),

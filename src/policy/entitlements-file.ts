@@ -17,6 +17,9 @@ const members = <Shape extends z.ZodRawShape>(shape: Shape) =>
         : must(`a mapping with: ${Object.keys(shape).join(', ')}`)(issue),
   })
 
+// It goes into addresses of the forge, where a segment of dots alone would lead elsewhere.
+const SEGMENT = '(?!\\.{1,2}(/|$))[A-Za-z0-9_.-]+'
+const REPOSITORY = `^${SEGMENT}(/${SEGMENT})*$`
 const NAME = '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'
 const matching = (pattern: string, max: number, what: string) =>
   z
@@ -185,7 +188,7 @@ const entitlement = members({
   separateExecutor: flag.optional(),
   release: members({
     forge: nameShape,
-    repository: matching('^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$', 200, 'a repository as its forge names it'),
+    repository: matching(REPOSITORY, 200, 'a repository as its forge names it'),
     scope: matching('^[a-z0-9][A-Za-z0-9._/-]*$', 64, 'the word of the scope that holds the commit, such as commit'),
   }).optional(),
   bindClaims: z

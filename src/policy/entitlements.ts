@@ -101,6 +101,9 @@ function compileTiers(value: Plain | undefined, report: Report): Tiers {
     if (rules === undefined) continue
     if (rules.maxLife > rules.maxDuration)
       report(['tiers', tier, 'maxLife'], `Longer than the window may be (${formatDuration(rules.maxDuration)}).`)
+    const useWithin = rules.useWithin ?? rules.maxDuration
+    if (rules.agentsUseWithin !== undefined && rules.agentsUseWithin > useWithin)
+      report(['tiers', tier, 'agentsUseWithin'], longerThanOthers(useWithin))
     const softer = TIERS.find((below) => below !== tier && atLeast(tier, below) && tiers[below]?.stepUp === true)
     if (softer !== undefined && rules.stepUp !== true)
       report(['tiers', tier, 'stepUp'], `The lower tier ${softer} asks for a passkey; write true.`)
@@ -135,42 +138,51 @@ function compileEach(value: Plain | undefined, tiers: Tiers, report: Report): Co
   return { entitlements, raised: entitlements.flatMap((entitlement) => raisedTiers(entitlement, tiers)) }
 }
 
-/** The entitlement at every higher tier that is described: the stricter of both in everything. What that tier never allows is left out. */
+/**
+ * The entitlement at every higher tier that is described: the stricter of both in everything, and never laxer than at a tier between, so
+ * that nobody gains by a higher risk. What that tier never allows is left out.
+ */
 function raisedTiers(entitlement: Entitlement, tiers: Tiers): readonly Entitlement[] {
-  return TIERS.filter((tier) => tier !== entitlement.tier && atLeast(tier, entitlement.tier)).flatMap((tier) => {
+  const raised: Entitlement[] = []
+  for (const tier of TIERS) {
     const rules = tiers[tier]
-    const credential = rules && credentialAt(entitlement.credential, tier, rules)
-    if (rules === undefined || credential === undefined) return []
-    const { approval, limits } = entitlement
-    const bounds = tierLimits(rules)
-    return [
-      {
-        ...entitlement,
-        tier,
-        credential,
-        approval:
-          approval.mode === 'auto'
-            ? approval
-            : {
-                ...approval,
-                approvals: Math.max(approval.approvals, rules.approvals),
-                stepUp: approval.stepUp || rules.stepUp === true,
-              },
-        limits: {
-          maxDuration: shortest(limits.maxDuration, bounds.maxDuration),
-          horizon: shortest(limits.horizon, bounds.horizon),
-          decideWithin: shortest(limits.decideWithin, bounds.decideWithin),
-          escalateWithin: shortest(limits.escalateWithin, bounds.escalateWithin),
-          useWithin: shortest(limits.useWithin, bounds.useWithin),
-          agentsUseWithin: shortest(limits.agentsUseWithin, bounds.agentsUseWithin),
-          maxUses: Math.min(limits.maxUses, bounds.maxUses),
-        },
-        ticketRequired: entitlement.ticketRequired || rules.ticketRequired === true,
-        planRequired: entitlement.planRequired || rules.planRequired === true,
-        maxApprovers: Math.min(entitlement.maxApprovers, rules.maxApprovers ?? DEFAULT_MAX_APPROVERS),
-      },
-    ]
-  })
+    if (rules === undefined || tier === entitlement.tier || !atLeast(tier, entitlement.tier)) continue
+    const next = raisedTo(raised.at(-1) ?? entitlement, tier, rules)
+    if (next !== undefined) raised.push(next)
+  }
+  return raised
+}
+
+function raisedTo(entitlement: Entitlement, tier: Tier, rules: TierFile): Entitlement | undefined {
+  const credential = credentialAt(entitlement.credential, tier, rules)
+  if (credential === undefined) return undefined
+  const { approval, limits } = entitlement
+  const bounds = tierLimits(rules)
+  return {
+    ...entitlement,
+    tier,
+    credential,
+    approval:
+      approval.mode === 'auto'
+        ? approval
+        : {
+            ...approval,
+            approvals: Math.max(approval.approvals, rules.approvals),
+            stepUp: approval.stepUp || rules.stepUp === true,
+          },
+    limits: {
+      maxDuration: shortest(limits.maxDuration, bounds.maxDuration),
+      horizon: shortest(limits.horizon, bounds.horizon),
+      decideWithin: shortest(limits.decideWithin, bounds.decideWithin),
+      escalateWithin: shortest(limits.escalateWithin, bounds.escalateWithin),
+      useWithin: shortest(limits.useWithin, bounds.useWithin),
+      agentsUseWithin: shortest(limits.agentsUseWithin, bounds.agentsUseWithin),
+      maxUses: Math.min(limits.maxUses, bounds.maxUses),
+    },
+    ticketRequired: entitlement.ticketRequired || rules.ticketRequired === true,
+    planRequired: entitlement.planRequired || rules.planRequired === true,
+    maxApprovers: Math.min(entitlement.maxApprovers, rules.maxApprovers ?? DEFAULT_MAX_APPROVERS),
+  }
 }
 
 function credentialAt(credential: CredentialRule, tier: Tier, rules: TierFile): CredentialRule | undefined {
@@ -255,6 +267,10 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
     if (own !== undefined && own > bounds[name]) report(['limits', name], longer(own, bounds[name], written.tier))
     return shortest(bounds[name], own ?? bounds[name])
   }
+  const decideWithin = limit('decideWithin')
+  const useWithin = limit('useWithin')
+  if (asked.agentsUseWithin !== undefined && asked.agentsUseWithin > useWithin)
+    report(['limits', 'agentsUseWithin'], longerThanOthers(useWithin))
   const maxUses = asked.maxUses ?? DEFAULT_USES
   if (maxUses > tier.maxUses) {
     const bound = `${tier.maxUses} that the tier ${written.tier} allows`
@@ -263,10 +279,10 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
   return {
     maxDuration: limit('maxDuration'),
     horizon: limit('horizon'),
-    decideWithin: limit('decideWithin'),
-    escalateWithin: shortest(limit('escalateWithin'), quarterUnless(asked.escalateWithin, limit('decideWithin'))),
-    useWithin: limit('useWithin'),
-    agentsUseWithin: limit('agentsUseWithin'),
+    decideWithin,
+    escalateWithin: shortest(limit('escalateWithin'), quarterUnless(asked.escalateWithin, decideWithin)),
+    useWithin,
+    agentsUseWithin: shortest(limit('agentsUseWithin'), useWithin),
     maxUses: Math.min(maxUses, tier.maxUses),
   }
 }
@@ -274,6 +290,9 @@ function limitsOf(written: EntitlementFile, tier: TierFile, report: Report): Lim
 /** What is shorter to decide is, where nothing else is said, shorter to escalate. */
 const quarterUnless = (written: Duration | undefined, decideWithin: Duration): Duration =>
   written ?? quarterOf(decideWithin)
+
+const longerThanOthers = (useWithin: Duration): string =>
+  `Agents have no longer than others (${formatDuration(useWithin)}); write at most that.`
 
 const longer = (own: Duration, bound: Duration, tier: Tier): string =>
   `${formatDuration(own)} is longer than the ${formatDuration(bound)} that the tier ${tier} allows; write at most that, or raise the tier's limit.`

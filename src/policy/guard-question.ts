@@ -7,7 +7,7 @@ import { type AskedRisk, FLAGS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 import { lengthOf } from '../domain/window.ts'
 import type { Reads } from './guard-reads.ts'
-import type { Question } from './policy.ts'
+import { isOfBroker, type Question } from './policy.ts'
 
 export interface Call {
   readonly principal: TypeAndId
@@ -22,8 +22,7 @@ const BROKER: TypeAndId = { type: 'Broker', id: 'broker' }
 
 export function callFor(question: Question, reads: Reads): Call {
   const { action, principal, intent } = question
-  // The broker is operated as a whole; what a caller may have at hand besides is no part of that question.
-  const entitlement = action === 'Operate' ? undefined : question.entitlement
+  const entitlement = isOfBroker(action) ? undefined : question.entitlement
   const requester = question.requester ?? (intent?.requester === principal.id ? principal : undefined)
   const uid = { type: TYPES[principal.kind], id: principal.id }
   const all = [principalEntity(uid, principal, reads)]

@@ -13,7 +13,7 @@ import { NEVER_AUTOMATIC } from '../domain/entitlement.ts'
 import { type Call, callFor } from './guard-question.ts'
 import { concerns, EVERYTHING, type Reads, readsOf } from './guard-reads.ts'
 import { type RuleText, readGuardText } from './guard-text.ts'
-import { ACTIONS, type Action, type Question, type Verdict } from './policy.ts'
+import { ACTIONS, type Action, mayBeOfBroker, type Question, type Verdict } from './policy.ts'
 import { type PolicyProblem, placeAt } from './problem.ts'
 import { SPECIMENS } from './specimens.ts'
 
@@ -226,14 +226,13 @@ function remember(remembered: Map<string, Verdict>, key: string, verdict: Verdic
 }
 
 /** Raised when a floor below changes, so that the digest of a policy changes with what it means. */
-export const FLOORS = 1
+export const FLOORS = 2
 
 /** What no file can permit; the verbs check more. Undefined where no floor is touched. */
 function floorAgainst({ action, principal, entitlement, intent }: Question): string | undefined {
   if (!ACTIONS.includes(action)) return 'an unknown action'
   if (intent !== undefined && isOversized(intent)) return 'an asking too large to be judged'
-  if (action === 'Operate' || action === 'ReadAudit')
-    return principal.kind === 'person' ? undefined : 'only persons operate and audit'
+  if (mayBeOfBroker(action)) return principal.kind === 'person' ? undefined : 'only persons operate, freeze and audit'
   if (entitlement === undefined) return 'no entitlement'
   if (action === 'Approve') {
     if (principal.kind !== 'person') return 'only persons approve'

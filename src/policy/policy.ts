@@ -17,14 +17,20 @@ export const ACTIONS = [
   'Revoke',
   'ReadGrant',
   'ReadAudit',
+  'Freeze',
   'Operate',
 ] as const
 export type Action = (typeof ACTIONS)[number]
 
+/** Asked of the broker as a whole, never of an entitlement: what else a caller may have at hand is no part of the question. */
+export const isOfBroker = (action: Action): boolean => action === 'Operate' || action === 'Freeze'
+/** Asked of the broker too. Every other action needs an entitlement. */
+export const mayBeOfBroker = (action: Action): boolean => isOfBroker(action) || action === 'ReadAudit'
+
 export interface Question {
   readonly action: Action
   readonly principal: Principal
-  /** Absent only for actions on the broker itself (`ReadAudit`, `Operate`). */
+  /** Absent only for actions on the broker itself (`mayBeOfBroker`). */
   readonly entitlement?: Entitlement
   readonly intent?: Intent
   /** Of the intent, and what was asked before it for the same task or session. */

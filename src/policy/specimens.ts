@@ -5,7 +5,7 @@ import { hours, instant, minutes, seconds } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
 import { type AskedRisk, NO_IMPACT } from '../domain/risk.ts'
-import { ACTIONS, type Question } from './policy.ts'
+import { ACTIONS, isOfBroker, type Question } from './policy.ts'
 
 const tenant = named.tenant('tenant')
 const groups = [named.group('group')]
@@ -89,7 +89,7 @@ export const SPECIMENS: readonly Question[] = ACTIONS.flatMap((action) =>
   PRINCIPALS.map((principal) => ({
     action,
     principal,
-    ...(action === 'Operate'
+    ...(isOfBroker(action)
       ? {}
       : { entitlement: ENTITLEMENT, intent: intentBy(principal), requester: principal, risk: RISK }),
   })),

@@ -66,7 +66,7 @@ const REPLIES = {
   ]),
   claim_due: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
   grant_load: z.union([
-    z.tuple([...head('ok'), text, z.array(z.union([z.tuple([]), z.tuple([count, text, text, z.array(text)])]))]),
+    z.tuple([...head('ok'), text, z.array(z.union([z.tuple([]), z.tuple([count, text, text, z.array(text), count])]))]),
     ...failed,
   ]),
   grant_events: z.union([z.tuple([...head('ok'), z.array(z.tuple([count, count, text]))]), ...failed]),
@@ -88,6 +88,16 @@ const REPLIES = {
     ...failed,
   ]),
   shard_accept: z.union([z.tuple([...head('ok'), text]), ...failed]),
+  freeze_put: z.union([z.tuple([...head('ok'), count]), ...failed]),
+  freeze_lift: z.union([
+    z.tuple([...head('ok'), count, text]),
+    z.tuple([...head('missing')]),
+    z.tuple([...head('behind')]),
+    z.tuple([...head('absent')]),
+    z.tuple([...head('stale')]),
+    ...failed,
+  ]),
+  freezes: z.union([z.tuple([...head('ok'), text, z.array(z.tuple([count, text]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
@@ -189,11 +199,30 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
     accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
+    putFreeze: (shard: Shard, seen: Position, freeze: FreezeRecord) =>
+      call(
+        'freeze_put',
+        [...base(shard), shardKeys(shard).freezes],
+        [...at(seen), freeze.id, freeze.text, freeze.event],
+      ),
+    liftFreeze: (shard: Shard, seen: Position, freeze: FreezeRecord & { readonly rules: string }) =>
+      call(
+        'freeze_lift',
+        [...base(shard), shardKeys(shard).freezes],
+        [...at(seen), freeze.id, freeze.text, freeze.event, freeze.rules],
+      ),
+    freezes: (shard: Shard, seen: Position) => call('freezes', [...base(shard), shardKeys(shard).freezes], at(seen)),
     useOnce: (shard: Shard, seen: Position, { mark, until }: { mark: string; until: number }) =>
       call('use_once', [...base(shard), mark], [...at(seen), until]),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
       call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }
+}
+
+export interface FreezeRecord {
+  readonly id: string
+  readonly text: string
+  readonly event: string
 }
 
 export interface ForgetRecord {

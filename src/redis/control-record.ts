@@ -12,6 +12,9 @@ export const printControl = (control: Control): string =>
     control.freezeEpoch,
   ].join('|')
 
+/** The same without the freeze epoch: what a lift is judged under, which itself moves the epoch of one shard after the other. */
+export const printRules = (control: Control): string => printControl(control).split('|').slice(0, 4).join('|')
+
 /** Undefined for anything but a whole record, which means that there is none. */
 export function readControl(stored: string): Control | undefined {
   const [, policyRevision, policyDigest = '', peopleRevision, peopleDigest = '', freezeEpoch] =

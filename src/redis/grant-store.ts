@@ -7,6 +7,7 @@ import type {
   ControlStore,
   EndResult,
   FedEvent,
+  FreezeStore,
   GrantStore,
   Guard,
   Index,
@@ -24,6 +25,7 @@ import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
 import { printControl } from './control-record.ts'
+import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { grantKeys, indexKey, lastingIndexes } from './keys.ts'
 import type { Library } from './library.ts'
@@ -31,8 +33,9 @@ import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory
 
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
-/** GrantStore and ControlStore, and what an operator does with a shard. */
+/** GrantStore, ControlStore and the freezes, and what an operator does with a shard. */
 export interface ShardStore extends GrantStore, ControlStore {
+  readonly freezes: FreezeStore
   /**
    * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
    * the same (`recovering`) on a shard that has ever been committed to.
@@ -155,12 +158,13 @@ export function grantStore({
       : issued(shard, (seen) => issuing.load(shard, seen, keys))
     const reply = expect('ok', await answer)
     const control = memory.noteControl(shard, reply[4])
+    const born = reply[5].map(([, , , , at]) => at ?? 0)
     const grants = ids.map((id, n) => {
       const [version, head, ask, decisions] = reply[5][n] ?? []
       if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
       return readable(() => readGrant(id, { version, head, ask, decisions }))
     })
-    return { grants, control, behind: reply[1] === 1 }
+    return { grants, born, control, behind: reply[1] === 1 }
   }
 
   /** A grant of a shard that nobody looks after does not exist. */
@@ -170,11 +174,11 @@ export function grantStore({
     if (!isOurs(id)) return undefined
     const shard = shardOf(id)
     memory.refuseIfBehind(shard)
-    const { grants, control, behind } = await loadMany(shard, [id])
+    const { grants, born, control, behind } = await loadMany(shard, [id])
     if (behind) throw recoveringError(BEHIND)
     if (control === undefined) throw recoveringError(NO_CONTROL)
     const [grant] = grants
-    return grant && { grant, control }
+    return grant && { grant, control, born: born[0] ?? 0 }
   }
 
   /** Everything that is stored of one grant; undefined where it has gone. What is over changes no more, so two reads are as good as one. */
@@ -225,6 +229,7 @@ export function grantStore({
   }
 
   return {
+    freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
     load,
     commit,
     commitEach,
@@ -373,7 +378,7 @@ export function grantStore({
     recovering: memory.reason,
 
     accept: async (shard, rules) => {
-      const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) + 1 })
+      const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })
       const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), missing))
       memory.accepted(shard, { seq: reply[2], event: reply[3] })
       const control = memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))

@@ -8,13 +8,15 @@ import { shardOf } from '../domain/ids.ts'
 export interface ShardKeys {
   /**
    * Hash: `n`, the sequence of the newest commit, `event`, its id in the stream, `gone`, the latest id of an event that was forgotten,
-   * and `judged`, the control record as one text.
+   * `judged`, the control record as one text, and `epoch`, the newest freeze epoch, also where there is no record.
    */
   readonly control: string
-  /** Stream: one entry per commit (grant, version, seq, event). */
+  /** Stream: one entry per commit (grant, version, seq, event); of a freeze too, under its own id, 1 when it was made and 2 when it was lifted. */
   readonly events: string
   /** Sorted set: ended grant by the time of its end, for whoever archives it. */
   readonly retire: string
+  /** Hash: freeze by its id: the sequence at which it was stored, whether it was lifted (0 or 1), and the text. */
+  readonly freezes: string
 }
 
 export interface GrantKeys {
@@ -22,7 +24,10 @@ export interface GrantKeys {
   readonly ask: string
   /** List: JSON of each decision, appended. */
   readonly decisions: string
-  /** Hash: version, status, head (JSON), how many decisions there are, and `ev`, the stream ids of this grant's events. */
+  /**
+   * Hash: version, status, head (JSON), how many decisions there are, `ev`, the stream ids of this grant's events, and `born`, the sequence
+   * of its birth.
+   */
   readonly head: string
 }
 
@@ -32,6 +37,7 @@ export const shardKeys = (shard: Shard): ShardKeys => ({
   control: `${tag(shard)}:control`,
   events: `${tag(shard)}:events`,
   retire: `${tag(shard)}:retire`,
+  freezes: `${tag(shard)}:freezes`,
 })
 
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */

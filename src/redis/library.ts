@@ -20,6 +20,9 @@ export const FUNCTIONS = [
   'control_read',
   'control_publish',
   'shard_accept',
+  'freeze_put',
+  'freeze_lift',
+  'freezes',
   'rate_take',
   'use_once',
 ] as const

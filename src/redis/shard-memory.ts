@@ -12,6 +12,8 @@ export const NO_CONTROL = 'The store has no control record.'
 export const recoveringError = (reason: string): BrokerError =>
   new BrokerError('recovering', reason, { nextAction: 'An operator must look at the store and accept it.' })
 
+export type ShardMemory = ReturnType<typeof shardMemory>
+
 /**
  * Redis itself compares: every call carries what was seen when it was sent, so answers that overtake each other on two connections
  * are no rollback. `lowWater` is the highest sequence of a shard on record outside Redis.

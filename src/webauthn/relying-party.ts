@@ -1,17 +1,13 @@
 // The relying party of the passkeys: what browsers send back, verified by a library that is not ours and then by `stepUp`, which the exchange
 // will ask again. Invariant: an assertion that leaves here is one that holds at every later exchange.
-import {
-  type AuthenticationResponseJSON,
-  type RegistrationResponseJSON,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
-} from '@simplewebauthn/server'
+import type { KeyObject } from 'node:crypto'
+import type { AuthenticationResponseJSON, RegistrationResponseJSON } from '@simplewebauthn/server'
 import { z } from 'zod'
 import type { RelyingParty } from '../broker/ports.ts'
 import { type Assertion, PASSKEY_ALGORITHMS } from '../domain/assertion.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { CountedPasskey } from '../domain/passkey.ts'
-import { coseOf, publicKeyOf, spkiOfCose } from './keys.ts'
+import { publicKeyOf } from './keys.ts'
 import { challengeOf, stepUp } from './step-up.ts'
 
 const base64url = (most: number) =>
@@ -40,6 +36,12 @@ const Registered = z.object({
   }),
 })
 
+/** Browsers know a relying party by a name alone: at an address like 192.0.2.1 nobody can register or sign. */
+export const knowsPasskeys = (publicUrl: string): boolean => !/^(\[.*\]|[\d.]+)$/.test(new URL(publicUrl).hostname)
+
+/** Loaded when a passkey is first used: it is large, and no start should wait for it. */
+const library = async () => ({ ...(await import('@simplewebauthn/server')), ...(await import('./cose.ts')) })
+
 export function relyingParty(publicUrl: string): RelyingParty {
   const { origin, hostname } = new URL(publicUrl)
   const { check } = stepUp(publicUrl)
@@ -58,13 +60,18 @@ export function relyingParty(publicUrl: string): RelyingParty {
         algorithm: passkey.algorithm,
       }
       const counter = await verified(async () => {
+        const { verifyAuthenticationResponse, coseOf } = await library()
         const answer = await verifyAuthenticationResponse({
           response: { ...sent, clientExtensionResults: {} } satisfies AuthenticationResponseJSON,
           expectedChallenge: challengeOf(text),
           expectedOrigin: origin,
           expectedRPID: hostname,
           requireUserVerification: true,
-          credential: { id: passkey.credentialId, publicKey: coseOfPasskey(passkey), counter: passkey.counter },
+          credential: {
+            id: passkey.credentialId,
+            publicKey: coseOf(keyOf(passkey), passkey.algorithm),
+            counter: passkey.counter,
+          },
         })
         return answer.verified && check(text, assertion) ? answer.authenticationInfo.newCounter : undefined
       })
@@ -74,6 +81,7 @@ export function relyingParty(publicUrl: string): RelyingParty {
       const sent = parsed(Registered, response)
       const transports = TRANSPORTS.filter((name) => sent.response.transports.includes(name))
       return verified(async () => {
+        const { verifyRegistrationResponse, spkiOfCose } = await library()
         const answer = await verifyRegistrationResponse({
           response: {
             ...sent,
@@ -99,10 +107,10 @@ export function relyingParty(publicUrl: string): RelyingParty {
   }
 }
 
-function coseOfPasskey({ publicKey, algorithm }: CountedPasskey): Uint8Array<ArrayBuffer> {
+function keyOf({ publicKey, algorithm }: CountedPasskey): KeyObject {
   const key = publicKeyOf(publicKey, algorithm)
   if (key === undefined) throw new Error('the key is not one of its algorithm')
-  return coseOf(key, algorithm)
+  return key
 }
 
 function parsed<T>(schema: z.ZodType<T>, response: unknown): T {

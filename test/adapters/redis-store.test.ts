@@ -18,6 +18,7 @@ import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { dueKey, grantKeys, indexKey, shardKeys } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
+import { freezeStoreContract, liftedBy, sampleFreeze } from '../contracts/freeze-store.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
 import { shippedDirectory } from '../support/directory.ts'
 import { offsetLibrary } from '../support/offset-library.ts'
@@ -81,6 +82,7 @@ const timed = async <T>(work: Promise<T>): Promise<{ readonly ms: number; readon
 
 describe('the Redis store', () => {
   grantStoreContract(() => underTest(connections))
+  freezeStoreContract(() => underTest(connections))
 })
 
 describe('the functions', () => {
@@ -258,6 +260,30 @@ describe('what lies in Redis', () => {
     const { grants } = await ready.store.list({ of: ALL, limit: 10, cursor: undefined })
     expect(grants.map(({ id }) => id)).toEqual([good.id])
     expect(await codeOf(ready.store.loadToEnd(bad.id))).toBe('store_unavailable')
+  })
+
+  it('takes a grant of before births were kept for older than every freeze', async () => {
+    const ready = await published()
+    const grant = await grantIn(ready)
+    expect((await ready.store.load(grant.id))?.born).toBeGreaterThan(0)
+    await connections.issue.hdel(grantKeys(grant.id).head, 'born')
+    expect((await ready.store.load(grant.id))?.born).toBe(0)
+  })
+
+  it('issues nothing where a freeze cannot be read, and takes another one all the same', async () => {
+    const { issue } = connections
+    for (const damage of ['nonsense', '5 0 {"v":99}', '5 0 {"v":1']) {
+      const ready = await published()
+      await ready.store.freezes.put(sampleFreeze(instant(1)))
+      const control = await ready.store.control(ready.shard)
+      await issue.hset(shardKeys(ready.shard).freezes, sampleFreeze(instant(1)).id, damage)
+      expect(await codeOf(ready.store.freezes.under(control))).toBe('store_unavailable')
+      expect(await codeOf(ready.store.freezes.put(sampleFreeze(instant(1))))).toBe('resolved')
+    }
+    const ready = await published()
+    await issue.set(shardKeys(ready.shard).freezes, 'of another type')
+    expect(await codeOf(ready.store.freezes.put(sampleFreeze(instant(1))))).toBe('store_unavailable')
+    expect(await ready.store.control(ready.shard)).toEqual(ready.control)
   })
 
   it('reads no event above the stored version', async () => {
@@ -476,6 +502,13 @@ describe('a full Redis', () => {
       expect(await codeOf(ready.store.claimDue(LOCAL_LANE, 10, seconds(30)))).toBe('resolved')
       const tighter = { ...RULES, policyRevision: 4, policyDigest: digest('policy 4') }
       expect(await codeOf(ready.store.publish(ready.shard, tighter))).toBe('resolved')
+      const freeze = sampleFreeze(grant.ask.filedAt)
+      expect(await codeOf(ready.store.freezes.put(freeze))).toBe('resolved')
+      const today = await ready.store.control(ready.shard)
+      expect(await ready.store.freezes.under(today)).toHaveLength(1)
+      // Lifting lets something through, and has time until there is room.
+      const lifted = liftedBy(freeze, 'sol', grant.ask.filedAt)
+      expect(await codeOf(ready.store.freezes.lift(lifted, today))).toBe('store_unavailable')
       const ending = sampleStep(active.grant, 'ending', grant.ask.filedAt)
       expect(await codeOf(ready.store.commit(ending))).toBe('resolved')
       const [result] = await ready.store.commitEach([sampleStep(ending.grant, 'ended', grant.ask.filedAt)])

@@ -93,6 +93,17 @@ describe('the owner', () => {
     expect((await w.yes('olivia', grant)).head.status).toBe('approved')
   })
 
+  it('decides no more when it is over, swept or not', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    w.until(grant.ask.lapsesAt)
+    expect(await statusOf(w, grant)).toBe('pending')
+    expect(await refusal(w.yes('olivia', grant))).toMatchObject({ code: 'window_closed' })
+    expect(await statusOf(w, grant)).toBe('pending')
+  })
+
   it('ends it with a no', async () => {
     const w = await reviewWorld()
     const grant = await w.filed()
@@ -172,6 +183,17 @@ describe('a risk that the owner takes by name', () => {
     expect(await exchangeOf(other, negative)).toMatchObject({ limit: 'approval', negative: ['privacy'] })
   })
 
+  it('of a negative review is one again when its time is over, whoever else said yes', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.no('priya', grant)
+    await w.yes('piet', grant)
+    await w.yes('olivia', grant, accepts('review:privacy'))
+    w.until(after(FRIDAY, minutes(30)))
+    expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'approval', negative: ['privacy'] })
+  })
+
   it('of a negative review is asked for although its reviewer has left', async () => {
     const w = await reviewWorld()
     const grant = await w.filed()
@@ -203,6 +225,18 @@ describe('a risk that the owner takes by name', () => {
     w.until(FRIDAY)
     expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'veto', negative: ['security'] })
     await w.put()
+    expect(await exchangeOf(w, grant)).toBe('ok')
+  })
+
+  it('of a missing review stands no more where the policy says veto since', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('priya', grant)
+    await w.yes('olivia', grant, accepts('review:security', after(FRIDAY, HOUR)))
+    await w.put(forLedger({ reviewers: [{ ...SECURITY, veto: true }, PRIVACY] }))
+    w.until(FRIDAY)
+    expect(await exchangeOf(w, grant)).toMatchObject({ limit: 'approval', missing: ['security'] })
+    await w.yes('paula', grant, REVIEW)
     expect(await exchangeOf(w, grant)).toBe('ok')
   })
 
@@ -338,6 +372,12 @@ describe('a condition', () => {
       }))
     for (const change of [{ reason: 'other' }, { evidence: [] }, { signature: 'memory.x' }, { by: 'pete' }])
       expect(await refusal(edited(change).exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
+    const [closure] = (await w.found(grant)).decisions.slice(3)
+    if (closure === undefined) throw new Error('nothing was closed')
+    const { signature: _, ...another } = { ...closure, by: named.person('pete') }
+    const signature = w.ports.signatures.sign(grant.id, another)
+    const byAnother = edited({ by: 'pete', signature })
+    expect(await refusal(byAnother.exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
     expect(await refusal(edited({}).exchange(w.as('dana'), grant.id))).toBe('ok')
   })
 
@@ -395,6 +435,28 @@ describe('a review', () => {
     const checklist = ['threats', 'reach', 'weather']
     expect(await refusal(w.yes('paula', grant, { ...REVIEW, checklist }))).toMatchObject({ member: 'checklist' })
     expect(await refusal(w.yes('priya', grant, { checklist: ['threats'] }))).toMatchObject({ member: 'checklist' })
+  })
+
+  it('sent once more because its answer was lost is no second one; another one is refused', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    const conditions = [{ text: 'x', owner: named.person('sam'), due: FRIDAY }]
+    const said = { ...REVIEW, conditions, again: true }
+    const { version } = await w.yes('paula', grant, said)
+    expect((await w.yes('paula', grant, said)).version).toBe(version)
+    const others = [
+      { reason: 'other' },
+      { seat: 'privacy' as const },
+      { checklist: ['threats'] },
+      { evidence: [cited('threat-model'), cited('test-results')] },
+      { conditions: [{ text: 'y', owner: named.person('sam'), due: FRIDAY }] },
+      { conditions: [] },
+      { again: false },
+    ]
+    for (const other of others)
+      expect(await refusal(w.yes('paula', grant, { ...said, ...other }))).toMatchObject({ code: 'already_decided' })
+    expect(await refusal(w.no('paula', grant, said))).toMatchObject({ code: 'already_decided' })
+    expect((await w.found(grant)).version).toBe(version)
   })
 
   it('in a seat that is not the reviewer’s is refused', async () => {
@@ -518,6 +580,15 @@ describe('a deputy', () => {
     expect(await exchangeOf(w, decided)).toMatchObject({ limit: 'approval', missing: ['owner'] })
   })
 
+  it('decides nothing either where the owner who is a party is switched off', async () => {
+    const w = await reviewWorld()
+    const grant = await reviewed(w)
+    await w.put({ agents: { 'fix-agent': { sponsors: ['sam', 'olivia'] } }, persons: { olivia: { active: false } } })
+    for (const who of ['rob', 'dora', 'lena'])
+      expect(await refusal(w.yes(who, grant))).toMatchObject({ code: 'not_permitted' })
+    expect(await refusal(w.filed())).toMatchObject({ code: 'nobody_can_decide', missing: ['owner'] })
+  })
+
   it('who reviews too is one person', async () => {
     const w = await reviewWorld()
     await w.put({ persons: { rob: { groups: ['privacy'] } } })
@@ -584,6 +655,37 @@ describe('the authors of a released change', () => {
     })
     by(w, '201')
     expect(await refusal(w.broker.exchange(agent(w), grant.id))).toBe('ok')
+  })
+
+  it.each([
+    ['an author by their own hand', 'dana', '201', {}],
+    ['a person who answers for the agent that wrote it', 'sam', '301', { persons: { sam: { groups: ['askers'] } } }],
+    ['the agent of an author', 'fix-agent', '201', { agents: { 'fix-agent': { sponsors: ['dana'] } } }],
+    [
+      'an agent whose sponsor’s other agent wrote it',
+      'paula-agent',
+      '301',
+      { agents: { 'fix-agent': { sponsors: ['paula'] } } },
+    ],
+  ])('do not execute it, by whichever hand: %s', async (_, executor, subject, change: Change) => {
+    const w = await reviewWorld()
+    await w.put(change)
+    by(w, subject)
+    const asked = release({ executor: named.principal(executor) })
+    const says = { code: 'own_request', conflict: 'author', role: 'executor' }
+    expect(await refusal(w.file(bot(w), asked))).toEqual(says)
+    by(w, '203')
+    expect(await refusal(w.file(bot(w), asked))).toBe('ok')
+  })
+
+  it('keep a release identity: it is no hand of theirs', async () => {
+    const w = await reviewWorld()
+    await w.put({ workloads: { 'release-bot': { sponsors: ['dana'] } } })
+    by(w, '201')
+    const grant = await w.file(agent(w), release())
+    await w.yes('priya', grant)
+    await w.yes('rob', grant)
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
   })
 
   it.each([
@@ -663,6 +765,22 @@ describe('the authors of a released change', () => {
     expect(await statusOf(w, grant)).toBe('approved')
     expect(await typesOf(w, grant)).not.toContain('issued')
     w.forges.setAnswering(true)
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
+  })
+
+  it.each<[string, Record<string, unknown> | undefined]>([
+    ['another repository', { forge: FORGE, repository: 'northwind/other', scope: 'commit' }],
+    ['another forge', { forge: 'other', repository: REPOSITORY, scope: 'commit' }],
+    ['no release at all', undefined],
+  ])('are those that were approved: the entitlement names %s since', async (_, renamed) => {
+    const w = await reviewWorld()
+    by(w, '201')
+    const grant = await w.file(w.as('dana'), release())
+    await w.yes('priya', grant)
+    await w.yes('rob', grant)
+    await w.put({ entitlements: { 'shop-release': { release: renamed } } })
+    expect(await refusal(w.broker.exchange(bot(w), grant.id))).toMatchObject({ limit: 'entitlement' })
+    await w.put()
     expect(await refusal(w.broker.exchange(bot(w), grant.id))).toBe('ok')
   })
 
@@ -864,6 +982,17 @@ describe('whoever has a part in it', () => {
     const grant = await w.filed()
     expect(await refusal(w.yes('fix-agent', grant, REVIEW))).toMatchObject({ code: 'own_request' })
   })
+})
+
+it.each<[string, Change, Record<string, unknown>]>([
+  ['the requester is nobody any more', { persons: { sam: { active: false } } }, { role: 'requester' }],
+  ['the executor is nobody any more', { persons: { dana: { active: false } } }, { role: 'executor' }],
+])('nothing is decided where %s', async (_, change, says) => {
+  const w = await reviewWorld()
+  const grant = await w.filed()
+  await w.put(change)
+  expect(await refusal(w.yes('paula', grant, REVIEW))).toMatchObject({ code: 'not_permitted', ...says })
+  expect((await w.found(grant)).decisions).toEqual([])
 })
 
 describe('the executor', () => {

@@ -4,11 +4,12 @@ import { describe, expect, it } from 'vitest'
 import { type Shard, shard } from '../../src/domain/ids.ts'
 import { after, instant } from '../../src/domain/instant.ts'
 import { shardMemory } from '../../src/redis/shard-memory.ts'
-import { grantStoreContract } from '../contracts/grant-store.ts'
+import { freezeStoreContract } from '../contracts/freeze-store.ts'
+import { grantStoreContract, type StoreUnderTest } from '../contracts/grant-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
 describe('the memory store', () => {
-  grantStoreContract(async () => {
+  const make = async (): Promise<StoreUnderTest> => {
     let time = instant(Date.parse('2026-11-21T12:00:00.000Z'))
     const of: Shard = shard(0)
     const memory = memoryStore({ now: () => time, shards: [of] })
@@ -26,7 +27,9 @@ describe('the memory store', () => {
         return async () => back()
       },
     }
-  })
+  }
+  grantStoreContract(make)
+  freezeStoreContract(make)
 })
 
 describe('what a broker has seen of a shard', () => {

@@ -265,6 +265,17 @@ describe('what was approved on Monday for Friday', () => {
     expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toBe('ok')
   })
 
+  it('can be taken on by the owner: the risk of a review that does not hold any more', async () => {
+    const w = await reviewWorld()
+    const grant = await w.approved()
+    await w.put({ persons: { paula: { active: false } } })
+    w.until(FRIDAY)
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toMatchObject({ missing: ['security'] })
+    const accepts = [{ risk: 'review:security', until: after(FRIDAY, minutes(1)) }]
+    await w.broker.acceptRisks(w.as('olivia'), grant.id, { accepts, reason: 'mine' })
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toBe('ok')
+  })
+
   it('needs no further approval, nor a denial, as long as its approvals hold', async () => {
     const w = await reviewWorld()
     const grant = await w.approved()
@@ -294,6 +305,31 @@ describe('what was approved on Monday for Friday', () => {
   })
 })
 
+describe('what the policy approved by itself', () => {
+  it.each<[string, Change, string]>([
+    ['asks a person today', { entitlements: { 'sales-report': { approval: { owner: 'lena' } } } }, 'approval'],
+    [
+      'is forbidden to approve it',
+      { guards: '@id("no") forbid (principal, action == Action::"AutoApprove", resource);' },
+      'approval',
+    ],
+    ['is of a higher tier today', { entitlements: { 'sales-report': { flags: ['resilience'] } } }, 'entitlement'],
+  ])('is refused where it %s', async (_, change, limit) => {
+    const w = await reviewWorld()
+    const dana = w.as('dana', { key: KEY })
+    const report = asking(MONDAY, { entitlement: named.entitlement('sales-report'), actions: ['report.read'] })
+    const grant = await w.file(dana, report)
+    expect(grant.head.status).toBe('approved')
+    await w.put(change)
+    expect(await refusal(w.broker.exchange(dana, grant.id))).toMatchObject({
+      code: 'policy_refused',
+      limit,
+    })
+    await w.put()
+    expect(await refusal(w.broker.exchange(dana, grant.id))).toBe('ok')
+  })
+})
+
 describe('the agent that executes', () => {
   const triage = (from = MONDAY): Asking =>
     asking(from, { entitlement: named.entitlement('desk-triage'), actions: ['tickets.update'] })
@@ -305,6 +341,15 @@ describe('the agent that executes', () => {
     ],
     ['it is switched off', { agents: { 'fix-agent': { active: false } } }, { role: 'executor', absence: 'inactive' }],
     ['it has other tools', { agents: { 'fix-agent': { manifest: digest('other') } } }, { limit: 'manifest' }],
+    [
+      'its token would be for another audience',
+      {
+        entitlements: {
+          'desk-triage': { target: { id: 'desk', environment: 'production', audience: 'https://other.example' } },
+        },
+      },
+      { limit: 'entitlement' },
+    ],
     [
       'whoever asks is not to execute any more',
       { entitlements: { 'desk-triage': { separateExecutor: true } } },

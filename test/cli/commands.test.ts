@@ -843,6 +843,61 @@ describe('ends', () => {
   })
 })
 
+describe('freeze', () => {
+  const ID = `f-${'a'.repeat(26)}`
+  const frozen = (more: object = {}) => ({
+    id: ID,
+    tenant: 'northwind',
+    where: { target: 'payments-db', ticket: { system: 'desk', id: '1' } },
+    reason: 'Alarm\u001b[2J',
+    by: 'sol',
+    at: '2026-11-23T22:00:00.000Z',
+    ...more,
+  })
+  const lifted = frozen({ lifted: { at: '2026-11-24T22:00:00.000Z', by: 'sol', reason: 'over' } })
+  it('names who, what and where, each once', async () => {
+    on.routes({ 'POST /v1/freezes': () => ({ status: 201, body: frozen() }) })
+    const where = ['--where', 'target=payments-db', '--where', 'ticket=desk:1', '--where', 'task=a=b']
+    const { code, out } = await on.run(['freeze', ...where, '--reason', 'Alarm'])
+    expect(code).toBe(EXIT.ok)
+    expect(on.received.map(({ body }) => body)).toEqual([
+      { where: { target: 'payments-db', ticket: { system: 'desk', id: '1' }, task: 'a=b' }, reason: 'Alarm' },
+    ])
+    expect(out).toBe(`${ID}  in force  target=payments-db ticket=desk:1\n`)
+  })
+  it('lists what is in force, and all where that is asked for; nothing in it moves the terminal', async () => {
+    on.routes({ 'GET /v1/freezes': ok({ freezes: [frozen(), { ...lifted, id: `f-${'b'.repeat(26)}` }] }) })
+    const { out } = await on.run(['freeze', 'list'])
+    expect(out.split('\n').map((line) => line.split(' ')[0])).toEqual(['ID', ID, ''])
+    expect(out).toContain('Alarm<U+001B>[2J')
+    expect((await on.run(['freeze', 'list', '--all'])).out).toContain('lifted')
+    expect(JSON.parse((await on.run(['freeze', 'list', '--json'])).out).freezes).toHaveLength(2)
+  })
+  it('is lifted by its id', async () => {
+    on.routes({ [`POST /v1/freezes/${ID}/lift`]: ok(lifted) })
+    const { code, out } = await on.run(['freeze', 'lift', ID, '--reason', 'over'])
+    expect([code, out]).toEqual([EXIT.ok, `${ID}  lifted  target=payments-db ticket=desk:1\n`])
+    expect(on.received[0]?.body).toEqual({ reason: 'over' })
+  })
+  it('that says too little, too much or something else asks nothing of the broker', async () => {
+    on.routes({})
+    for (const args of [
+      ['freeze', '--reason', 'x'],
+      ['freeze', '--where', 'target=a'],
+      ['freeze', '--where', 'target', '--reason', 'x'],
+      ['freeze', '--where', 'targt=a', '--reason', 'x'],
+      ['freeze', '--where', 'target=a', '--where', 'target=b', '--reason', 'x'],
+      ['freeze', '--where', 'ticket=1', '--reason', 'x'],
+      ['freeze', 'lift', ID],
+      ['freeze', 'lift', '../grants', '--reason', 'x'],
+      ['freeze', 'lift'],
+      ['freeze', 'thaw'],
+    ])
+      expect((await on.run(args)).code, args.join(' ')).toBe(EXIT.usage)
+    expect(on.received).toEqual([])
+  })
+})
+
 describe('events', () => {
   const event = (n: number) => ({
     id: `1-${n}`,

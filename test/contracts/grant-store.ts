@@ -765,7 +765,9 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       expect(accepted.seq).toBeGreaterThan(before)
       expect(store.recovering(shard)).toBeUndefined()
       expect((await store.load(kept.id))?.grant).toStrictEqual(grant)
-      expect(await codeOf(store.commit(sampleStep(grant, 'active', now), guard()))).toBe('resolved')
+      const step = sampleStep(grant, 'active', now)
+      expect(await codeOf(store.commit(step, guard()))).toBe('stale')
+      expect(await codeOf(store.commit(step, { judgedUnder: accepted.control }))).toBe('resolved')
     })
 
     it('gets its control record back by acceptance, under a later freeze epoch', async () => {

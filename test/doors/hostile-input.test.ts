@@ -54,7 +54,11 @@ afterEach(() => {
   expect({ writes: on.writes() - before, failures: on.failures }).toEqual({ writes: 0, failures: [] })
 })
 
-const at = (path: string): string => path.replace(':id', id).replace(':n', '1')
+const at = (path: string): string =>
+  path
+    .replace(':id', id)
+    .replace(':n', '1')
+    .replace(':freeze', `f-${'a'.repeat(26)}`)
 const bearer = (token = on.token('vera')) => ['Authorization', `Bearer ${token}`] as const
 const eachOf = async <T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> => {
   let next = 0
@@ -214,10 +218,30 @@ describe('bodies', () => {
     accept: { accepts: ACCEPTS, reason: 'It is small.' },
     retract: { reason: 'I had not seen the plan.' },
     add_passkey: { name: 'laptop' },
+    remove_passkey: {},
     withdraw: { reason: 'not needed' },
     exchange: { attempt: 'attempt-1' },
     complete: { result: { rows: '1' } },
     revoke: { reason: 'alarm' },
+    freeze: {
+      where: {
+        person: 'vera',
+        agent: 'triage-agent',
+        workload: 'report-job',
+        sponsor: 'sam',
+        tenant: 'northwind',
+        target: 'payments-db',
+        environment: 'production',
+        entitlement: 'payments-migrator',
+        task: 'CHG-1',
+        session: 'run-1',
+        ticket: { system: 'desk', id: 'CHG-1' },
+        planDigest: `sha-256:${'A'.repeat(43)}`,
+        key: 'A'.repeat(43),
+      },
+      reason: 'alarm',
+    },
+    lift_freeze: { reason: 'over' },
     recover: { reason: 'as it is' },
     accept_clock: { reason: 'as it is' },
     ask: { text: 'Why?' },

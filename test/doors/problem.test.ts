@@ -25,6 +25,8 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   policy_refused: [422, undefined],
   nobody_can_decide: [422, undefined],
   authors_unknown: [422, undefined],
+  frozen: [423, undefined],
+  freeze_not_found: [404, undefined],
   too_many_requests: [429, '5'],
   store_conflict: [409, '0'],
   stale: [409, '1'],
@@ -122,6 +124,16 @@ describe('problem documents', () => {
     expect(bad.status).toBe(401)
     expect(bad.headers['www-authenticate']).toBe(
       'DPoP error="invalid_token", algs="ES256 EdDSA", Bearer error="invalid_token"',
+    )
+  })
+
+  it('challenges for the person where a token is not enough (RFC 9470), and says where to go on', async () => {
+    const facts = { ceremonies: '/v1/grants/x/ceremonies' }
+    refuse(new BrokerError('step_up_required', 'This is decided with a passkey.', { facts }))
+    const got = await on.send('POST', path, { headers: [JSON_TYPE], body: '{}' })
+    expect([got.status, got.body.facts]).toEqual([401, facts])
+    expect(got.headers['www-authenticate']).toBe(
+      'DPoP error="insufficient_user_authentication", acr_values="phr", algs="ES256 EdDSA", Bearer error="insufficient_user_authentication", acr_values="phr"',
     )
   })
 

@@ -25,6 +25,7 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   retract: { reason: 'I had not seen the plan.' },
   begin_step_up: { verdict: 'approve', reason: 'fine' },
   add_passkey: { name: 'laptop' },
+  remove_passkey: {},
   withdraw: { reason: 'not needed' },
   exchange: {},
   complete: {},
@@ -33,6 +34,8 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   answer: { text: 'Nobody is there.' },
   complete_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   revoke_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
+  freeze: { where: { task: 'another task' }, reason: 'alarm' },
+  lift_freeze: { reason: 'over' },
   recover: { reason: 'as it is' },
   accept_clock: { reason: 'as it is' },
 })

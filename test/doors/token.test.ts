@@ -338,6 +338,8 @@ describe('token exchange', () => {
     policy_refused: [400, 'access_denied'],
     nobody_can_decide: [400, 'access_denied'],
     authors_unknown: [400, 'access_denied'],
+    frozen: [400, 'access_denied'],
+    freeze_not_found: [400, 'invalid_request'],
     too_many_requests: [400, 'slow_down'],
     store_conflict: [503, 'temporarily_unavailable'],
     stale: [503, 'temporarily_unavailable'],

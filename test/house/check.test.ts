@@ -77,13 +77,13 @@ describe('forges, where WRIT_FORGES_FILE names them', () => {
     expect(new Set(lines().map((line) => line.split('.')[0]))).toEqual(new Set(['forges', 'entitlements']))
   })
 
-  it('must have the forge and a repository of every release, where any is asked', () => {
+  it('must have the forge and a repository of every release', () => {
     const scopes = '    scopes: ["commit:*"]\n'
     const release = '    release: { forge: forge, repository: northwind/payments, scope: commit }\n'
     edit('entitlements.yaml', scopes, `${scopes}${release}`)
     expect(check(env).ok).toBe(true)
     edit('entitlements.yaml', 'forge: forge', 'forge: gitea')
-    expect(said()).toContain('.release.forge: forges.yaml has no forge gitea')
+    expect(said()).toContain('.release.forge: there is no forge gitea')
     edit('entitlements.yaml', 'forge: gitea, repository: northwind/payments', 'forge: forge, repository: payments')
     expect(said()).toContain('.release.repository: ')
   })

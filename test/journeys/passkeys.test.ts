@@ -38,7 +38,7 @@ beforeAll(async () => {
   stage = await openStage({ vault: false, host: 'localhost' })
   folder = await temporaryFolder('passkeys')
   broker = await stage.startBroker(0, { env: { WRIT_CONFIG_DIR: configIn(folder.path) } })
-  chromium = await startChromium({ report: (line) => process.stderr.write(`${line}\n`) })
+  chromium = await startChromium()
   browser = await connectBrowser(chromium.url)
   page = await browser.person()
   lena = person(folder.path, 'lena')

@@ -34,7 +34,7 @@ async function outcome(page: Page) {
 }
 
 beforeAll(async () => {
-  chromium = await startChromium({ report: (line) => process.stderr.write(`${line}\n`) })
+  chromium = await startChromium()
   browser = await connectBrowser(chromium.url)
   door = await consoleDoor()
   const { on } = door

@@ -93,11 +93,7 @@ describe('the digest', () => {
     [['entitlements', 'asked', 'credential', 'sender'], 'bearer'],
     [['entitlements', 'asked', 'credential', 'maxLife'], '9m'],
     [['entitlements', 'asked', 'credential', 'verifierCache'], '0s'],
-    [['entitlements', 'asked', 'approval', 'owners'], ['lena']],
-    [
-      ['entitlements', 'asked', 'approval', 'owners'],
-      ['lena', 'sam'],
-    ],
+    [['entitlements', 'asked', 'approval', 'owner'], 'rob'],
     [['entitlements', 'asked', 'approval', 'reviewers'], undefined],
     [['entitlements', 'asked', 'approval', 'approvals'], 3],
     [['entitlements', 'asked', 'limits', 'maxDuration'], '1h'],
@@ -113,7 +109,7 @@ describe('the digest', () => {
     [['entitlements', 'database', 'credential', 'database', 'grantedRole'], 'other'],
     [['entitlements', 'database', 'credential', 'database', 'ownerRole'], 'other'],
     [['tiers', 'low', 'maxDuration'], '3h'],
-    [['tiers', 'high', 'approvals'], 1],
+    [['tiers', 'high', 'approvals'], 3],
   ]
   it('is changed by every change of meaning, alone and together', () => {
     const whole = altered(['revision'], 1)
@@ -222,14 +218,14 @@ describe('groups that approve', () => {
     const entitlements = altered(['entitlements', 'asked', 'tier'], 'high')
     const people = Array.from({ length: 2 }, (_, n) => person(`p${n}`, 'northwind', 'security'))
     const owners = ['lena', 'rob', 'olivia'].map((id) => person(id, 'northwind'))
-    const everybody = [...people, ...owners, person('vera', 'acme')]
+    const everybody = [...people, ...owners, person('oscar', 'northwind', 'dba'), person('vera', 'acme')]
     const problems = (administrative: boolean, members: number) =>
       checkReferences(compileTexts(entitlements), {
         entered: () => everybody,
         persons: () => everybody,
         group: (tenant, name) => ({
           administrative: administrative && `${tenant}/${name}` === 'northwind/security',
-          members,
+          members: name === 'security' ? members : 1,
         }),
       }).problems.map(({ path }) => path)
     expect(problems(false, 10)).toEqual([])
@@ -242,7 +238,8 @@ describe('names in a policy', () => {
   const persons = [
     person('lena', 'northwind', 'security'),
     person('rob', 'northwind', 'security'),
-    person('olivia', 'northwind', 'soc'),
+    person('olivia', 'northwind', 'soc', 'dba'),
+    person('oscar', 'northwind', 'dba'),
     person('vera', 'acme', 'vendor-engineers'),
   ]
   const workload = machine('workload', 'job', 'northwind', 'rob')
@@ -264,14 +261,20 @@ describe('names in a policy', () => {
     expect(dangling(smallText(), guards.join('\n'))).toEqual([])
   })
   it('that nobody answers to are told with their places', () => {
-    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owners'], ['lena', 'gone']))).toEqual([
-      'entitlements.yaml entitlements.asked.approval.owners',
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owner'], 'gone'))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.owner',
+    ])
+    const reviewers = [{ role: 'security', group: 'security', count: 3 }]
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], reviewers))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.reviewers',
     ])
     expect(
-      dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'security', count: 3 }])),
-    ).toEqual(['entitlements.yaml entitlements.asked.approval.reviewers'])
-    expect(
-      dangling(altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'nobodies', count: 1 }])),
+      dangling(
+        altered(
+          ['entitlements', 'asked', 'approval', 'reviewers'],
+          [{ role: 'security', group: 'nobodies', count: 1 }],
+        ),
+      ),
     ).toEqual(['entitlements.yaml entitlements.asked.approval'])
     expect(dangling(altered(['entitlements', 'automatic', 'tenant'], 'nobody'))).toEqual([
       'entitlements.yaml entitlements.automatic.tenant',
@@ -281,8 +284,8 @@ describe('names in a policy', () => {
     ])
   })
   it('of an owner of another tenant are told, because that owner could never approve', () => {
-    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owners'], ['lena', 'vera']))).toEqual([
-      'entitlements.yaml entitlements.asked.approval.owners',
+    expect(dangling(altered(['entitlements', 'asked', 'approval', 'owner'], 'vera'))).toEqual([
+      'entitlements.yaml entitlements.asked.approval.owner',
     ])
   })
   it('in guards are told too, at the very name', () => {
@@ -302,8 +305,8 @@ describe('names in a policy', () => {
   })
   it('that only who is switched off answers to are told as a warning, so that nobody stays for the sake of the policy', () => {
     const entitlements = altered(['entitlements', 'asked', 'approval'], {
-      owners: ['lena', 'olivia'],
-      reviewers: [{ group: 'security', count: 2 }],
+      owner: 'lena',
+      reviewers: [{ role: 'security', group: 'security', count: 2 }],
     })
     const guards =
       '@id("a") permit (principal == Person::"lena", action, resource); @id("b") permit (principal in Group::"northwind/soc", action, resource);'
@@ -316,10 +319,9 @@ describe('names in a policy', () => {
     const { problems, warnings } = without(['lena', 'olivia', 'vera'])
     expect(problems).toEqual([])
     expect(warnings.map(({ path }) => path)).toEqual([
-      'entitlements.asked.approval.owners',
-      'entitlements.asked.approval.owners',
+      'entitlements.asked.approval.owner',
       'entitlements.asked.approval.reviewers',
-      'entitlements.database.approval.owners',
+      'entitlements.database.approval.owner',
     ])
   })
   it('an empty directory leaves no name standing', () => {
@@ -327,7 +329,7 @@ describe('names in a policy', () => {
     const policy = compileTexts(configText('entitlements.yaml'), configText('guards.cedar'))
     const found = checkReferences(policy, empty).problems
     for (const path of [
-      'entitlements.payments-migrator.approval.owners',
+      'entitlements.payments-migrator.approval.owner',
       'webshop-pipeline-deploys',
       'operators-operate',
     ])

@@ -49,7 +49,10 @@ describe('T09: a count, a quorum or a limit never fails open', () => {
 
   it('a reviewer count takes no edge value', () => {
     for (const count of NOT_COUNTS) {
-      const text = altered(['entitlements', 'asked', 'approval', 'reviewers'], [{ group: 'security', count }])
+      const text = altered(
+        ['entitlements', 'asked', 'approval', 'reviewers'],
+        [{ role: 'security', group: 'security', count }],
+      )
       expect(problemsOf(text).map((one) => one.path)).toContain('entitlements.asked.approval.reviewers.0.count')
     }
   })
@@ -111,9 +114,11 @@ describe('T09: a count, a quorum or a limit never fails open', () => {
     for (const value of ['Auto', 'AUTO', '', 'none', null, true, [], {}, { mode: 'auto' }, { owners: [] }, 0])
       expect(problemsOf(altered(['entitlements', 'automatic', 'approval'], value))).not.toEqual([])
   })
-  it('no owner at all is never a rule', () => {
-    for (const owners of [undefined, [], null, [''], ['UPPER'], [1], 'lena', [['lena']]])
-      expect(problemsOf(altered(['entitlements', 'asked', 'approval', 'owners'], owners))).not.toEqual([])
+  it('no owner, or more than one, is never a rule', () => {
+    for (const owner of [undefined, null, '', 'UPPER', 1, true, {}, [], ['lena'], ['lena', 'rob'], [['lena']]]) {
+      const paths = problemsOf(altered(['entitlements', 'asked', 'approval', 'owner'], owner)).map((one) => one.path)
+      expect(paths).toContain('entitlements.asked.approval.owner')
+    }
   })
   it('only the tier low is automatic', () => {
     for (const tier of ['elevated', 'high'])
@@ -136,7 +141,8 @@ describe('T09: a count, a quorum or a limit never fails open', () => {
     )
     const paths = fc.constantFrom(
       ['entitlements', 'asked', 'approval'],
-      ['entitlements', 'asked', 'approval', 'owners'],
+      ['entitlements', 'asked', 'approval', 'owner'],
+      ['entitlements', 'asked', 'approval', 'reviewers'],
       ['entitlements', 'asked', 'approval', 'approvals'],
       ['entitlements', 'asked', 'tier'],
       ['tiers', 'elevated', 'approvals'],
@@ -150,7 +156,8 @@ describe('T09: a count, a quorum or a limit never fails open', () => {
         for (const { approval, tier, limits } of entitlements) {
           if (approval.mode === 'auto') expect(tier).toBe('low')
           else {
-            expect(approval.owners.length).toBeGreaterThanOrEqual(1)
+            expect(isName(approval.owner)).toBe(true)
+            for (const { count } of approval.reviewers) expect(count).toBeGreaterThanOrEqual(1)
             expect(approval.approvals).toBeGreaterThanOrEqual(1)
           }
           expect(limits.maxUses).toBeGreaterThanOrEqual(1)
@@ -189,8 +196,12 @@ describe('the stricter of tier and entitlement stands', () => {
     expect(problemsOf(text).map((one) => one.path)).toEqual(['entitlements.asked.approval.approvals'])
   })
   it('a quorum that nobody could ever meet is an error', () => {
-    const text = altered(['entitlements', 'database', 'approval', 'owners'], ['olivia'])
-    expect(problemsOf(text).map((one) => one.path)).toEqual(['entitlements.database.approval.owners'])
+    for (const reviewers of [undefined, []]) {
+      const text = altered(['entitlements', 'database', 'approval', 'reviewers'], reviewers)
+      expect(problemsOf(text).map((one) => one.path)).toEqual(['entitlements.database.approval'])
+    }
+    const many = altered(['entitlements', 'database', 'approval'], { owner: 'olivia', approvals: 2 })
+    expect(problemsOf(many).map((one) => one.path)).toEqual(['entitlements.database.approval.approvals'])
   })
   it('a higher tier never asks fewer persons than a lower one', () => {
     expect(problemsOf(altered(['tiers', 'low', 'approvals'], 3)).map((one) => one.path)).toContain(
@@ -223,12 +234,25 @@ describe('what is compiled is complete', () => {
       tier: 'low',
       target: { id: 'reports', environment: 'production', audience: 'https://reports.example' },
       actions: { 'report.read': 'read' },
+      actionFlags: {},
+      flags: [],
       scopes: [],
       credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(15), verifierCache: seconds(30) },
       approval: { mode: 'auto' },
-      limits: { maxDuration: hours(4), horizon: hours(14 * 24), decideWithin: hours(24), maxUses: 1 },
+      limits: {
+        maxDuration: hours(4),
+        horizon: hours(14 * 24),
+        decideWithin: hours(24),
+        escalateWithin: hours(6),
+        useWithin: hours(4),
+        agentsUseWithin: minutes(15),
+        maxUses: 1,
+      },
       ticketRequired: false,
       planRequired: false,
+      separateExecutor: false,
+      maxApprovers: 10,
+      release: undefined,
       bindClaims: {},
     })
   })
@@ -266,7 +290,7 @@ describe('a bad file is told whole', () => {
       '    actions: { x.do: explode }', // 13
       '    credential: { kind: jwt }', // 14
       '    approval:', // 15
-      '      owners: []', // 16
+      '      owner: []', // 16
       '      quorum: 0', // 17
       '  other-name:', // 18
       '    title: x', // 19
@@ -291,7 +315,7 @@ describe('a bad file is told whole', () => {
       '6:3 entitlements.Bad_Name.approval',
       '12:47 entitlements.good-name.target.audience',
       '13:16 entitlements.good-name.actions.x.do',
-      '16:7 entitlements.good-name.approval.owners',
+      '16:7 entitlements.good-name.approval.owner',
       '17:7 entitlements.good-name.approval.quorum',
       '24:30 entitlements.other-name.credential.maxLife',
       '25:5 entitlements.other-name.approval',

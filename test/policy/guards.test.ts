@@ -6,7 +6,7 @@ import { named } from '../../src/domain/ids.ts'
 import { callFor } from '../../src/policy/guard-question.ts'
 import { EVERYTHING } from '../../src/policy/guard-reads.ts'
 import { compileGuards, guardJudge } from '../../src/policy/guards.ts'
-import { ACTIONS, type Question } from '../../src/policy/policy.ts'
+import { ACTIONS, mayBeOfBroker, type Question } from '../../src/policy/policy.ts'
 import {
   anyIntent,
   anyPrincipal,
@@ -161,7 +161,7 @@ describe('leaving out what no rule reads', () => {
     'resource["environment"] == "production"',
     '{x: principal.groups}.x.contains("dba")',
   ]
-  // Not of ReadAudit and Operate: they are asked of the broker too, which has no attributes.
+  // Not of ReadAudit, Freeze and Operate: they are asked of the broker too, which has no attributes.
   const actions = [
     'action in [Action::"Request", Action::"ReadGrant", Action::"Approve", Action::"Revoke"]',
     'action == Action::"Request"',
@@ -170,7 +170,7 @@ describe('leaving out what no rule reads', () => {
     'action in [Action::"Approve"]',
   ]
   const onEntitlement = anyQuestion
-    .filter(({ action, entitlement }) => entitlement !== undefined && action !== 'Operate' && action !== 'ReadAudit')
+    .filter(({ action, entitlement }) => entitlement !== undefined && !mayBeOfBroker(action))
     // An engine that reads text as UTF-8 cannot be asked about lone surrogates; that they are refused is shown above.
     .filter((question) => JSON.stringify(question).isWellFormed() && !JSON.stringify(question).includes('\\ud'))
   const rule = fc.record({
@@ -270,11 +270,11 @@ describe('floors hold whatever the guards say', () => {
     expect(small.judge({ action: 'AutoApprove', principal: olivia, entitlement: low }).allowed).toBe(false)
   })
   it('a question about an entitlement without one is refused', () => {
-    for (const action of ACTIONS.filter((one) => one !== 'Operate' && one !== 'ReadAudit'))
+    for (const action of ACTIONS.filter((one) => !mayBeOfBroker(one)))
       expect(small.judge({ action, principal: olivia }).allowed).toBe(false)
   })
-  it('no machine operates the broker or reads its audit trail', () => {
-    for (const action of ['Operate', 'ReadAudit'] as const) {
+  it('no machine operates the broker, freezes or reads its audit trail', () => {
+    for (const action of ['Operate', 'Freeze', 'ReadAudit'] as const) {
       expect(small.judge({ action, principal: machine('agent', 'a', 'northwind', 'sam') }).allowed).toBe(false)
       expect(small.judge({ action, principal: olivia }).allowed).toBe(true)
     }

@@ -7,6 +7,7 @@ import { named } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import type { Intent } from '../../src/domain/intent.ts'
 import type { Principal } from '../../src/domain/principal.ts'
+import { FLAGS, type Impact, NO_IMPACT } from '../../src/domain/risk.ts'
 import { type CompiledPolicy, compilePolicy } from '../../src/policy/compile.ts'
 import { PolicyError, type PolicyProblem } from '../../src/policy/problem.ts'
 
@@ -66,7 +67,7 @@ export const smallFile = (): {
       actions: { 'desk.write': 'write', 'desk.erase': 'destructive' },
       scopes: ['queue:*', 'queue:1'],
       credential: { kind: 'jwt', sender: 'dpop', maxLife: '10m', verifierCache: '30s' },
-      approval: { owners: ['lena', 'rob'], reviewers: [{ group: 'security', count: 1 }] },
+      approval: { owner: 'lena', reviewers: [{ role: 'security', group: 'security', count: 1 }] },
       limits: { maxDuration: '2h', horizon: '7d', decideWithin: '12h', maxUses: 2 },
       bindClaims: { run: 'scope:queue' },
     },
@@ -87,7 +88,7 @@ export const smallFile = (): {
           ownerRole: 'payments_owner',
         },
       },
-      approval: { owners: ['olivia', 'rob'] },
+      approval: { owner: 'olivia', reviewers: [{ role: 'operations', group: 'dba' }] },
     },
   },
 })
@@ -124,6 +125,7 @@ export const intentFor = (entitlement: Entitlement, requester: Principal, change
   entitlement: entitlement.id,
   requester: requester.id,
   executor: { principal: requester.id, key: undefined },
+  manifests: { requester: undefined, executor: undefined },
   task: 'task',
   session: '',
   target: entitlement.target.id,
@@ -132,8 +134,10 @@ export const intentFor = (entitlement: Entitlement, requester: Principal, change
   scope: [],
   dataTypes: [],
   destination: '',
+  exposure: undefined,
+  change: undefined,
   changeClass: 'normal',
-  impact: { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false },
+  impact: NO_IMPACT,
   plan: undefined,
   ticket: undefined,
   window: { opensAt: instant(0), closesAt: instant(60_000) },
@@ -169,6 +173,10 @@ export const anyPrincipal: fc.Arbitrary<Principal> = fc
       : { kind: kind as 'workload' | 'agent', sponsors: sponsors.map(named.person), ...shared }
   })
 
+export const anyImpact: fc.Arbitrary<Impact> = fc
+  .subarray([...FLAGS])
+  .map((set) => ({ ...NO_IMPACT, ...Object.fromEntries(set.map((flag) => [flag, true])) }))
+
 export const anyIntent = (entitlement: Entitlement): fc.Arbitrary<Intent> =>
   fc
     .record({
@@ -178,12 +186,7 @@ export const anyIntent = (entitlement: Entitlement): fc.Arbitrary<Intent> =>
       dataTypes: fc.array(anyText, { maxLength: 4 }),
       destination: anyText,
       changeClass: fc.constantFrom('standard', 'normal', 'emergency'),
-      impact: fc.record({
-        dataFlow: fc.boolean(),
-        privilegedAccess: fc.boolean(),
-        resilience: fc.boolean(),
-        externalTransfer: fc.boolean(),
-      }),
+      impact: anyImpact,
       uses: fc.integer({ min: 1, max: 100 }),
       lengthMs: fc.integer({ min: 1, max: 100_000_000 }),
       ticket: fc.option(fc.record({ system: anyText, id: anyText }), { nil: undefined }),

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { named } from '../../src/domain/ids.ts'
 import type { Principal } from '../../src/domain/principal.ts'
+import { riskOf, trustOf } from '../../src/domain/risk.ts'
 import { explain } from '../../src/policy/explain.ts'
 import { ACTIONS, type Action } from '../../src/policy/policy.ts'
 import { compileTexts, configText, intentFor, machine, person, SCHEMA, shipped } from './sample-policies.ts'
@@ -66,6 +67,9 @@ const MAY: Readonly<Record<string, Partial<Record<Action, readonly string[]>>>> 
   },
 }
 
+/** Whatever entitlement is at hand. */
+const OF_BROKER: Partial<Record<Action, readonly string[]>> = { Operate: ['oscar'], Freeze: ['sol'] }
+
 describe('the shipped policy', () => {
   it.each(policy.entitlements().map((entitlement) => [entitlement.id, entitlement] as const))(
     '%s: exactly these may do exactly that',
@@ -77,18 +81,19 @@ describe('the shipped policy', () => {
           const requester = action === 'Request' || action === 'AutoApprove' ? principal : person('else', 'northwind')
           return policy.judge({ action, principal, entitlement, intent, requester }).allowed
         })
-        const expected = action === 'Operate' ? ['oscar'] : (MAY[id]?.[action] ?? [])
+        const expected = OF_BROKER[action] ?? MAY[id]?.[action] ?? []
         expect(allowed.map(([name]) => name).toSorted(), action).toEqual(expected.toSorted())
       }
     },
   )
-  it('only operators operate, and only auditors and the SOC read the audit trail', () => {
+  it('only operators operate, only the SOC freezes, and only auditors and the SOC read the audit trail', () => {
     const allowed = (action: Action) =>
       Object.keys(WHO).filter((name) => {
         const principal = WHO[name]
         return principal !== undefined && policy.judge({ action, principal }).allowed
       })
     expect(allowed('Operate')).toEqual(['oscar'])
+    expect(allowed('Freeze')).toEqual(['sol'])
     expect(allowed('ReadAudit')).toEqual(['sol', 'audra'])
   })
   it('a requester completes what it asked for, and nobody else’s', () => {
@@ -103,6 +108,15 @@ describe('the shipped policy', () => {
       ([, names]) => names?.split(', ') ?? [],
     )
     expect(inSchema.toSorted()).toEqual([...ACTIONS].toSorted())
+  })
+  it('demands a passkey, a soon use and few approvers from tier high on, to which each offer can be raised', () => {
+    const raised = policy.at(named.entitlement('payments-migrator'), 'critical')
+    expect(raised).toMatchObject({ maxApprovers: 5, limits: { useWithin: 900_000 }, approval: { stepUp: true } })
+    for (const { id } of policy.entitlements()) {
+      expect(policy.at(id, 'high')).toMatchObject({ maxApprovers: 8, ticketRequired: true })
+      expect(policy.entitlement(id)).toMatchObject({ maxApprovers: 10 })
+    }
+    expect(policy.catalogue.destinations).toMatchObject({ warehouse: 'internal', 'payment-processor': 'external' })
   })
   it('what it offers is what the story needs', () => {
     const brief = policy
@@ -163,6 +177,8 @@ describe('the examples', () => {
     expect(compiled.judge({ action: 'Request', principal, entitlement, intent }).because).toEqual([
       'production-needs-a-plan',
     ])
+    expect(entitlement.release).toEqual({ forge: 'forge', repository: 'northwind/shop', scope: 'commit' })
+    expect(entitlement.approval).toMatchObject({ owner: 'rob', approvals: 2, stepUp: true })
     const plan = { digest: `sha-256:${'A'.repeat(43)}` as never, mediaType: 'application/json' }
     expect(compiled.judge({ action: 'Request', principal, entitlement, intent: { ...intent, plan } }).allowed).toBe(
       true,
@@ -175,6 +191,40 @@ describe('the examples', () => {
     const owner = person('olivia', 'northwind', 'dba')
     expect([may('Request', vendor), may('Approve', vendor), may('Revoke', vendor)]).toEqual([true, false, false])
     expect([may('Request', owner), may('Approve', owner), may('Revoke', owner)]).toEqual([false, true, true])
+  })
+  it('a transfer to outside has a second control: asked, approved and executed by different hands', () => {
+    const { compiled, entitlement } = example('external-transfer', 'partner-export')
+    const dana = person('dana', 'northwind', 'developers')
+    const job = machine('workload', 'report-job', 'northwind', 'sam')
+    const may = (action: Action, principal: Principal, destination: string) => {
+      const intent = intentFor(entitlement, dana, { destination })
+      const risk = { flags: [], trust: trustOf(compiled.catalogue, destination), sensitivities: [], earlier: [] }
+      return compiled.judge({ action, principal, entitlement, intent, requester: dana, risk }).allowed
+    }
+    for (const destination of ['partner', 'archive'])
+      expect([may('Request', dana, destination), may('Exchange', job, destination)]).toEqual([true, true])
+    for (const destination of ['', 'elsewhere'])
+      expect([may('Request', dana, destination), may('Exchange', job, destination)]).toEqual([false, false])
+    expect([may('Request', job, 'partner'), may('Exchange', dana, 'partner')]).toEqual([false, false])
+    expect(entitlement).toMatchObject({ separateExecutor: true, ticketRequired: true })
+    expect(entitlement.approval).toMatchObject({
+      approvals: 3,
+      stepUp: true,
+      reviewers: [
+        { role: 'privacy', veto: true, evidence: ['impact-assessment'] },
+        { role: 'security', veto: false },
+      ],
+    })
+    const tierOf = (dataType: string) =>
+      riskOf({
+        entitlement,
+        intent: intentFor(entitlement, dana, { destination: 'partner', dataTypes: [dataType] }),
+        requesterTenant: 'northwind',
+        catalogue: compiled.catalogue,
+        earlier: [],
+      }).tier
+    expect(['order-totals', 'customer-contacts', 'anything'].map(tierOf)).toEqual(['high', 'critical', 'critical'])
+    expect(compiled.at(entitlement.id, 'critical')).toMatchObject({ planRequired: true, maxApprovers: 5 })
   })
   it('an erasure needs three persons: an owner and one of each group', () => {
     const { entitlement } = example('two-reviewers', 'customer-erasure')
@@ -198,7 +248,7 @@ describe('explaining', () => {
     expect(explain(policy, { principal: vera, entitlement: of('payments-migrator') })).toMatchObject({
       mayAsk: { allowed: true, because: ['vendor-engineers-migrate-payments'] },
       tier: 'elevated',
-      approval: { mode: 'people', owners: ['olivia'], approvals: 1 },
+      approval: { mode: 'people', owner: 'olivia', approvals: 1 },
       limits: { maxDuration: 14_400_000 },
       ticketRequired: true,
       residue: 0,

@@ -14,6 +14,7 @@ interface Row {
   ask: string
   decisions: string[]
   events: string[]
+  born: number
 }
 interface ShardData {
   seq: number
@@ -27,6 +28,8 @@ interface ShardData {
   marks: Map<string, number>
   retire: Map<string, number>
   gone: string
+  epoch: number
+  freezes: Map<string, { seq: number; lifted: boolean; text: string }>
 }
 
 export interface MemoryStore {
@@ -65,6 +68,8 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       marks: new Map(),
       retire: new Map(),
       gone: '',
+      epoch: 0,
+      freezes: new Map(),
     }
     data.set(shard, fresh)
     return fresh
@@ -175,6 +180,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       ask: row?.ask ?? step.ask,
       decisions: [...(row?.decisions ?? []), ...step.decisions.slice(row?.decisions.length ?? 0)],
       events: [...(row?.events ?? []), shard.event],
+      born: row?.born ?? shard.seq,
     })
   }
 
@@ -187,6 +193,18 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
   const put = (shard: ShardData, judged: string): void => {
     shard.seq += 1
     shard.judged = judged
+  }
+  const raised = (shard: ShardData, judged: string): string => {
+    const members = judged.split('|')
+    shard.epoch = Math.max(shard.epoch, Number(members[4])) + 1
+    return [...members.slice(0, 4), shard.epoch].join('|')
+  }
+  function putFreeze(shard: ShardData, id: string, version: number, event: string): void {
+    shard.seq += 1
+    shard.event = nextEntry()
+    shard.events.set(shard.event, { grant: id, version, seq: shard.seq, text: event })
+    if (shard.judged === '') shard.epoch += 1
+    else shard.judged = raised(shard, shard.judged)
   }
 
   return {
@@ -232,9 +250,9 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     },
     load: async (at, seen, grants) => {
       const shard = of(at)
-      const rows = grants.map(({ head }): [] | [number, string, string, string[]] => {
+      const rows = grants.map(({ head }): [] | [number, string, string, string[], number] => {
         const row = shard.rows.get(head)
-        return row ? [row.version, row.head, row.ask, [...row.decisions]] : []
+        return row ? [row.version, row.head, row.ask, [...row.decisions], row.born] : []
       })
       return [...top('ok', shard, isBehind(shard, seen)), shard.judged, rows]
     },
@@ -341,16 +359,43 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       if (Number(next[2]) < Number(people)) return [...top('lower', shard, behind), 'people']
       if (next[0] === policy && next[1] !== policyDigest) return [...top('differs', shard, behind), 'policy']
       if (next[2] === people && next[3] !== peopleDigest) return [...top('differs', shard, behind), 'people']
-      const raised = [...next.slice(0, 4), epoch].join('|')
-      if (raised !== shard.judged) put(shard, raised)
+      const newer = [...next.slice(0, 4), epoch].join('|')
+      if (newer !== shard.judged) put(shard, newer)
       return [...top('ok', shard, behind), shard.judged]
     },
     accept: async (at, seen, record) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
       shard.seq = Math.max(shard.seq, seen.seq)
-      put(shard, shard.judged || record)
+      shard.epoch = Math.max(shard.epoch, Number(record.split('|')[4]))
+      put(shard, raised(shard, shard.judged || record))
       return [...top('ok', shard, behind), shard.judged]
+    },
+    putFreeze: async (at, seen, { id, text, event }) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      const before = shard.freezes.get(id)
+      if (before !== undefined) return [...top('ok', shard, behind), before.seq]
+      putFreeze(shard, id, 1, event)
+      shard.freezes.set(id, { seq: shard.seq, lifted: false, text })
+      return [...top('ok', shard, behind), shard.seq]
+    },
+    liftFreeze: async (at, seen, { id, text, event, rules }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      if (shard.judged === '') return top('absent', shard, 0)
+      if (!shard.judged.startsWith(`${rules}|`)) return top('stale', shard, 0)
+      const before = shard.freezes.get(id)
+      if (before === undefined) return top('missing', shard, 0)
+      if (before.lifted) return [...top('ok', shard, 0), shard.seq, before.text]
+      putFreeze(shard, id, 2, event)
+      shard.freezes.set(id, { ...before, lifted: true, text })
+      return [...top('ok', shard, 0), shard.seq, text]
+    },
+    freezes: async (at, seen) => {
+      const shard = of(at)
+      const rows = [...shard.freezes.values()].map(({ seq, text }): [number, string] => [seq, text])
+      return [...top('ok', shard, isBehind(shard, seen)), shard.judged, rows]
     },
   }
 }

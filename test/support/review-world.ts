@@ -8,7 +8,7 @@ import type { Evidence } from '../../src/domain/decision.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { type GrantId, named } from '../../src/domain/ids.ts'
-import { after, between, days, formatInstant, hours, type Instant, instant, minutes } from '../../src/domain/instant.ts'
+import { after, between, days, formatInstant, hours, type Instant, instant } from '../../src/domain/instant.ts'
 import { compileClients } from '../../src/identity/clients.ts'
 import { compileDirectory, type PeopleDirectory } from '../../src/identity/directory.ts'
 import { compilePeople } from '../../src/identity/people.ts'
@@ -37,6 +37,7 @@ export interface Change {
   readonly workloads?: Entries
   readonly groups?: Fields
   readonly tiers?: Entries
+  readonly destinations?: Fields
   readonly entitlements?: Entries
   /** Rules of Cedar besides those of the fixture. */
   readonly guards?: string
@@ -253,10 +254,8 @@ const ENTITLEMENTS = {
     approval: 'auto',
   },
 }
-const CATALOGUE = {
-  destinations: { archive: 'internal', partner: 'external' },
-  dataTypes: { metrics: 'plain', 'customer-contact': 'personal', 'card-data': 'regulated' },
-}
+const DESTINATIONS = { archive: 'internal', partner: 'external' }
+const DATA_TYPES = { metrics: 'plain', 'customer-contact': 'personal', 'card-data': 'regulated' }
 const GUARDS = `
 @id("askers-ask")
 permit (principal, action in [Action::"Request", Action::"Exchange", Action::"AutoApprove"], resource)
@@ -274,10 +273,18 @@ const over = (base: Entries, put: Entries = {}): Entries => ({
   ...Object.fromEntries(Object.entries(put).map(([id, fields]) => [id, { ...base[id], ...fields }])),
 })
 
-export function reviewDirectory(
-  revision: number,
-  { persons, agents, workloads, groups = {} }: Change,
-): PeopleDirectory {
+/** Rules are values: what was compiled once serves every test. */
+function once<T>(compile: (revision: number, change: Change) => T): (revision: number, change: Change) => T {
+  const known = new Map<string, T>()
+  return (revision, change) => {
+    const key = JSON.stringify([revision, change], (_, value) => (value === undefined ? 'absent' : value))
+    const found = known.get(key) ?? compile(revision, change)
+    known.set(key, found)
+    return found
+  }
+}
+
+export const reviewDirectory = once((revision, { persons, agents, workloads, groups = {} }): PeopleDirectory => {
   const people = { revision, persons: over(PERSONS, persons), agents: over(AGENTS, agents), groups }
   const clients = { revision, workloads: over(WORKLOADS, workloads), resourceServers: {} }
   return compiled(
@@ -287,16 +294,22 @@ export function reviewDirectory(
       { issuers: ['login'], forges: [FORGE] },
     ),
   )
-}
+})
 
-export function reviewPolicy(revision: number, { tiers, entitlements, guards = '' }: Change) {
-  const file = { revision, tiers: over(TIERS, tiers), ...CATALOGUE, entitlements: over(ENTITLEMENTS, entitlements) }
+export const reviewPolicy = once((revision, { tiers, destinations, entitlements, guards = '' }) => {
+  const file = {
+    revision,
+    tiers: over(TIERS, tiers),
+    destinations: { ...DESTINATIONS, ...destinations },
+    dataTypes: DATA_TYPES,
+    entitlements: over(ENTITLEMENTS, entitlements),
+  }
   return compilePolicy({
     entitlements: { file: 'entitlements.yaml', text: JSON.stringify(file) },
     guards: { file: 'guards.cedar', text: GUARDS + guards },
     schema: { file: 'guards.cedarschema', text: configText('guards.cedarschema') },
   })
-}
+})
 
 export interface ReviewWorld extends World {
   /** The rules of the fixture with this change, in force from now on; without one, as they were. */
@@ -358,7 +371,7 @@ export async function reviewWorld(): Promise<ReviewWorld> {
           const edit1 = (row: (typeof rows)[number]): (typeof rows)[number] => {
             if (row.length === 0 || JSON.parse(row[2]).id !== id) return row
             const next = edit({ version: row[0], head: row[1], ask: row[2], decisions: row[3] })
-            return [next.version, next.head, next.ask, [...next.decisions]]
+            return [next.version, next.head, next.ask, [...next.decisions], row[4]]
           }
           return [tag, behind, seq, event, judged, rows.map(edit1)]
         },
@@ -414,4 +427,3 @@ export const refusal = async (work: Promise<unknown>): Promise<'ok' | Readonly<R
   )
 
 export const HOUR = hours(1)
-export const MINUTE = minutes(1)

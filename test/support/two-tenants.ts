@@ -93,6 +93,8 @@ when { principal.tenant == resource.tenant };
 when { resource.owners.contains(principal.id) || principal.groups.contains("soc") };
 @id("these-read") permit (principal is Person, action in [Action::"ReadGrant", Action::"ReadAudit"], resource)
 when { ["dba", "security", "soc", "auditors"].containsAny(principal.groups) };
+@id("soc-freezes") permit (principal is Person, action == Action::"Freeze", resource)
+when { principal.groups.contains("soc") };
 @id("operators-operate") permit (principal is Person, action == Action::"Operate", resource)
 when { principal.groups.contains("operators") };
 `

@@ -9,6 +9,7 @@ import type { Lane } from '../../src/domain/entitlement.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import {
   type AttemptId,
+  freezeIdFrom,
   grantId,
   grantIdFrom,
   named,
@@ -137,6 +138,7 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
   }
   const ports: Ports = {
     grants: store,
+    freezes: store.freezes,
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
@@ -156,6 +158,7 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     evenly: async () => undefined,
     newGrantId: () => grantId(HOME, counted(26)),
     grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
+    newFreezeId: () => freezeIdFrom(Buffer.from(sha256(counted(26)), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),
     newCeremonyId: () => sha256(`ceremony ${counted(4)}`),

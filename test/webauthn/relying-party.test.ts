@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { PASSKEY_ALGORITHMS, type PasskeyAlgorithm } from '../../src/domain/assertion.ts'
 import type { CountedPasskey } from '../../src/domain/passkey.ts'
-import { relyingParty } from '../../src/webauthn/relying-party.ts'
+import { knowsPasskeys, relyingParty } from '../../src/webauthn/relying-party.ts'
 import { stepUp } from '../../src/webauthn/step-up.ts'
 import { passkeyOf } from '../contracts/passkeys.ts'
 import { FLAGS, type SoftPasskey, softPasskey, type Wrong } from '../support/authenticator.ts'
@@ -46,6 +46,18 @@ describe('a passkey that is registered', () => {
   it.each(WRONG)('is refused when it was made %s', async (_, wrong) => {
     expect(await codeOf(party.registration(softPasskey(HERE).registration(TEXT, wrong), TEXT))).toBe('not_permitted')
   })
+})
+
+it('is known by its name: a public URL with an address has no passkeys', () => {
+  const urls = [
+    'https://writ.example',
+    'http://localhost:8443',
+    'https://10.1.2.3',
+    'http://127.0.0.1:80',
+    'https://[::1]:8443',
+  ]
+  expect(urls.map(knowsPasskeys)).toEqual([true, true, false, false, false])
+  expect(relyingParty('https://writ.example:8443').id).toBe('writ.example')
 })
 
 describe('an assertion', () => {

@@ -7,10 +7,11 @@
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
 -- that need a guard), OPEN (what is not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
--- KEYS   every function begins with  1 control (hash: n, event, gone, judged)  2 events (stream)
+-- KEYS   every function begins with  1 control (hash: n, event, gone, judged, epoch)  2 events (stream)
 --        n and event are the sequence of the shard's newest commit and its id in the stream. `gone` is the latest id of an event that
 --        was forgotten with its grant: a missing event up to there proves nothing. `judged` is the control record, five
 --        values joined by `|` (policy revision, policy digest, people revision, people digest, freeze epoch); without it there is none.
+--        `epoch` is the newest freeze epoch, which is kept beside the record because a freeze is taken without one too.
 -- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
 --        Times and spans are integer milliseconds. An empty text means absent.
 -- Reply  { tag, behind, seq, event, … }: behind = 1 when what the caller has seen is not (or no longer) here; seq and event are the
@@ -46,12 +47,13 @@ local function open_shard(keys, args)
   if not is_count(seen_seq) or (seen_event ~= '' and not string.match(seen_event, STREAM_ID)) then
     return nil, { 'malformed', 0, 0, '', 'seen' }
   end
-  local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged', 'gone')
+  local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged', 'gone', 'epoch')
   local shard = {
     key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '',
-    gone = at[4] or '', behind = 0,
+    gone = at[4] or '', epoch = tonumber(at[5] or '0'), behind = 0,
   }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
+  if not is_count(shard.epoch) then return nil, { 'malformed', 0, 0, '', 'epoch' } end
   if shard.seq < seen_seq then
     shard.behind = 1
   elseif seen_event ~= '' and seen_event ~= shard.event and is_after(seen_event, shard.gone)
@@ -113,6 +115,7 @@ local function write(shard, retire, step)
   redis.call('HSET', shard.key, 'n', seq, 'event', shard.event)
   if step.version == 1 then
     redis.call('SET', step.ask_key, step.ask)
+    redis.call('HSET', step.head_key, 'born', seq)
     for n = 1, step.lasting do redis.call('ZADD', step.keys[step.lasting_at + n], step.filed_at, step.id) end
   end
   if step.leaves ~= step.enters then redis.call('ZREM', step.leaves, step.id) end
@@ -204,15 +207,17 @@ local function claim_due(keys, args)
 end
 
 -- grant_load: any number of grants and the control record at the same moment.
--- KEYS  3… ask, decisions, head of each        Reply 'ok' judged { {} or { version, head, ask, { decision, … } } for each }
+-- KEYS  3… ask, decisions, head of each        Reply 'ok' judged { {} or { version, head, ask, { decision, … }, born } for each }
+--       born is 0 for a grant of before that was kept.
 local function load_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   local rows = {}
   for k = 3, #keys, 3 do
-    local head = redis.call('HMGET', keys[k + 2], 'version', 'head')
+    local head = redis.call('HMGET', keys[k + 2], 'version', 'head', 'born')
     rows[#rows + 1] = head[1]
-      and { tonumber(head[1]), head[2] or '', redis.call('GET', keys[k]) or '', redis.call('LRANGE', keys[k + 1], 0, -1) }
+      and { tonumber(head[1]), head[2] or '', redis.call('GET', keys[k]) or '', redis.call('LRANGE', keys[k + 1], 0, -1),
+        tonumber(head[3] or '0') }
       or {}
   end
   return reply('ok', shard, shard.judged, rows)
@@ -377,9 +382,16 @@ local function read_control(keys, args)
   return reply('ok', shard, shard.judged)
 end
 
+-- The same record under an epoch of its own.
+local function raise_epoch(shard, judged)
+  local policy, policy_digest, people, people_digest, epoch = string.match(judged, JUDGED)
+  shard.epoch = math.max(shard.epoch, tonumber(epoch)) + 1
+  return table.concat({ policy, policy_digest, people, people_digest, string.format('%d', shard.epoch) }, '|')
+end
+
 local function put_control(shard, judged)
   shard.seq, shard.judged = shard.seq + 1, judged
-  redis.call('HSET', shard.key, 'n', string.format('%d', shard.seq), 'judged', judged)
+  redis.call('HSET', shard.key, 'n', string.format('%d', shard.seq), 'judged', judged, 'epoch', string.format('%d', shard.epoch))
 end
 
 -- Why rules may not follow those of the record, or nil: a revision never falls, and never has two digests.
@@ -414,15 +426,79 @@ local function publish_control(keys, args)
 end
 
 -- shard_accept: an operator takes the shard as it is. Raises the sequence above everything that the caller has seen, and restores the
--- control record where it is missing. The sequence only ever rises.
--- ARGV  3 the record for a shard that has none        Reply 'ok' judged
+-- control record where it is missing. Sequence and freeze epoch only ever rise: what a broker keeps by an epoch is read again.
+-- ARGV  3 the record for a shard that has none; its epoch is the newest that the caller has seen        Reply 'ok' judged
 local function accept_shard(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   if not string.match(args[3] or '', JUDGED) then return reply('malformed', shard, 'rules') end
   shard.seq = math.max(shard.seq, tonumber(args[1]))
-  put_control(shard, string.match(shard.judged, JUDGED) and shard.judged or args[3])
+  local _, _, _, _, epoch = string.match(args[3], JUDGED)
+  shard.epoch = math.max(shard.epoch, tonumber(epoch))
+  put_control(shard, raise_epoch(shard, string.match(shard.judged, JUDGED) and shard.judged or args[3]))
   return reply('ok', shard, shard.judged)
+end
+
+-- One act of a freeze: its event, its place in the shard's order, the freeze itself, and with them an epoch that none was judged under.
+local function put_freeze(shard, key, id, version, seq, lifted, text, event)
+  shard.seq = shard.seq + 1
+  local now = string.format('%d', shard.seq)
+  shard.event = redis.call('XADD', shard.events, '*', 'grant', id, 'version', version, 'seq', now, 'event', event)
+  redis.call('HSET', key, id, (seq or now) .. ' ' .. lifted .. ' ' .. text)
+  if string.match(shard.judged, JUDGED) then shard.judged = raise_epoch(shard, shard.judged) else shard.epoch = shard.epoch + 1 end
+  redis.call('HSET', shard.key, 'n', now, 'event', shard.event, 'epoch', string.format('%d', shard.epoch))
+  if shard.judged ~= '' then redis.call('HSET', shard.key, 'judged', shard.judged) end
+end
+
+local FREEZE = '^(%d+) ([01]) (.+)$'
+
+-- freeze_put: stores a freeze, whatever state the shard is in, and raises the epoch with it. One that is there already stays as it is.
+-- KEYS  3 freezes        ARGV  3 id  4 text  5 event        Reply 'ok' seq (at which it was stored)
+local function freeze(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 or #args ~= 5 or args[3] == '' or args[4] == '' or args[5] == '' then return reply('malformed', shard, 'freeze') end
+  local before = redis.call('HGET', keys[3], args[3])
+  if before then
+    local seq = string.match(before, FREEZE)
+    if not seq then return reply('malformed', shard, 'stored') end
+    return reply('ok', shard, tonumber(seq))
+  end
+  put_freeze(shard, keys[3], args[3], '1', nil, '0', args[4], args[5])
+  return reply('ok', shard, shard.seq)
+end
+
+-- freeze_lift: the freeze in its lifted form; it keeps the sequence at which it was stored. One that was lifted before stays as it is.
+-- KEYS  3 freezes        ARGV  3 id  4 text  5 event  6 the rules as judged: the control record without its epoch
+-- Reply 'ok' seq text (as it is stored now); 'missing', 'behind', 'absent', 'stale'
+local function lift(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 or #args ~= 6 or args[4] == '' or args[5] == '' or args[6] == '' then return reply('malformed', shard, 'lift') end
+  if shard.behind == 1 then return reply('behind', shard) end
+  if not string.match(shard.judged, JUDGED) then return reply('absent', shard) end
+  if string.sub(shard.judged, 1, #args[6] + 1) ~= args[6] .. '|' then return reply('stale', shard) end
+  local before = redis.call('HGET', keys[3], args[3])
+  if not before then return reply('missing', shard) end
+  local seq, lifted, text = string.match(before, FREEZE)
+  if not seq then return reply('malformed', shard, 'stored') end
+  if lifted == '1' then return reply('ok', shard, shard.seq, text) end
+  put_freeze(shard, keys[3], args[3], '2', seq, '1', args[4], args[5])
+  return reply('ok', shard, shard.seq, args[4])
+end
+
+-- freezes: all of them, lifted or not, and the control record at the same moment. One that cannot be read hides behind none.
+-- KEYS  3 freezes        Reply 'ok' judged { { seq, text }, … }
+local function freezes(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local rows, stored = {}, redis.call('HGETALL', keys[3])
+  for n = 2, #stored, 2 do
+    local seq, _, text = string.match(stored[n], FREEZE)
+    if not seq then return reply('malformed', shard, 'stored') end
+    rows[#rows + 1] = { tonumber(seq), text }
+  end
+  return reply('ok', shard, shard.judged, rows)
 end
 
 -- rate_take: how many of `want` permits a bucket gives that refills evenly with `most` permits in `per` and holds no more (GCRA: the
@@ -478,5 +554,8 @@ register('grant_forget', forget_grants, 'allow-oom')
 register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')
+register('freeze_put', freeze, 'allow-oom')
+register('freeze_lift', lift)
+register('freezes', freezes, 'no-writes')
 register('rate_take', take, 'allow-oom')
 register('use_once', use_once, 'allow-oom')
