@@ -359,12 +359,13 @@ async function earlierOf(
   return undefined
 }
 
-const earlierGrant = (rules: Rules, { intent }: Ask): Earlier => {
+const earlierGrant = (rules: Rules, { intent, flags }: Ask): Earlier => {
   const entitlement = rules.policy.entitlement(intent.entitlement)
   return {
     entitlement: intent.entitlement,
     // What an entitlement that is gone did is not known any more: its data and destination still are.
     classes: entitlement === undefined ? [] : classesOf(entitlement, intent.actions),
+    flags,
     dataTypes: intent.dataTypes,
     destination: intent.destination,
   }
@@ -373,7 +374,9 @@ const earlierPart = (rules: Rules, part: AskingPart): readonly Earlier[] => {
   const entitlement = rules.policy.entitlement(part.entitlement)
   if (entitlement === undefined) return []
   const { dataTypes, destination } = part
-  return [{ entitlement: part.entitlement, classes: classesOf(entitlement, part.actions), dataTypes, destination }]
+  const classes = classesOf(entitlement, part.actions)
+  const flags = [...entitlement.flags, ...part.actions.flatMap((action) => entitlement.actionFlags[action] ?? [])]
+  return [{ entitlement: part.entitlement, classes, flags, dataTypes, destination }]
 }
 const distinctEarlier = (all: readonly Earlier[]): readonly Earlier[] => [
   ...new Map(
@@ -381,6 +384,7 @@ const distinctEarlier = (all: readonly Earlier[]): readonly Earlier[] => [
       const plain = {
         entitlement: one.entitlement,
         classes: asSet(one.classes),
+        flags: asSet(one.flags),
         dataTypes: asSet(one.dataTypes),
         destination: one.destination,
       }

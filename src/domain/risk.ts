@@ -41,6 +41,7 @@ export interface Catalogue {
 export interface Earlier {
   readonly entitlement: EntitlementId
   readonly classes: readonly ActionClass[]
+  readonly flags: readonly Flag[]
   readonly dataTypes: readonly string[]
   /** Empty where no data was sent anywhere. */
   readonly destination: string
@@ -169,10 +170,14 @@ function combine(
   const wasSensitive = earlier.some(({ dataTypes }) =>
     dataTypes.some((type) => sensitivityOf(catalogue, type) !== 'plain'),
   )
-  const didSend = earlier.some((one) => {
-    const trust = trustOf(catalogue, one.destination)
-    return (trust !== undefined && trust !== 'internal') || (one.classes.includes('transfer') && trust === undefined)
-  })
+  const had = (flag: Flag): boolean => earlier.some(({ flags }) => flags.includes(flag))
+  const did = (kind: ActionClass): boolean => earlier.some((one) => one.classes.includes(kind))
+  const didSend =
+    had('externalTransfer') ||
+    earlier.some((one) => {
+      const trust = trustOf(catalogue, one.destination)
+      return (trust !== undefined && trust !== 'internal') || (one.classes.includes('transfer') && trust === undefined)
+    })
   if (now.sends && wasSensitive)
     raise('critical', 'it sends data out, and personal or regulated data was asked for in the same task or session')
   if (now.sensitive && didSend)
@@ -180,8 +185,9 @@ function combine(
       'critical',
       'it touches personal or regulated data, and sending data out was asked for in the same task or session',
     )
-  const had = (kind: ActionClass): boolean => earlier.some((one) => one.classes.includes(kind))
-  if ((classes.includes('destructive') && had('escalating')) || (classes.includes('escalating') && had('destructive')))
+  const destroyed = did('destructive') || had('destructive')
+  const escalated = did('escalating') || had('privilegedAccess')
+  if ((classes.includes('destructive') && escalated) || (classes.includes('escalating') && destroyed))
     raise('critical', 'to gain rights and to destroy were asked for in the same task or session')
 }
 

@@ -119,6 +119,7 @@ function askOf(intent: Intent, entitlement: Entitlement, risk: AskedRisk | undef
     earlier: () => ({
       entitlements: [...new Set(earlier.map((one) => one.entitlement))],
       classes: [...new Set(earlier.flatMap((one) => one.classes))],
+      flags: [...new Set(earlier.flatMap((one) => one.flags))],
       dataTypes: [...new Set(earlier.flatMap((one) => one.dataTypes))],
       destinations: [...new Set(earlier.map((one) => one.destination).filter((id) => id !== ''))],
     }),

@@ -82,7 +82,15 @@ const RISK: AskedRisk = {
   flags: ['dataFlow'],
   trust: 'external',
   sensitivities: ['personal'],
-  earlier: [{ entitlement: ENTITLEMENT.id, classes: ['write'], dataTypes: ['data'], destination: 'destination' }],
+  earlier: [
+    {
+      entitlement: ENTITLEMENT.id,
+      classes: ['write'],
+      flags: ['dataFlow'],
+      dataTypes: ['data'],
+      destination: 'destination',
+    },
+  ],
 }
 
 export const SPECIMENS: readonly Question[] = ACTIONS.flatMap((action) =>

@@ -129,6 +129,7 @@ const ask2 = record({ v: z.literal(2), ...former, ...linking })
 const earlier = record({
   entitlement: name<Intent['entitlement']>(),
   classes: z.array(z.enum(ACTION_CLASSES)),
+  flags: z.array(z.enum(FLAGS)),
   dataTypes: z.array(text),
   destination: text,
 })

@@ -44,7 +44,7 @@ const of = ({ entitlement, intent, tenant = 'northwind', earlier = [] }: Asked):
   })
 const brief = (risk: Risk) => [risk.tier, ...risk.flags]
 const before = (change: Partial<Earlier>): readonly Earlier[] => [
-  { entitlement: named.entitlement('before'), classes: ['read'], dataTypes: [], destination: '', ...change },
+  { entitlement: named.entitlement('before'), classes: ['read'], flags: [], dataTypes: [], destination: '', ...change },
 ]
 
 const text = fc.constantFrom('', 'warehouse', 'partner', 'pastebin', ...UNKNOWN)
@@ -54,6 +54,7 @@ const share = fc.integer({ min: 0, max: 100 })
 const anyEarlier: fc.Arbitrary<Earlier> = fc.record({
   entitlement: fc.constant(named.entitlement('before')),
   classes: fc.subarray([...ACTION_CLASSES]),
+  flags: fc.subarray([...FLAGS], { maxLength: 2 }),
   dataTypes: fc.array(type, { maxLength: 2 }),
   destination: text,
 })
@@ -278,6 +279,11 @@ describe('combinations with what was asked before', () => {
   })
   it('of several askings before, any one is enough', () => {
     const several = [...before({}), ...before({ dataTypes: ['stock'] }), ...before({ dataTypes: ['contact'] })]
+    // What was sent out, destroyed or gained by a mark alone, with no destination or class that says so.
+    const marked = (flag: Earlier['flags'][number]) => before({ flags: [flag] })
+    expect(of({ intent: { dataTypes: ['contact'] }, earlier: marked('externalTransfer') }).tier).toBe('critical')
+    expect(of({ intent: { actions: ['do.escalating'] }, earlier: marked('destructive') }).tier).toBe('critical')
+    expect(of({ intent: { actions: ['do.destructive'] }, earlier: marked('privilegedAccess') }).tier).toBe('critical')
     for (const earlier of [several, several.toReversed()])
       expect(of({ intent: { destination: 'partner' }, earlier }).tier).toBe('critical')
   })

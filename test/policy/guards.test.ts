@@ -38,6 +38,7 @@ const anyRisk: fc.Arbitrary<AskedRisk> = fc.record({
     fc.record({
       entitlement: fc.constant(asked.id),
       classes: fc.subarray([...ACTION_CLASSES]),
+      flags: fc.subarray([...FLAGS], { maxLength: 2 }),
       dataTypes: fc.constantFrom([], ['pii']),
       destination: fc.constantFrom('', 'partner'),
     }),

@@ -88,7 +88,13 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     tier: 'elevated',
     flags: ['privilegedAccess'],
     earlier: [
-      { entitlement: named.entitlement('sales-report'), classes: ['read'], dataTypes: ['pii'], destination: '' },
+      {
+        entitlement: named.entitlement('sales-report'),
+        classes: ['read'],
+        flags: ['regulated'],
+        dataTypes: ['pii'],
+        destination: '',
+      },
     ],
     rule: {
       mode: 'people',
