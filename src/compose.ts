@@ -194,6 +194,7 @@ export async function openAdapters(
       newTokenId: () => randomUUID(),
       jitter: Math.random,
       sha256,
+      flood: settings.flood,
       issuer: settings.publicUrl,
     }
     const ports = traces === undefined ? plain : tracedPorts(plain, traces)

@@ -22,7 +22,7 @@ export interface Vote {
   readonly again?: boolean
 }
 
-export type DecidePorts = Pick<Ports, 'grants' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now'>
+export type DecidePorts = Pick<Ports, 'grants' | 'rules' | 'signatures' | 'timetable' | 'seal' | 'now' | 'flood'>
 
 export const decide =
   (p: DecidePorts) =>
@@ -71,7 +71,7 @@ function judgeVote(p: DecidePorts, rules: Rules, control: Control, caller: Calle
   }
   const at = p.now()
   const decision = signed(p, grant, approver, vote, control, at)
-  if (vote.verdict === 'deny') return { step: denied(grant, decision, control) }
+  if (vote.verdict === 'deny') return { step: { ...denied(grant, decision, control), rests: p.flood.deniedRests } }
   const withVote = { ...grant, decisions: [...grant.decisions, decision] }
   const { met, missing } = quorums(
     grant,

@@ -3,7 +3,7 @@
 import type { ApprovalRule, CredentialRule } from './entitlement.ts'
 import type { GrantEvent } from './events.ts'
 import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
-import { earliest, type Instant } from './instant.ts'
+import { type Duration, earliest, type Instant } from './instant.ts'
 import type { Intent, Texts } from './intent.ts'
 import { mintMayGo, type Next, type Status } from './lifecycle.ts'
 import { type Confirmation, isUnfinished, type Mint } from './mint.ts'
@@ -11,13 +11,15 @@ import type { Tier } from './tier.ts'
 
 /** Written once at filing, never again. */
 export interface Ask {
-  readonly v: 2
+  readonly v: 3
   readonly id: GrantId
   readonly intent: Intent
   readonly texts: Texts
   readonly digest: Digest
   readonly textsDigest: Digest
   readonly requesterTenant: TenantId
+  /** The natural persons who were behind the requester at filing: what it asks for counts as theirs. */
+  readonly askers: readonly PersonId[]
   readonly tier: Tier
   /** The rule at filing; exchange must satisfy it and today's. */
   readonly rule: ApprovalRule
@@ -116,6 +118,8 @@ export interface Step {
   readonly grant: Grant
   readonly event: GrantEvent
   readonly from: Status | 'none'
+  /** Of a denial: for how long the same change may not be asked for again. */
+  readonly rests?: Duration
 }
 
 export const inStatus = <S extends Status>(grant: Grant, ...statuses: readonly S[]): grant is GrantIn<S> =>

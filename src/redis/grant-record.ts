@@ -92,15 +92,19 @@ const asked1 = {
   reasons: z.array(text),
 }
 const ask1 = record({ v: z.literal(1), ...asked1 })
-const ask2: z.ZodType<Ask> = record({
-  v: z.literal(2),
+const asked2 = {
   ...asked1,
   asked: text,
   replaces: maybe(name<GrantId>()),
   linked: z.array(name<GrantId>()),
-})
+}
+const ask2 = record({ v: z.literal(2), ...asked2 })
+const ask3: z.ZodType<Ask> = record({ v: z.literal(3), ...asked2, askers: z.array(name<Ask['askers'][number]>()) })
 /** What the first version could not say: nothing was asked under a key, replaced or linked then. */
-const from1 = (stored: z.infer<typeof ask1>): Ask => ({ ...stored, v: 2, asked: '', replaces: undefined, linked: [] })
+const from1 = (stored: z.infer<typeof ask1>): Ask =>
+  from2({ ...stored, v: 2, asked: '', replaces: undefined, linked: [] })
+/** Nor the second: what is asked by nobody counts with nobody. */
+const from2 = (stored: z.infer<typeof ask2>): Ask => ({ ...stored, v: 3, askers: [] })
 
 const decision1: z.ZodType<Decision> = record({
   v: z.literal(1),
@@ -182,7 +186,8 @@ const event1: z.ZodType<GrantEvent> = record({
 const READERS = {
   ask: new Map<unknown, (stored: unknown) => Ask>([
     [1, (stored) => from1(ask1.parse(stored))],
-    [2, (stored) => ask2.parse(stored)],
+    [2, (stored) => from2(ask2.parse(stored))],
+    [3, (stored) => ask3.parse(stored)],
   ]),
   decision: new Map<unknown, (stored: unknown) => Decision>([[1, (stored) => decision1.parse(stored)]]),
   head: new Map<unknown, (stored: unknown) => Head>([[1, (stored) => head1.parse(stored)]]),

@@ -47,7 +47,7 @@ describe('a stored grant', () => {
     const texts = printed(whole())
     const read = (changed: Partial<StoredTexts>) => () => readGrant(born.grant.id, { ...texts, ...changed })
     expect(read({})).not.toThrow()
-    for (const version of [0, 3, '1', undefined]) {
+    for (const version of [0, 4, '1', undefined]) {
       expect(read({ ask: edited(texts.ask, 'v', version) })).toThrow(/version/)
       expect(read({ head: edited(texts.head, 'v', version) })).toThrow(/version/)
       expect(read({ decisions: texts.decisions.map((text) => edited(text, 'v', version)) })).toThrow(/version/)
@@ -57,9 +57,17 @@ describe('a stored grant', () => {
 
   it('is read in the first version of its ask, which knew nothing of repeated, replaced and linked askings', () => {
     const grant = whole()
-    const { asked: _, replaces: __, linked: ___, ...first } = grant.ask
+    const { askers: ____, ...second } = grant.ask
+    const { asked: _, replaces: __, linked: ___, ...first } = second
     const read = readGrant(grant.id, { ...printed(grant), ask: JSON.stringify({ ...first, v: 1 }) })
-    expect(read.ask).toStrictEqual({ ...first, v: 2, asked: '', replaces: undefined, linked: [] })
+    expect(read.ask).toStrictEqual({ ...first, v: 3, asked: '', replaces: undefined, linked: [], askers: [] })
+  })
+
+  it('is read in the second version, which did not say who is behind the requester', () => {
+    const grant = whole()
+    const { askers: _, ...second } = grant.ask
+    const read = readGrant(grant.id, { ...printed(grant), ask: JSON.stringify({ ...second, v: 2 }) })
+    expect(read.ask).toStrictEqual({ ...second, v: 3, askers: [] })
   })
 
   it('is refused with a member that this broker does not know, or without one that it needs', () => {

@@ -47,7 +47,7 @@ export const VAULT: CredentialRule = {
 
 export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialRule = JWT): Ask {
   return {
-    v: 2,
+    v: 3,
     id,
     intent: {
       tenant: named.tenant('northwind'),
@@ -79,6 +79,7 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     digest: digest('intent'),
     textsDigest: digest('texts'),
     requesterTenant: named.tenant('acme'),
+    askers: [named.person('vera')],
     tier: 'elevated',
     rule: {
       mode: 'people',

@@ -35,7 +35,7 @@ export function deployIntent(opensAt: Instant = NOON): Intent {
 
 export function deployGrant(intent: Intent = deployIntent()): Grant {
   const ask: Ask = {
-    v: 2,
+    v: 3,
     id: GRANT,
     intent,
     texts: {
@@ -48,6 +48,7 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     digest: digestOf('i'),
     textsDigest: digestOf('t'),
     requesterTenant: named.tenant('northwind'),
+    askers: [named.person('rob')],
     tier: 'elevated',
     rule: { mode: 'people', owners: [named.person('rob')], reviewers: [], approvals: 1 },
     credential: { kind: 'jwt', sender: 'dpop', maxLife: minutes(15), verifierCache: minutes(1) },

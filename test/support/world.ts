@@ -136,6 +136,8 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
     newTokenId: () => counted(12),
     jitter: () => 0.5,
     sha256,
+    // Out of the way of what is not about them.
+    flood: { maxPendingPerRequester: 100_000, maxPendingPerOwner: 100_000, deniedRests: minutes(60) },
     issuer: ISSUER,
   }
   const verbs = broker(ports)
@@ -188,11 +190,15 @@ export async function world(options: { readonly nativeExpiry?: boolean } = {}): 
 const NOTHING = { dataFlow: false, privilegedAccess: false, resilience: false, externalTransfer: false }
 const texts = { summary: 'a change', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
 
+let tasks = 0
+/** Each asking is another one, unless a test says that it is the same. */
+const nextTask = (): string => `task-${++tasks}`
+
 export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
   scope: [],
   dataTypes: [],
   destination: '',
-  task: 'task-1',
+  task: nextTask(),
   changeClass: 'normal',
   impact: NOTHING,
   plan: undefined,
