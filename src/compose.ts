@@ -25,6 +25,7 @@ import { openWitness, type Witness } from './log/witness.ts'
 import { introspectEndpoint } from './oauth/introspect.ts'
 import { metadataEndpoints } from './oauth/metadata.ts'
 import { tokenEndpoint } from './oauth/token.ts'
+import { type Approvals, approvalsSeen } from './observe/approvals.ts'
 import { doorWatch } from './observe/door-watch.ts'
 import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
 import {
@@ -85,6 +86,7 @@ export interface Adapters {
   readonly log: Log
   readonly metrics: Metrics
   readonly endings: Endings
+  readonly approvals: Approvals
   /** Absent where nothing is traced: then nothing is wrapped either. */
   readonly traces: Traces | undefined
   readonly clock: RedisClock
@@ -171,7 +173,8 @@ export async function openAdapters(
     })
     toClose.push(() => queue.close())
     const endings = endingsSeen(clock.nowToEnd)
-    const measuring = { figures, endings, ticks: () => performance.now() }
+    const approvals = approvalsSeen(clock.nowToEnd)
+    const measuring = { figures, endings, approvals, ticks: () => performance.now() }
     const plain: Ports = {
       grants: measuredStore(store, measuring),
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
@@ -210,6 +213,7 @@ export async function openAdapters(
       log,
       metrics: figures,
       endings,
+      approvals,
       traces,
       clock,
       store,
@@ -393,13 +397,14 @@ const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
 ]
 
 function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: readonly Check[]) {
-  const { metrics: figures, endings, lanes, clock, witness, store, connections, book } = adapters
+  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book } = adapters
   return scrape({
     figures,
     build: { version: VERSION, node: process.version },
     checks: checks.map(({ name }) => name),
     lanes,
     endings,
+    approvals,
     now: clock.nowToEnd,
     counts: () => store.counts(tenantsOf(book.current().policy)),
     firstDeadline: firstDeadline(connections.end, SHARDS),

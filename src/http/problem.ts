@@ -73,6 +73,7 @@ export function retryAfterSeconds(code: ErrorCode): number | undefined {
   if (code === 'store_conflict') return 0
   if (code === 'stale') return 1
   if (code === 'too_many_requests') return 5
+  if (code === 'too_many_pending') return 60
   if (code === 'vault_refused') return undefined
   return BLAME[code] === 'upstream' ? 2 : undefined
 }

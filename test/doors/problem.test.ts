@@ -19,7 +19,7 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   uses_exhausted: [409, undefined],
   already_decided: [409, undefined],
   already_asked: [409, undefined],
-  too_many_pending: [429, undefined],
+  too_many_pending: [429, '60'],
   revision_mismatch: [412, undefined],
   idempotency_mismatch: [422, undefined],
   policy_refused: [422, undefined],

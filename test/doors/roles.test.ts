@@ -124,12 +124,16 @@ const asked = bodies({
   executor: { principal: 'report-job' },
 })
 
+let asks = 0
 const ticketOf = (grant: Grant) => grant.ask.intent.ticket ?? { system: '', id: '' }
 const send = (role: Role, { method, path, name }: Route, grant: Grant): Promise<Received> => {
   const at = path.replace(':id', grant.id).replace(':n', '2')
   const query = name === 'feed' ? `?limit=100&after=${places.get(grant.id)}` : ''
   const where = { where: { ticket: ticketOf(grant) } }
-  return door.send(CAST[role], method, `${at}${query}`, name.endsWith('_each') ? where : asked[name])
+  // Each asking is another one: the same is taken once.
+  const request = { ...(asked.request as object), task: { summary: 'Repair the orders', id: `task-${++asks}` } }
+  const body = name === 'request' ? request : name.endsWith('_each') ? where : asked[name]
+  return door.send(CAST[role], method, `${at}${query}`, body)
 }
 
 let w: World

@@ -8,6 +8,7 @@ import type { Grant } from '../../src/domain/grant.ts'
 import { grantId, named } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
+import { digest } from '../support/sample-grants.ts'
 import { accountOf, nameOf, PARTS, type Part, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
 import { FORM_TYPE, type Received } from './door.ts'
@@ -36,8 +37,9 @@ function verbsOf(w: World, tenant: Tenant): Broker {
   })
 }
 
-/** One grant in each state that matters here, all for the same ticket and task. */
-async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<Grant> {
+/** One grant in each state that matters here, all for the same ticket and task; what tells them apart is the plan. */
+async function* seeded(w: World, verbs: Broker, tenant: Tenant, name = 'house'): AsyncGenerator<Grant> {
+  let asked = 0
   const as = (part: Part) => w.as(nameOf(tenant, part))
   const file = async (executor: 'requester' | 'workload') => {
     const { grant } = await verbs.request(
@@ -47,6 +49,8 @@ async function* seeded(w: World, verbs: Broker, tenant: Tenant): AsyncGenerator<
         actions: ['repair'],
         ticket: { system: 'desk', id: 'CHG-1' },
         executor: named.principal(nameOf(tenant, executor)),
+        task: 'task-1',
+        plan: { digest: digest(`${name} ${++asked}`), mediaType: 'text/plain' },
       }),
     )
     return grant
@@ -76,7 +80,7 @@ async function house(tenants: readonly Tenant[], home: Tenant = 'north', crowd =
   const verbs = { north: verbsOf(w, 'north'), south: verbsOf(w, 'south') }
   const roads = tenants.map((tenant) => ({ tenant, road: seeded(w, verbs[tenant], tenant) }))
   const grants: Record<Tenant, Grant[]> = { north: [], south: [] }
-  for (let n = 0; n < crowd; n += 1) await seeded(w, verbs[OTHER[home]], OTHER[home]).next()
+  for (let n = 0; n < crowd; n += 1) await seeded(w, verbs[OTHER[home]], OTHER[home], `crowd ${n}`).next()
   for (let walking = true; walking; ) {
     walking = false
     for (const { tenant, road } of roads) {
@@ -305,6 +309,7 @@ describe('another tenant’s grant', () => {
           actions: ['repair'],
           ticket: { system: 'desk', id: 'SOUTH-1' },
           task: 'south-1',
+          plan: { digest: digest(word), mediaType: 'text/plain' },
         }),
       )
       const where = (of: string) =>
