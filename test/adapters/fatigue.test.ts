@@ -171,8 +171,8 @@ describe('fatigue.flood', () => {
     })
     const { said, seen } = await flooded
     console.log({ said, seen, honest: filed, longest: Math.round(Math.max(...waits)) })
-    expect(said.filed).toBe(50)
-    expect(Object.keys(said).sort()).toEqual(['filed', 'too_many_pending owner', 'too_many_pending requester'].sort())
+    expect(said).toEqual({ filed: 50, 'too_many_pending owner': ASKINGS - 50 })
+    expect(filed).toBeGreaterThan(10)
     expect(seen.owner).toBe(50)
     for (const name of crowd)
       expect(await connections.issue.zcard(tallyKey(of, { asker: named.person(name) }))).toBeLessThanOrEqual(5)
