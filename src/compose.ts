@@ -29,6 +29,7 @@ import { openWitness, type Witness } from './log/witness.ts'
 import { introspectEndpoint } from './oauth/introspect.ts'
 import { metadataEndpoints } from './oauth/metadata.ts'
 import { tokenEndpoint } from './oauth/token.ts'
+import { type Approvals, approvalsSeen } from './observe/approvals.ts'
 import { doorWatch } from './observe/door-watch.ts'
 import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
 import {
@@ -93,6 +94,7 @@ export interface Adapters {
   readonly log: Log
   readonly metrics: Metrics
   readonly endings: Endings
+  readonly approvals: Approvals
   /** Absent where nothing is traced: then nothing is wrapped either. */
   readonly traces: Traces | undefined
   readonly clock: RedisClock
@@ -186,7 +188,8 @@ export async function openAdapters(
     })
     toClose.push(() => queue.close())
     const endings = endingsSeen(clock.nowToEnd)
-    const measuring = { figures, endings, ticks: () => performance.now() }
+    const approvals = approvalsSeen(clock.nowToEnd)
+    const measuring = { figures, endings, approvals, ticks: () => performance.now() }
     const records = recordSigner({ ring, now: clock.nowToEnd })
     const plain: Ports = {
       grants: measuredStore(store, measuring),
@@ -219,6 +222,7 @@ export async function openAdapters(
       newCeremonyId: () => randomBytes(32).toString('base64url'),
       jitter: Math.random,
       sha256,
+      flood: settings.flood,
       issuer: settings.publicUrl,
     }
     const ports = traces === undefined ? plain : tracedPorts(plain, traces)
@@ -234,6 +238,7 @@ export async function openAdapters(
       log,
       metrics: figures,
       endings,
+      approvals,
       traces,
       clock,
       store,
@@ -431,13 +436,14 @@ const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
 ]
 
 function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: readonly Check[]) {
-  const { metrics: figures, endings, lanes, clock, witness, store, connections, book } = adapters
+  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book } = adapters
   return scrape({
     figures,
     build: { version: VERSION, node: process.version },
     checks: checks.map(({ name }) => name),
     lanes,
     endings,
+    approvals,
     now: clock.nowToEnd,
     counts: () => store.counts(tenantsOf(book.current().policy)),
     firstDeadline: firstDeadline(connections.end, SHARDS),

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import type { FloodLimits } from './domain/flood.ts'
 import type { PrincipalId } from './domain/ids.ts'
 import { type Duration, days, minutes } from './domain/instant.ts'
 import type { Secret } from './domain/secret.ts'
@@ -56,6 +57,8 @@ export interface Settings {
   /** Per principal; ends have a budget of their own, so that nobody is kept from revoking by having asked much. */
   readonly rateLimit: Rate
   readonly rateLimitEnds: Rate
+  /** How many people are asked at a time, and how soon again. */
+  readonly flood: FloodLimits
   /** Base URL of an OpenTelemetry collector, without a trailing slash; absent, nothing is traced. */
   readonly otlpUrl: string | undefined
   /** A person who may operate while the guards let nobody. */
@@ -202,6 +205,24 @@ export const SETTINGS = {
     meaning: 'the same for what ends a grant, counted apart',
     example: '1200/1m',
     fallback: '60000/1m',
+  },
+  WRIT_MAX_PENDING_PER_REQUESTER: {
+    kind: whole(1, 1_000_000),
+    meaning: 'how many grants of one person, and of all machines that person answers for, may be pending at a time',
+    example: '20',
+    fallback: '5',
+  },
+  WRIT_MAX_PENDING_PER_OWNER: {
+    kind: whole(1, 1_000_000),
+    meaning: 'how many pending grants may wait for one owner at a time',
+    example: '100',
+    fallback: '50',
+  },
+  WRIT_DENIED_RESTS: {
+    kind: span(() => minutes(1)),
+    meaning: 'how long a change that was denied may not be asked for again by the same person, at least 1m',
+    example: '4h',
+    fallback: '1h',
   },
   WRIT_OTLP_URL: {
     kind: collector,
@@ -394,6 +415,11 @@ function settingsOf(values: Values): Settings {
     retention: values.WRIT_RETENTION,
     rateLimit: values.WRIT_RATE_LIMIT,
     rateLimitEnds: values.WRIT_RATE_LIMIT_ENDS,
+    flood: {
+      maxPendingPerRequester: values.WRIT_MAX_PENDING_PER_REQUESTER,
+      maxPendingPerOwner: values.WRIT_MAX_PENDING_PER_OWNER,
+      deniedRests: values.WRIT_DENIED_RESTS,
+    },
     otlpUrl: values.WRIT_OTLP_URL,
   } satisfies Settings)
 }

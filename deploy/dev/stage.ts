@@ -95,6 +95,9 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     WRIT_CLIENTS_FILE: join(dir, 'clients.yaml'),
     WRIT_BACKENDS_FILE: join(dir, 'backends.yaml'),
     WRIT_VAULT: options.vault ? 'on' : 'off',
+    // The journeys ask for hundreds at a time in one person's name.
+    WRIT_MAX_PENDING_PER_REQUESTER: '10000',
+    WRIT_MAX_PENDING_PER_OWNER: '10000',
   })
 
   const startBroker: DevStage['startBroker'] = async (n = 0, more = {}) => {

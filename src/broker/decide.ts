@@ -287,7 +287,7 @@ function count(
     const isLast = seat === 'owner' || after.vetoed.includes(seat)
     return {
       step: isLast
-        ? denied(grant, decision, decisions, control)
+        ? { ...denied(grant, decision, decisions, control), rests: p.flood.deniedRests }
         : noted(grant, decision, decisions, control, after.missing),
     }
   }

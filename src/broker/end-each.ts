@@ -13,7 +13,7 @@ import { revoke } from './revoke.ts'
 import { eachOf } from './sweep.ts'
 import { withdraw } from './withdraw.ts'
 
-type EachPorts = EndPorts & Pick<Ports, 'rulesToEnd'>
+type EachPorts = EndPorts & Pick<Ports, 'rulesToEnd' | 'flood'>
 
 export type Where = Pick<Filters, 'ticket' | 'task' | 'session'>
 

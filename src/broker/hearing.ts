@@ -15,7 +15,7 @@ import { rulesFor, type Seating, seating } from './seats.ts'
 import type { SoundPorts } from './sound.ts'
 
 export type HearingPorts = SoundPorts &
-  Pick<Ports, 'grants' | 'freezes' | 'rules' | 'seal' | 'now' | 'sha256' | 'timetable' | 'forges'>
+  Pick<Ports, 'grants' | 'freezes' | 'rules' | 'seal' | 'now' | 'sha256' | 'timetable' | 'forges' | 'flood'>
 
 export interface Heard {
   readonly entitlement: Entitlement

@@ -6,6 +6,7 @@ import type { Canonical } from '../domain/canonical.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
+import type { Bound, Denied, FloodLimits } from '../domain/flood.ts'
 import type { Freeze, StoredFreeze } from '../domain/freeze.ts'
 import type { Grant, Step } from '../domain/grant.ts'
 import type {
@@ -102,6 +103,10 @@ export interface Guard {
   readonly notAfter?: Instant
   /** Refused as `stale` when the control record says something else; as `recovering` when there is none. */
   readonly judgedUnder: Control
+  /** Of a birth: refused as `too_many_pending` or `already_asked` where one is reached, in the order given. */
+  readonly bounds?: readonly Bound[]
+  /** Of a birth: refused as `too_many_requests` while one of these rests, with the fact `retryAfter`. */
+  readonly denied?: readonly Denied[]
 }
 
 export type EndResult = { readonly id: GrantId; readonly receipt: Receipt | undefined }
@@ -167,6 +172,7 @@ export interface GrantStore {
   /**
    * Writes head, deadline, indexes and event together, or nothing. Refuses unless the stored version is the one the step came from
    * (`store_conflict`), the edge is legal and has a guard where it allows something (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
+   * What a grant counts in (`tallies`) is written in the same commit; so is that the denial of a step that `rests` is remembered.
    * A rejection `store_unavailable` means unknown: it may have been written.
    */
   commit(step: Step, guard?: Guard): Promise<Receipt>
@@ -441,6 +447,7 @@ export interface Ports {
   /** 0 <= n < 1, for jitter only. */
   jitter(): number
   sha256(text: string): string
+  readonly flood: FloodLimits
   /** The broker's public URL. */
   readonly issuer: string
 }

@@ -6,6 +6,7 @@ import { canonical } from '../domain/canonical.ts'
 import type { Entitlement } from '../domain/entitlement.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
+import { isFlood } from '../domain/flood.ts'
 import { checkFreeze, type StoredFreeze } from '../domain/freeze.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { Digest, EntitlementId, GrantId, PrincipalId, TenantId, Thumbprint } from '../domain/ids.ts'
@@ -19,12 +20,13 @@ import {
   type Texts,
   textsDigest,
 } from '../domain/intent.ts'
-import type { Caller, Principal } from '../domain/principal.ts'
+import { type Caller, type Principal, personsBehind } from '../domain/principal.ts'
 import { quorum } from '../domain/quorum.ts'
 import { classesOf, type Earlier, type Impact } from '../domain/risk.ts'
 import type { Tier } from '../domain/tier.ts'
 import type { Window } from '../domain/window.ts'
 import { again, change, changeToEnd, eventOf, type Move, witness } from './change.ts'
+import { floodGuard } from './flood.ts'
 import { statement, useBy } from './hearing.ts'
 import {
   assess,
@@ -97,6 +99,7 @@ export type RequestPorts = Pick<
   | 'grantIdOf'
   | 'sha256'
   | 'issuer'
+  | 'flood'
 >
 
 /**
@@ -187,9 +190,32 @@ async function fileAll(
     if (id === undefined) throw new Error('a part without an id')
     const linked = ids.filter((other) => other !== id)
     const known = before[n]
-    grants.push(known ?? (await file(p, caller, askOf(p, part, asking, { id, asked, linked, control, now }), control)))
+    const birth = { id, asked, linked, control, now }
+    grants.push(known ?? (await fileOne(p, caller, askOf(p, part, asking, birth), control, grants)))
   }
   return grants
+}
+
+/** Where there is no room for this part of an asking, the parts before it are taken back; under a key the repetition files the rest. */
+async function fileOne(
+  p: RequestPorts,
+  caller: Caller,
+  ask: Ask,
+  control: Control,
+  before: readonly Grant[],
+): Promise<Grant> {
+  try {
+    return await file(p, caller, ask, control)
+  } catch (thrown) {
+    if (ask.asked === '' && isFlood(thrown)) for (const { id } of before) await takeBack(p, caller, id)
+    throw thrown
+  }
+}
+
+async function takeBack(p: RequestPorts, caller: Caller, id: GrantId): Promise<void> {
+  const reason = 'the asking was refused in part'
+  const { receipt } = await changeToEnd(p, id, (grant) => withdrawal(p, p.rulesToEnd(), caller, grant, reason))
+  await witness(p, receipt)
 }
 
 async function file(p: RequestPorts, caller: Caller, ask: Ask, control: Control): Promise<Grant> {
@@ -199,7 +225,11 @@ async function file(p: RequestPorts, caller: Caller, ask: Ask, control: Control)
     ...(ask.linked.length === 0 ? {} : { linked: ask.linked }),
   }
   const step = born(ask, eventOf(ask, 'filed', ask.filedAt, caller.principal.id, details, control))
-  const receipt = await p.grants.commit(step, { notAfter: ask.intent.window.closesAt, judgedUnder: control })
+  const receipt = await p.grants.commit(step, {
+    notAfter: ask.intent.window.closesAt,
+    judgedUnder: control,
+    ...floodGuard(p, ask),
+  })
   await Promise.all([
     p.timetable.at(laneOf(ask.credential), deadlineOf(step.grant) ?? ask.filedAt),
     witness(p, receipt),
@@ -259,7 +289,7 @@ export interface Explained {
   readonly policy: Ask['policy']
 }
 
-/** The same judgement as filing, and the same refusals; nothing is written. */
+/** The same judgement as filing, and the same refusals but those of a flood, which only the commit can know; nothing is written. */
 export const explain =
   (p: RequestPorts) =>
   async (caller: Caller, asking: Asking): Promise<readonly Explained[]> => {
@@ -521,6 +551,7 @@ function askOf(p: RequestPorts, judged: JudgedAsking, asking: Asking, { id, aske
     digest: intentDigest(intent, p.issuer, p.sha256),
     textsDigest: textsDigest(asking.texts, p.issuer, p.sha256),
     requesterTenant: requester.tenant,
+    askers: personsBehind(requester),
     tier: judged.tier,
     flags: judged.flags,
     earlier: judged.earlier,

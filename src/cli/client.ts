@@ -148,7 +148,9 @@ function pauseBefore(thrown: unknown, again: Asking['again'], tried: number): nu
   // Our own Vault policy is wrong there: asking again changes nothing.
   if (thrown instanceof Refusal && thrown.code === 'vault_refused') return undefined
   const asked = thrown instanceof Refusal ? thrown.retryAfterMs : undefined
-  return Math.min(LONGEST_PAUSE_MS, asked ?? 250 * 2 ** tried)
+  // Nobody waits for that long at a terminal.
+  if (asked !== undefined && asked > LONGEST_PAUSE_MS) return undefined
+  return asked ?? Math.min(LONGEST_PAUSE_MS, 250 * 2 ** tried)
 }
 
 /** The address of a broker in its one spelling, or a usage error. */

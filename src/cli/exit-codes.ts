@@ -49,6 +49,8 @@ const OF_CODE = {
   window_closing: EXIT.over,
   uses_exhausted: EXIT.over,
   already_decided: EXIT.over,
+  already_asked: EXIT.refused,
+  too_many_pending: EXIT.refused,
   revision_mismatch: EXIT.refused,
   policy_refused: EXIT.refused,
   nobody_can_decide: EXIT.refused,

@@ -19,6 +19,8 @@ export const BLAME = {
   window_closing: 'caller',
   uses_exhausted: 'caller',
   already_decided: 'caller',
+  already_asked: 'caller',
+  too_many_pending: 'caller',
   revision_mismatch: 'caller',
   idempotency_mismatch: 'caller',
   policy_refused: 'caller',

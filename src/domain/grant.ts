@@ -4,7 +4,7 @@ import type { Decision } from './decision.ts'
 import type { ApprovalRule, CredentialRule } from './entitlement.ts'
 import type { GrantEvent } from './events.ts'
 import type { Digest, GrantId, PersonId, PrincipalId, TenantId } from './ids.ts'
-import { earliest, type Instant } from './instant.ts'
+import { type Duration, earliest, type Instant } from './instant.ts'
 import type { Intent, Texts } from './intent.ts'
 import { mintMayGo, type Next, type Status } from './lifecycle.ts'
 import { type Confirmation, isUnfinished, type Mint } from './mint.ts'
@@ -20,6 +20,8 @@ export interface Ask {
   readonly digest: Digest
   readonly textsDigest: Digest
   readonly requesterTenant: TenantId
+  /** The natural persons who were behind the requester at filing: what it asks for counts as theirs. */
+  readonly askers: readonly PersonId[]
   /** As derived at filing; an exchange is judged under it or today's, whichever is higher. */
   readonly tier: Tier
   readonly flags: readonly Flag[]
@@ -114,6 +116,8 @@ export interface Step {
   readonly grant: Grant
   readonly event: GrantEvent
   readonly from: Status | 'none'
+  /** Of a denial: for how long the same change may not be asked for again. */
+  readonly rests?: Duration
 }
 
 export const inStatus = <S extends Status>(grant: Grant, ...statuses: readonly S[]): grant is GrantIn<S> =>

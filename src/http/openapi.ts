@@ -75,7 +75,7 @@ const REFUSED: Readonly<Record<number, string>> = {
   415: 'The body must be JSON, in UTF-8 and not compressed.',
   422: 'The policy refuses this, or nobody could decide it, or the Idempotency-Key stands for another asking.',
   423: 'A freeze stands against this, or has killed this grant; `facts.freeze` names it.',
-  429: 'Too many requests, or too many that wait.',
+  429: 'Too many requests, too many that wait, or what was denied a short while ago.',
   431: 'The headers are too large.',
   500: 'The broker failed. Tell its operator the request id.',
   502: 'Vault refuses the broker.',

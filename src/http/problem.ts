@@ -19,6 +19,8 @@ export const STATUS = {
   window_closing: 409,
   uses_exhausted: 409,
   already_decided: 409,
+  already_asked: 409,
+  too_many_pending: 429,
   revision_mismatch: 412,
   idempotency_mismatch: 422,
   policy_refused: 422,
@@ -55,6 +57,8 @@ const TITLE = {
   window_closing: 'The window is about to close',
   uses_exhausted: 'No use is left',
   already_decided: 'Already decided',
+  already_asked: 'Already asked for',
+  too_many_pending: 'Too many grants are pending',
   revision_mismatch: 'Another revision',
   idempotency_mismatch: 'Another asking under this key',
   policy_refused: 'The policy refuses this',
@@ -81,6 +85,7 @@ export function retryAfterSeconds(code: ErrorCode): number | undefined {
   if (code === 'store_conflict') return 0
   if (code === 'stale') return 1
   if (code === 'too_many_requests') return 5
+  if (code === 'too_many_pending') return 60
   if (code === 'vault_refused') return undefined
   return BLAME[code] === 'upstream' ? 2 : undefined
 }

@@ -58,6 +58,8 @@ const ERROR = {
   window_closing: 'expired_token',
   uses_exhausted: 'invalid_grant',
   already_decided: 'access_denied',
+  already_asked: 'access_denied',
+  too_many_pending: 'access_denied',
   revision_mismatch: 'invalid_grant',
   idempotency_mismatch: 'invalid_request',
   policy_refused: 'access_denied',

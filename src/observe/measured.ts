@@ -1,9 +1,11 @@
 // Ports and verbs that tell the metrics what went through them, and are otherwise the ones they wrap.
 import type { CredentialSource, GrantStore, Seal } from '../broker/ports.ts'
 import { isBrokerError } from '../domain/errors.ts'
+import type { EventType } from '../domain/events.ts'
 import { type Grant, inStatus, type Step } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import { earliest, type Instant, minutes } from '../domain/instant.ts'
+import type { Approvals } from './approvals.ts'
 import { type Around, CREDENTIAL_CALLS, STORE_CALLS, told } from './calls.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -12,6 +14,7 @@ export interface Measuring {
   readonly figures: Metrics
   readonly ticks: () => number
   readonly endings: Endings
+  readonly approvals: Approvals
 }
 
 /**
@@ -59,18 +62,27 @@ export function endingsSeen(now: () => Instant): Endings {
   }
 }
 
+const VERDICT: Partial<Record<EventType, string>> = { approved: 'approved', approval_added: 'added', denied: 'denied' }
+
 /**
  * Ends are counted, and how late and how long they were, where they are committed, whoever asked for them; decisions likewise, with the time
  * that passed since the filing.
  */
-export function measuredStore<Store extends GrantStore>(store: Store, { figures, ticks, endings }: Measuring): Store {
+export function measuredStore<Store extends GrantStore>(
+  store: Store,
+  { figures, ticks, endings, approvals }: Measuring,
+): Store {
   const note = (step: Step): void => {
     const { grant, event } = step
     if (event.type === 'stuck') figures.count('stuck_total', {})
-    if (event.type === 'approved' || event.type === 'denied') {
-      const labels = { verdict: event.type, by: event.by === 'policy' ? 'policy' : 'person' }
+    const verdict = VERDICT[event.type]
+    if (verdict !== undefined) {
+      const labels = { verdict, by: event.by === 'policy' ? 'policy' : 'person', tier: grant.ask.tier }
       figures.observe('decision_seconds', labels, (event.at - grant.ask.filedAt) / 1_000)
     }
+    const { by } = grant.decisions.at(-1) ?? { by: 'policy' }
+    if ((verdict === 'approved' || verdict === 'added') && by !== 'policy')
+      approvals.saw(by, grant.ask.askers, event.at)
     if (grant.head.status !== 'ended') {
       endings.saw(grant)
       return

@@ -4,7 +4,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 
 const FAST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60]
 const LATE_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3_600]
-const HUMAN_SECONDS = [1, 10, 60, 300, 900, 3_600, 14_400, 86_400, 604_800]
+const HUMAN_SECONDS = [1, 3, 10, 60, 300, 900, 3_600, 14_400, 86_400, 604_800]
 
 export const METRICS = {
   http_requests_total: { kind: 'counter', labels: ['route', 'method', 'status'], help: 'HTTP requests answered.' },
@@ -15,9 +15,14 @@ export const METRICS = {
   grants: { kind: 'gauge', labels: ['status'], help: 'Grants in the store, by status.' },
   decision_seconds: {
     kind: 'histogram',
-    labels: ['verdict', 'by'],
+    labels: ['verdict', 'by', 'tier'],
     buckets: HUMAN_SECONDS,
-    help: 'From filing to approval or denial; by a person or by the policy.',
+    help: 'From filing to each approval or denial, by a person or by the policy; `added` is an approval that others must follow.',
+  },
+  reciprocal_approval_ratio: {
+    kind: 'gauge',
+    labels: [],
+    help: 'Of the approvals of the last 30 days that this broker took since it started, the share given to somebody who gave one back.',
   },
   mint_seconds: {
     kind: 'histogram',

@@ -3,6 +3,7 @@
 import type { Lane } from '../domain/entitlement.ts'
 import type { Instant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
+import type { Approvals } from './approvals.ts'
 import type { Endings } from './measured.ts'
 import type { METRICS, Metrics } from './metrics.ts'
 
@@ -13,6 +14,7 @@ export interface Sources {
   readonly checks: readonly string[]
   readonly lanes: readonly Lane[]
   readonly endings: Pick<Endings, 'oldest' | 'stuck'>
+  readonly approvals: Pick<Approvals, 'reciprocal'>
   /** Redis's time for ending, which goes on whatever the clock did. */
   now(): Instant
   /** How many grants of each status the store holds; a status that is not named is not known. */
@@ -52,6 +54,7 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
     figures.set('recovering', p.recovering() ? 1 : 0)
     figures.set('oldest_unconfirmed_end_seconds', age(p.endings.oldest()))
     figures.set('stuck', p.endings.stuck())
+    figures.set('reciprocal_approval_ratio', p.approvals.reciprocal())
   }
   return async (failing) => {
     await Promise.all([stored(), ...p.lanes.map(due)])

@@ -31,6 +31,11 @@ export interface StepRecord {
   readonly enters: string
   /** The sets that it is in for ever: entered at birth only. */
   readonly lasting: readonly string[]
+  /** The sets that it is in no more after this step. */
+  readonly parts: readonly string[]
+  /** What rests from this step on, and for how long. */
+  readonly denied: readonly string[]
+  readonly restsMs: number
   /** All of them; the store appends those that it does not have. */
   readonly decisions: readonly string[]
 }
@@ -51,6 +56,8 @@ const guarded = [
   z.tuple([...head('absent')]),
   z.tuple([...head('stale')]),
   z.tuple([...head('behind')]),
+  z.tuple([...head('full'), count, text]),
+  z.tuple([...head('resting'), count]),
 ] as const
 const rowRefusal = ['exists', 'missing', 'conflict', 'illegal', 'malformed'] as const
 
@@ -148,8 +155,22 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     commit: (shard: Shard, seen: Position, guard: GuardRecord, step: StepRecord) =>
       call(
         'grant_commit',
-        [...base(shard), shardKeys(shard).retire, ...stepKeys(shard, step)],
-        [...at(seen), guard.notAfter ?? '', guard.judged, ...stepArgs(step)],
+        [
+          ...base(shard),
+          shardKeys(shard).retire,
+          ...stepKeys(shard, step),
+          ...guard.bounds.map(({ key }) => key),
+          ...guard.denied,
+        ],
+        [
+          ...at(seen),
+          guard.notAfter ?? '',
+          guard.judged,
+          guard.bounds.length,
+          guard.denied.length,
+          ...guard.bounds.map(({ most }) => most),
+          ...stepArgs(step),
+        ],
       ),
     endCommit: (shard: Shard, seen: Position, step: StepRecord) =>
       call(
@@ -246,20 +267,26 @@ export interface GuardRecord {
   readonly notAfter: number | undefined
   /** The control record as judged, in its stored form. */
   readonly judged: string
+  /** Sets that must hold fewer than so many. */
+  readonly bounds: readonly { readonly key: string; readonly most: number }[]
+  /** What must not rest. */
+  readonly denied: readonly string[]
 }
 
 const isUnknownFunction = (thrown: unknown): boolean =>
   thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
 
 const base = (shard: Shard): readonly string[] => [shardKeys(shard).control, shardKeys(shard).events]
-const stepKeys = (shard: Shard, { keys, lane, leaves, enters, lasting }: StepRecord): readonly string[] => [
+const stepKeys = (shard: Shard, { keys, lane, leaves, enters, ...step }: StepRecord): readonly string[] => [
   keys.ask,
   keys.decisions,
   keys.head,
   dueKey(shard, lane),
   leaves,
   enters,
-  ...lasting,
+  ...step.lasting,
+  ...step.parts,
+  ...step.denied,
 ]
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
@@ -273,6 +300,9 @@ const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.filedAt,
   step.deadline ?? '',
   step.lasting.length,
+  step.parts.length,
+  step.denied.length,
+  step.restsMs,
   step.decisions.length,
   ...step.decisions,
 ]

@@ -137,6 +137,7 @@ const ask3: z.ZodType<Ask> = record({
   v: z.literal(3),
   ...asked,
   ...linking,
+  askers: z.array(name<Ask['askers'][number]>()),
   intent,
   texts: record({ ...texts2, objective: text }),
   rule,
@@ -166,6 +167,8 @@ function from2({ rule: old, ...stored }: z.infer<typeof ask2>): Ask {
       impact: { ...NO_IMPACT, ...stored.intent.impact },
     },
     texts: { ...stored.texts, objective: '' },
+    // What is asked by nobody counts with nobody.
+    askers: [],
     flags: [],
     earlier: [],
     lapsesAt: stored.decideBy,

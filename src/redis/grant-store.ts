@@ -17,9 +17,10 @@ import type {
 } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
+import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
 import { type GrantId, isGrantId, type Shard, shard as shardNumber, shardOf, type TenantId } from '../domain/ids.ts'
-import type { Instant } from '../domain/instant.ts'
+import { type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
@@ -27,7 +28,7 @@ import { damaged, isDamage, unavailable } from './connect.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
-import { grantKeys, indexKey, lastingIndexes } from './keys.ts'
+import { deniedKey, grantKeys, indexKey, lastingIndexes, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
 import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
 
@@ -104,11 +105,11 @@ export function grantStore({
   })
 
   async function commit(step: Step, guard?: Guard): Promise<Receipt> {
-    const record = stepRecord(step)
+    const record = stepRecord(step, sha256)
     const shard = shardOf(step.grant.id)
     if (guard) memory.refuseIfBehind(shard)
     const reply = guard
-      ? await issued(shard, (seen) => issuing.commit(shard, seen, guardRecord(guard), record))
+      ? await issued(shard, (seen) => issuing.commit(shard, seen, guardRecord(shard, guard), record))
       : await ended(shard, (seen) => ending.endCommit(shard, seen, record))
     switch (reply[0]) {
       case 'ok':
@@ -129,6 +130,10 @@ export function grantStore({
         throw memory.withoutControl(shard)
       case 'behind':
         throw recoveringError(BEHIND)
+      case 'full':
+        throw refusedBy(guard?.bounds?.[reply[4] - 1], reply)
+      case 'resting':
+        throw denialRests(reply[4])
       default:
         throw broken(reply)
     }
@@ -136,7 +141,11 @@ export function grantStore({
 
   async function commitEach(steps: readonly Step[]): Promise<readonly EndResult[]> {
     const receipts: (Receipt | undefined)[] = []
-    const numbered = steps.map((step, place) => ({ place, shard: shardOf(step.grant.id), record: stepRecord(step) }))
+    const numbered = steps.map((step, place) => ({
+      place,
+      shard: shardOf(step.grant.id),
+      record: stepRecord(step, sha256),
+    }))
     for (const [shard, all] of byShard(numbered, (step) => step.shard)) {
       for (const some of batches(all)) {
         const records = some.map((step) => step.record)
@@ -389,9 +398,10 @@ export function grantStore({
 
 const statusIndex = (grant: Grant, status: Status): Index => ({ tenant: grant.ask.intent.tenant, status })
 
-function stepRecord({ grant, event, from }: Step): StepRecord {
+function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256): StepRecord {
   const shard = shardOf(grant.id)
   const { status } = grant.head
+  const counted = (in_: Status) => tallies(grant.ask, in_).map((of) => tallyKey(shard, of))
   return {
     keys: grantKeys(grant.id),
     id: grant.id,
@@ -407,15 +417,33 @@ function stepRecord({ grant, event, from }: Step): StepRecord {
     deadline: deadlineOf(grant),
     leaves: indexKey(shard, statusIndex(grant, from === 'none' ? status : from)),
     enters: indexKey(shard, statusIndex(grant, status)),
-    lasting: from === 'none' ? lastingIndexes(grant.ask).map((index) => indexKey(shard, index)) : [],
+    lasting:
+      from === 'none' ? [...lastingIndexes(grant.ask).map((index) => indexKey(shard, index)), ...counted(status)] : [],
+    parts: from === 'none' || from === status ? [] : without(counted(from), counted(status)),
+    denied: rests > 0 ? denials(grant.ask, sha256).map((denied) => deniedKey(shard, denied)) : [],
+    restsMs: rests,
     decisions: grant.decisions.map(printDecision),
   }
 }
 
-const guardRecord = ({ notAfter, judgedUnder }: Guard): GuardRecord => ({
+const guardRecord = (shard: Shard, { notAfter, judgedUnder, bounds = [], denied = [] }: Guard): GuardRecord => ({
   notAfter,
   judged: printControl(judgedUnder),
+  bounds: bounds.map(({ of, most }) => ({ key: tallyKey(shard, of), most })),
+  denied: denied.map((one) => deniedKey(shard, one)),
 })
+
+function refusedBy(
+  bound: Bound | undefined,
+  reply: readonly [string, number, number, string, number, string],
+): BrokerError {
+  const [, , , , , first] = reply
+  return bound !== undefined && isGrantId(first) ? overBound(bound, first) : broken(reply)
+}
+
+const ZERO = milliseconds(0)
+const without = (all: readonly string[], some: readonly string[]): readonly string[] =>
+  all.filter((one) => !some.includes(one))
 
 function expect<Reply extends readonly [string, ...unknown[]], Tag extends Reply[0]>(
   tag: Tag,

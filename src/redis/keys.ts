@@ -1,6 +1,7 @@
 // The names of everything in Redis. Every key carries its shard's tag, so a grant and its indexes lie in one cluster slot.
 import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
+import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
 import type { GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
@@ -72,6 +73,16 @@ export function indexKey(shard: Shard, index: Index): string {
   if ('task' in index) return `${of}:task:${index.task}`
   return `${of}:session:${index.session}`
 }
+
+/** Sorted set: grant by the time of its filing, for as long as it counts there. */
+export function tallyKey(shard: Shard, of: Tally): string {
+  if ('digest' in of) return `${tag(shard)}:open:${of.digest}`
+  if ('asker' in of) return `${tag(shard)}:pending:asker:${of.asker}`
+  return `${tag(shard)}:pending:owner:${of.tenant}:${of.owner}`
+}
+
+/** String: until when, in milliseconds by Redis, this change may not be asked for again. Gone then. */
+export const deniedKey = (shard: Shard, { asker, change }: Denied): string => `${tag(shard)}:denied:${asker}:${change}`
 
 /**
  * What a grant is found by besides tenant and status. It follows from the ask alone, so that it can be taken away again. Its words are

@@ -129,6 +129,7 @@ describe('a stored grant', () => {
         impact: { ...NO_IMPACT, ...impact },
       },
       texts: { ...ASK_2.texts, objective: '' },
+      askers: [],
       flags: [],
       earlier: [],
       lapsesAt: ASK_2.decideBy,

@@ -8,15 +8,16 @@ import type { Control, Index } from '../../src/broker/ports.ts'
 import { retire } from '../../src/broker/retire.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { BrokerError, isBrokerError } from '../../src/domain/errors.ts'
+import { denials } from '../../src/domain/flood.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import type { Shard } from '../../src/domain/ids.ts'
+import { named, type Shard } from '../../src/domain/ids.ts'
 import { days, instant, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
 import { ALLOWING, LIFECYCLE } from '../../src/domain/lifecycle.ts'
 import { openArchive } from '../../src/log/archive.ts'
 import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect } from '../../src/redis/connect.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
-import { dueKey, grantKeys, indexKey, shardKeys } from '../../src/redis/keys.ts'
+import { deniedKey, dueKey, grantKeys, indexKey, shardKeys, tallyKey } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
 import { freezeStoreContract, liftedBy, sampleFreeze } from '../contracts/freeze-store.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
@@ -162,17 +163,23 @@ describe('the functions', () => {
 describe('a key of the wrong type', () => {
   // What a birth needs, and what an end with a last vote needs.
   it.each([
-    ['allowing', ['control', 'events', 'ask', 'decisions', 'head', 'due', 'enters', 'party', 'ticket']],
-    ['ending', ['control', 'events', 'retire', 'decisions', 'head', 'due', 'leaves', 'enters']],
+    [
+      'allowing',
+      ['control', 'events', 'ask', 'decisions', 'head', 'due', 'enters', 'party', 'ticket', 'asker', 'rest'],
+    ],
+    ['ending', ['control', 'events', 'retire', 'decisions', 'head', 'due', 'leaves', 'enters', 'asker', 'rest']],
   ] as const)('is refused before anything is written, whichever it is, when %s', async (kind, names) => {
     const { issue } = connections
     for (const name of names) {
       const ready = await published()
       const at = await nowOf(connections)
       const birth = sampleBirth(nextGrantId(ready.shard), at)
-      const guard = { judgedUnder: ready.control }
+      const [denied] = denials(birth.grant.ask, sha256)
+      if (denied === undefined) throw new Error('nobody is behind the sample')
+      const guard = { judgedUnder: ready.control, denied: [denied] }
       if (kind === 'ending') await ready.store.commit(birth, guard)
-      const end = sampleStep(birth.grant, 'denied', at, { decisions: [sampleDecision('olivia', at)] })
+      const vote = { decisions: [sampleDecision('olivia', at)] }
+      const end = { ...sampleStep(birth.grant, 'denied', at, vote), rests: minutes(60) }
       const { tenant, requester } = birth.grant.ask.intent
       const index = (of: Index) => indexKey(ready.shard, of)
       const keys = {
@@ -182,10 +189,12 @@ describe('a key of the wrong type', () => {
         leaves: index({ tenant, status: 'pending' }),
         enters: index({ tenant, status: kind === 'ending' ? 'denied' : 'pending' }),
         party: index({ party: requester }),
+        asker: tallyKey(ready.shard, { asker: named.person('vera') }),
+        rest: deniedKey(ready.shard, denied),
         ticket: index({ whose: { tenant }, ticket: { system: 'desk', id: 'CHG-1' } }),
       }
       await issue.del(keys[name])
-      if (name === 'ask') await issue.lpush(keys[name], 'x')
+      if (name === 'ask' || name === 'rest') await issue.lpush(keys[name], 'x')
       else await issue.set(keys[name], 'x')
       const before = await contents(ready.shard)
       const taken = kind === 'allowing' && (name === 'ask' || name === 'decisions')

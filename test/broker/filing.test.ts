@@ -35,9 +35,9 @@ const part = (entitlement: string, action: string, scope: readonly string[] = []
 describe('an asking under a key', () => {
   it('is one grant however often it is sent, and is answered as it is by then', async () => {
     const w = await world()
-    const first = await w.broker.request(w.as('vera'), login(w.now()), ONCE)
-    expect(first.again).toBe(false)
     const asked = login(w.now())
+    const first = await w.broker.request(w.as('vera'), asked, ONCE)
+    expect(first.again).toBe(false)
     w.advance(minutes(5))
     await w.broker.decide(w.as('olivia'), first.grant.id, { verdict: 'approve', reason: '', digest: undefined })
     const second = await w.broker.request(w.as('vera'), asked, ONCE)
@@ -47,7 +47,8 @@ describe('an asking under a key', () => {
 
   it('is one grant when twenty brokers are asked at the same moment', async () => {
     const w = await world()
-    const askings = Array.from({ length: 20 }, () => w.another().request(w.as('vera'), login(w.now()), ONCE))
+    const asked = login(w.now())
+    const askings = Array.from({ length: 20 }, () => w.another().request(w.as('vera'), asked, ONCE))
     const filed = await Promise.all(askings)
     expect(new Set(filed.map(({ grant }) => grant.id)).size).toBe(1)
     expect(filed.filter(({ again }) => !again)).toHaveLength(1)
@@ -163,7 +164,7 @@ describe('a grant asked for instead of another', () => {
     }
     for (const [status, old] of Object.entries(make)) {
       const before = await old()
-      const grant = await w.file(w.as('vera'), asked(w, before.id))
+      const grant = await w.file(w.as('vera'), { ...asked(w, before.id), task: `instead of the ${status}` })
       expect([status, grant.head.status, grant.decisions, grant.ask.replaces]).toEqual([
         status,
         'pending',
@@ -263,9 +264,10 @@ describe('one asking for several entitlements', () => {
 describe('a dry run', () => {
   it('says tier, needs, who could decide and until when, and writes nothing', async () => {
     const w = await world()
-    const [explained] = await w.broker.explain(w.as('vera'), login(w.now()))
+    const asked = login(w.now())
+    const [explained] = await w.broker.explain(w.as('vera'), asked)
     expect(explained).toMatchObject({ auto: false, couldDecide: 1, reasons: ['tier elevated', 'needs owner'] })
-    const filed = await w.file(w.as('vera'), login(w.now()))
+    const filed = await w.file(w.as('vera'), asked)
     expect(explained?.digest).toBe(filed.ask.digest)
     expect(explained?.decideBy).toBe(filed.ask.decideBy)
     expect(await everything(w)).toHaveLength(1)

@@ -6,6 +6,7 @@ import { type GrantId, named, type PrincipalId } from '../../src/domain/ids.ts'
 import { milliseconds, minutes } from '../../src/domain/instant.ts'
 import { unavailable } from '../../src/redis/connect.ts'
 import { codeOf } from '../support/code-of.ts'
+import { digest } from '../support/sample-grants.ts'
 import { asking, KEY, login, triage, type World, world } from '../support/world.ts'
 
 const approve = { verdict: 'approve', reason: 'fine', digest: undefined } as const
@@ -27,10 +28,16 @@ const idsOf = (grants: readonly Grant[]): readonly GrantId[] => grants.map(({ id
 /** A login of vera in every stage, and a token of the triage agent. */
 async function several(w: World) {
   const pending = await w.file(w.as('vera'), { ...login(w.now()), task: 'first' })
-  w.advance(minutes(1))
-  const approved = await w.approvedLogin()
-  w.advance(minutes(1))
-  const active = await w.approvedLogin()
+  const approvedLogin = async (plan: string) => {
+    w.advance(minutes(1))
+    const { id } = await w.file(w.as('vera'), {
+      ...login(w.now()),
+      task: 'second',
+      plan: { digest: digest(plan), mediaType: 'text/plain' },
+    })
+    return w.broker.decide(w.as('olivia'), id, approve)
+  }
+  const [approved, active] = [await approvedLogin('one'), await approvedLogin('other')]
   await w.broker.exchange(w.as('vera'), active.id)
   w.advance(minutes(1))
   const token = await w.approvedToken()
@@ -268,7 +275,7 @@ describe('an end by task, session or ticket', () => {
   it('completes what was exchanged, withdraws what was not, and leaves other tasks alone', async () => {
     const w = await world()
     const { pending, approved, active } = await several(w)
-    const ended = await w.broker.completeEach(w.as('vera'), { task: 'task-1' }, { done: 'yes' })
+    const ended = await w.broker.completeEach(w.as('vera'), { task: 'second' }, { done: 'yes' })
     expect(new Map(ended.map(({ id, status }) => [id, status]))).toEqual(
       new Map([
         [active.id, 'ended'],
@@ -277,7 +284,7 @@ describe('an end by task, session or ticket', () => {
     )
     expect((await w.store.loadToEnd(active.id))?.head.result).toEqual({ done: 'yes' })
     expect((await w.store.loadToEnd(pending.id))?.head.status).toBe('pending')
-    expect(await w.broker.completeEach(w.as('vera'), { task: 'task-1' }, {})).toEqual([])
+    expect(await w.broker.completeEach(w.as('vera'), { task: 'second' }, {})).toEqual([])
   })
 
   it('ends all of a run, and of a ticket only those for which all that is named holds', async () => {
@@ -297,13 +304,13 @@ describe('an end by task, session or ticket', () => {
   it('says of each that one may see but not end why it was left, and nothing of those one may not see', async () => {
     const w = await world()
     const { active, token } = await several(w)
-    const left = await w.broker.revokeEach(w.as('audra'), { task: 'task-1' }, 'curious')
+    const left = await w.broker.revokeEach(w.as('audra'), { task: 'second' }, 'curious')
     expect(left.map(({ refused }) => refused)).toEqual(left.map(() => 'not_permitted'))
     expect((await w.store.loadToEnd(active.id))?.head.status).toBe('active')
-    const own = await w.broker.completeEach(w.as('vera'), { task: 'task-1' }, {})
+    const own = await w.broker.completeEach(w.as('vera'), { task: 'second' }, {})
     expect(own.map(({ id }) => id)).not.toContain(token.id)
     expect((await w.store.loadToEnd(token.id))?.head.status).toBe('approved')
-    expect(await codeOf(w.broker.revokeEach(w.as('dana'), { task: 'task-1' }, 'x'))).toBe('grant_not_found')
+    expect(await codeOf(w.broker.revokeEach(w.as('dana'), { task: 'second' }, 'x'))).toBe('grant_not_found')
     expect(await codeOf(w.broker.revokeEach(w.as('sol'), { task: 'no-such-task' }, 'x'))).toBe('grant_not_found')
   })
 
@@ -312,9 +319,9 @@ describe('an end by task, session or ticket', () => {
     for (let n = 0; n < 130; n += 1)
       await w.file(
         w.as('dana'),
-        asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }),
+        asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'], task: 'second' }),
       )
-    const ended = await w.broker.completeEach(w.as('dana'), { task: 'task-1' }, {})
+    const ended = await w.broker.completeEach(w.as('dana'), { task: 'second' }, {})
     expect([ended.length, new Set(ended.map(({ status }) => status))]).toEqual([130, new Set(['withdrawn'])])
   })
 

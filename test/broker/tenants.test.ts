@@ -40,7 +40,7 @@ describe('one who works for two tenants', () => {
     for (const verb of [w.broker.request, w.broker.explain]) {
       const both = { ...asking(w.now(), of('north')), more: [of('south')] }
       expect(await codeOf(verb(requester, both))).toBe('policy_refused')
-      const one = { ...asking(w.now(), of('south')), more: [of('south')] }
+      const one = { ...asking(w.now(), of('south')), more: [{ ...of('south'), dataTypes: ['orders'] }] }
       expect(await codeOf(verb(requester, one))).toBe('accepted')
     }
     expect((await w.store.counts([named.tenant('north')])).pending).toBe(0)

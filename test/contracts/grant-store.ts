@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Control, Index, Receipt } from '../../src/broker/ports.ts'
 import { LOCAL_LANE } from '../../src/domain/entitlement.ts'
 import { type ErrorCode, isBrokerError } from '../../src/domain/errors.ts'
-import { deadlineOf, type Grant, type Step } from '../../src/domain/grant.ts'
+import { denials, type Tally, tallies } from '../../src/domain/flood.ts'
+import { type Ask, deadlineOf, type Grant, type Step } from '../../src/domain/grant.ts'
 import { type Digest, type GrantId, named, type Shard } from '../../src/domain/ids.ts'
 import {
   type Duration,
@@ -90,6 +91,161 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     for (const to of ROADS[status]) await store.commit(sampleStep(await loaded(id), to, at), guard())
     return loaded(id)
   }
+
+  describe('what keeps people from being flooded', () => {
+    const sponsor = named.person('olga')
+    /** A birth asked for by these persons, of this task, and its guard. */
+    const asked = (task: string, more: Partial<Ask> = {}, limits = { requester: 3, owner: 5 }) => {
+      const birth = sampleBirth(nextGrantId(shard), now)
+      const { askers, intent } = { ...birth.grant.ask, ...more }
+      const requester = named.principal(askers[0] ?? 'vera')
+      const intent1 = { ...intent, requester, task }
+      const ask: Ask = {
+        ...birth.grant.ask,
+        ...more,
+        intent: intent1,
+        digest: intentDigest(intent1, 'https://writ.example', sha256),
+      }
+      const step = { ...birth, grant: { ...birth.grant, ask } }
+      const most = (of: Tally) => ('digest' in of ? 1 : 'asker' in of ? limits.requester : limits.owner)
+      const bounds = tallies(ask, 'pending').map((of) => ({ of, most: most(of) }))
+      return { step, ask, guard: { judgedUnder: control, bounds, denied: denials(ask, sha256) } }
+    }
+    type Asked = ReturnType<typeof asked>
+    const file = ({ step, guard }: Asked, by = store) => by.commit(step, guard)
+    const refusal = async (work: Promise<unknown>): Promise<readonly unknown[]> => {
+      try {
+        await work
+        return ['resolved']
+      } catch (thrown) {
+        if (!isBrokerError(thrown)) throw thrown
+        return [thrown.code, thrown.facts]
+      }
+    }
+
+    it('takes no more than the bound of one person, whichever of the machines asks, at however many brokers', async () => {
+      const brokers = [store, under.another(), under.another()]
+      const machines = [[named.person('vera')], [named.person('vera'), sponsor], [named.person('vera')]]
+      const said = await Promise.all(
+        Array.from({ length: 30 }, (_, n) =>
+          refusal(file(asked(`flood-${n}`, { askers: machines[n % 3] ?? [] }), brokers[n % 3])),
+        ),
+      )
+      const [full, ...rest] = said.filter(([code]) => code !== 'resolved')
+      expect(said.filter(([code]) => code === 'resolved')).toHaveLength(3)
+      expect([full, new Set(rest.map(String)).size]).toEqual([['too_many_pending', { limit: 'requester', most: 3 }], 1])
+      expect((await store.counts([named.tenant('northwind')])).pending).toBe(3)
+      expect(await refusal(file(asked('somebody else', { askers: [named.person('victor')] })))).toEqual(['resolved'])
+    })
+
+    it('counts a machine with two who answer for it with both', async () => {
+      for (const n of [1, 2, 3]) await file(asked(`of both ${n}`, { askers: [named.person('vera'), sponsor] }))
+      for (const askers of [[named.person('vera')], [sponsor], [named.person('victor'), sponsor]])
+        expect((await refusal(file(asked('one more', { askers }))))[0]).toBe('too_many_pending')
+    })
+
+    it('lets no more wait for one owner, and counts neither those of another owner nor what nobody is asked for', async () => {
+      const of = (n: number): Partial<Ask> => ({ askers: [named.person(`person-${n}`)] })
+      const said = await Promise.all(Array.from({ length: 10 }, (_, n) => refusal(file(asked(`waiting-${n}`, of(n))))))
+      expect(said.filter(([code]) => code === 'resolved')).toHaveLength(5)
+      const { rule } = asked('x').ask
+      expect(await refusal(file(asked('one more', of(20))))).toEqual(['too_many_pending', { limit: 'owner', most: 5 }])
+      const other: Ask['rule'] = rule.mode === 'people' ? { ...rule, owner: named.person('paula') } : rule
+      expect(await refusal(file(asked('another owner', { ...of(21), rule: other })))).toEqual(['resolved'])
+      expect(await refusal(file(asked('automatic', { ...of(22), rule: { mode: 'auto' } })))).toEqual(['resolved'])
+    })
+
+    it('has room again as soon as one is not pending any more, whatever became of it', async () => {
+      const ways: readonly Status[] = ['approved', 'denied', 'withdrawn', 'lapsed']
+      for (const n of [1, 2, 3]) await file(asked(`room-${n}`))
+      for (const [n, to] of ways.entries()) {
+        expect((await refusal(file(asked(`no room ${n}`))))[0]).toBe('too_many_pending')
+        const one = await loaded((await pendingOf())[0] ?? nextGrantId(shard))
+        // Also in a call for many.
+        if (to === 'lapsed') await store.commitEach([sampleStep(one, to, now)])
+        else await store.commit(sampleStep(one, to, now), guard())
+        expect(await refusal(file(asked(`room again ${n}`)))).toEqual(['resolved'])
+      }
+    })
+    const pendingOf = async (): Promise<readonly GrantId[]> => {
+      const of: readonly Index[] = [{ tenant: named.tenant('northwind'), status: 'pending' }]
+      return (await store.list({ of, limit: 100, cursor: undefined })).grants.map(({ id }) => id)
+    }
+
+    it('takes the same asking of one requester once until it is over, and names the first', async () => {
+      const same = () => asked('the same', {}, { requester: 100, owner: 100 })
+      const first = same()
+      await file(first)
+      const known = ['already_asked', { grant: first.step.grant.id }]
+      const roads: readonly Status[] = ['approved', 'issuing', 'active']
+      for (const to of roads) {
+        expect(await refusal(file(same()))).toEqual(known)
+        await store.commit(sampleStep(await loaded(first.step.grant.id), to, now), guard())
+      }
+      expect(await refusal(file(same()))).toEqual(known)
+      await store.commit(sampleStep(await loaded(first.step.grant.id), 'ending', now))
+      const said = await Promise.all(Array.from({ length: 20 }, () => refusal(file(same(), under.another()))))
+      expect(said.filter(([code]) => code === 'resolved')).toHaveLength(1)
+      expect(said.filter(([code]) => code === 'already_asked')).toHaveLength(19)
+    })
+
+    it('knows a denied change again when its window began at the filing, and another when it begins elsewhere', async () => {
+      const at = (filedAt: Instant, opensAt: Instant): Asked => {
+        const { step, ask } = asked('again')
+        const window = { opensAt, closesAt: later(opensAt, minutes(60)) }
+        const moved: Ask = { ...ask, filedAt, intent: { ...ask.intent, window } }
+        return { ...asked('again'), step: { ...step, grant: { ...step.grant, ask: moved } }, ask: moved }
+      }
+      const changeOf = ({ ask }: Asked) => denials(ask, sha256)[0]?.change
+      const then = later(now, minutes(5))
+      expect(changeOf(at(now, now))).toEqual(changeOf(at(then, then)))
+      expect(changeOf(at(now, then))).not.toEqual(changeOf(at(now, now)))
+      expect(changeOf(at(now, later(now, minutes(6))))).not.toEqual(changeOf(at(now, then)))
+    })
+
+    it('lets a denied change rest for as long as the denial says, for each who was behind it and for nobody else', async () => {
+      const both = { askers: [named.person('vera'), sponsor] }
+      const first = asked('risky', both)
+      await file(first)
+      const denial = sampleStep(await loaded(first.step.grant.id), 'denied', now)
+      await store.commit({ ...denial, rests: minutes(60) })
+      const machine = (name: string): Asked => {
+        const { step, ask } = asked('risky', { askers: [sponsor] })
+        const requester = named.principal(name)
+        const intent = { ...ask.intent, requester, executor: { principal: requester, key: undefined }, session: name }
+        const other: Ask = { ...ask, intent }
+        return {
+          step: { ...step, grant: { ...step.grant, ask: other } },
+          ask: other,
+          guard: { judgedUnder: control, bounds: [], denied: denials(other, sha256) },
+        }
+      }
+      for (const again of [asked('risky', both), asked('risky'), machine('bot-1'), machine('bot-2')]) {
+        const [code, facts] = await refusal(file(again))
+        expect([code, facts]).toEqual([
+          'too_many_requests',
+          { limit: 'cool_down', retryAfter: expect.toSatisfy((left: number) => left > 3_500 && left <= 3_600) },
+        ])
+      }
+      expect(await refusal(file(asked('risky', { askers: [named.person('victor')] })))).toEqual(['resolved'])
+      expect(await refusal(file(asked('another change', both)))).toEqual(['resolved'])
+      await under.advance(minutes(60))
+      expect(await refusal(file(asked('risky', both)))).toEqual(['resolved'])
+    })
+
+    it('lets nothing rest after a denial that does not say so', async () => {
+      const first = asked('not risky')
+      await file(first)
+      await store.commit(sampleStep(await loaded(first.step.grant.id), 'denied', now))
+      expect(await refusal(file(asked('not risky')))).toEqual(['resolved'])
+    })
+
+    it('a repeated birth is told as such, not as one too many', async () => {
+      const first = asked('once', {}, { requester: 1, owner: 1 })
+      await file(first)
+      expect(await codeOf(file(first))).toBe('store_conflict')
+    })
+  })
 
   describe('a commit', () => {
     it('brings back exactly what was written, members that are undefined included', async () => {

@@ -1,7 +1,9 @@
 // The figures that the alerts stand on: that each is counted where the thing happens, and that looking them up never hangs or lies.
 import { describe, expect, it } from 'vitest'
 import { BrokerError } from '../../src/domain/errors.ts'
-import { after, instant, minutes, seconds } from '../../src/domain/instant.ts'
+import { named } from '../../src/domain/ids.ts'
+import { after, days, instant, minutes, seconds } from '../../src/domain/instant.ts'
+import { approvalsSeen } from '../../src/observe/approvals.ts'
 import {
   endingsSeen,
   type Measuring,
@@ -12,14 +14,14 @@ import {
 import { type Metrics, metrics } from '../../src/observe/metrics.ts'
 import { type Sources, scrape } from '../../src/observe/scrape.ts'
 import { watchedSweep } from '../../src/observe/sweeps.ts'
-import { login, type World, world } from '../support/world.ts'
+import { asking, KEY, login, triage, type World, world } from '../support/world.ts'
 
 const linesOf = async (figures: Metrics): Promise<readonly string[]> => (await figures.text()).text.split('\n')
 
 /** A broker of this world whose ports are measured; durations are counted on the world's own clock. */
 function measuredBroker(w: World) {
   const figures = metrics()
-  const measuring: Measuring = { figures, ticks: w.now, endings: endingsSeen(w.now) }
+  const measuring: Measuring = { figures, ticks: w.now, endings: endingsSeen(w.now), approvals: approvalsSeen(w.now) }
   const broker = w.another({
     grants: measuredStore(w.store, measuring),
     credentials: measuredCredentials(w.backend.source, measuring),
@@ -34,7 +36,46 @@ describe('what happens to a grant', () => {
     const { grant: asked } = await broker.request(w.as('vera'), login(w.now()))
     w.advance(minutes(5))
     await broker.decide(w.as('olivia'), asked.id, { verdict: 'approve', reason: 'fine', digest: asked.ask.digest })
-    expect(await linesOf(figures)).toContain('writ_decision_seconds_sum{verdict="approved",by="person"} 300')
+    const other = (await broker.request(w.as('triage-agent', { key: KEY }), triage(w.now()))).grant
+    w.advance(seconds(2))
+    await broker.decide(w.as('lena'), other.id, { verdict: 'deny', reason: 'no', digest: undefined })
+    const lines = await linesOf(figures)
+    for (const line of [
+      'sum{verdict="approved",by="person",tier="elevated"} 300',
+      'bucket{le="3",verdict="denied",by="person",tier="elevated"} 1',
+      'bucket{le="1",verdict="denied",by="person",tier="elevated"} 0',
+    ])
+      expect(lines).toContain(`writ_decision_seconds_${line}`)
+  })
+
+  it('tells how many approvals were between two who approve each other', async () => {
+    const w = await world()
+    const seen = approvalsSeen(w.now)
+    const saw = (by: string, ...askers: string[]) => seen.saw(named.person(by), askers.map(named.person), w.now())
+    expect(seen.reciprocal()).toBeUndefined()
+    saw('olivia', 'vera')
+    saw('olivia', 'sam')
+    expect(seen.reciprocal()).toBe(0)
+    // Sam approves what a machine of hers and of another's has asked for.
+    saw('sam', 'dana', 'olivia')
+    saw('lena', 'dana')
+    expect(seen.reciprocal()).toBe(0.5)
+    w.advance(days(31))
+    saw('olivia', 'sam')
+    expect(seen.reciprocal()).toBe(0)
+  })
+
+  it('counts who approved for whom where it is committed; what the policy approves is nobody’s', async () => {
+    const w = await world()
+    const { broker, approvals } = measuredBroker(w)
+    await broker.request(
+      w.as('dana'),
+      asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }),
+    )
+    expect(approvals.reciprocal()).toBeUndefined()
+    const { grant } = await broker.request(w.as('vera'), login(w.now()))
+    await broker.decide(w.as('olivia'), grant.id, { verdict: 'approve', reason: 'fine', digest: undefined })
+    expect(approvals.reciprocal()).toBe(0)
   })
 
   it('is timed from the asking for a credential to its answer, and each call of store and backend by how it went', async () => {
@@ -102,6 +143,7 @@ describe('a scrape', () => {
     checks: ['redis', 'vault'],
     lanes: ['local', 'vault-main'],
     endings: { oldest: () => after(at, seconds(-30)), stuck: () => 2 },
+    approvals: { reciprocal: () => 0.25 },
     now: () => at,
     counts: async () => ({ active: 3, stuck: 0 }),
     firstDeadline: async (lane) => (lane === 'local' ? after(at, seconds(-4)) : after(at, minutes(9))),
@@ -123,6 +165,7 @@ describe('a scrape', () => {
         'writ_due_age_seconds{lane="vault-main"} 0',
         'writ_oldest_unconfirmed_end_seconds 30',
         'writ_stuck 2',
+        'writ_reciprocal_approval_ratio 0.25',
         'writ_sweep_age_seconds{lane="local"} 0.25',
         'writ_queue_quiet_seconds 1.5',
         'writ_clock_state{state="trusted"} 0',

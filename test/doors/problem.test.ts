@@ -20,6 +20,8 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [status: number, retryAfter:
   window_closing: [409, undefined],
   uses_exhausted: [409, undefined],
   already_decided: [409, undefined],
+  already_asked: [409, undefined],
+  too_many_pending: [429, '60'],
   revision_mismatch: [412, undefined],
   idempotency_mismatch: [422, undefined],
   policy_refused: [422, undefined],

@@ -8,6 +8,7 @@ import type { Grant } from '../../src/domain/grant.ts'
 import { freezeIdFrom, grantId, named } from '../../src/domain/ids.ts'
 import { seconds } from '../../src/domain/instant.ts'
 import { ROUTES, type Route } from '../../src/http/routes.ts'
+import { digest } from '../support/sample-grants.ts'
 import { accountOf, nameOf, PARTS, type Part, TENANTS, type Tenant, twoTenants } from '../support/two-tenants.ts'
 import { asking, attempt, HOME, type World, world } from '../support/world.ts'
 import { FORM_TYPE, type Received } from './door.ts'
@@ -37,8 +38,15 @@ function verbsOf(w: World, tenant: Tenant): Broker {
   })
 }
 
-/** One grant in each state that matters here, all for the same ticket and task. */
-async function* seeded(w: World, verbs: Broker, tenant: Tenant, task = 'task-1'): AsyncGenerator<Grant> {
+/** One grant in each state that matters here, all for the same ticket and task; what tells them apart is the plan. */
+async function* seeded(
+  w: World,
+  verbs: Broker,
+  tenant: Tenant,
+  name = 'house',
+  task = 'task-1',
+): AsyncGenerator<Grant> {
+  let asked = 0
   const as = (part: Part) => w.as(nameOf(tenant, part))
   const file = async (executor: 'requester' | 'workload') => {
     const { grant } = await verbs.request(
@@ -49,6 +57,7 @@ async function* seeded(w: World, verbs: Broker, tenant: Tenant, task = 'task-1')
         task,
         ticket: { system: 'desk', id: 'CHG-1' },
         executor: named.principal(nameOf(tenant, executor)),
+        plan: { digest: digest(`${name} ${++asked}`), mediaType: 'text/plain' },
       }),
     )
     return grant
@@ -80,8 +89,7 @@ async function house(tenants: readonly Tenant[], home: Tenant = 'north', crowd =
   const grants: Record<Tenant, Grant[]> = { north: [], south: [] }
   // Of 500 for one task in one tenant the next is critical.
   for (let n = 0; n < crowd; n += 1)
-    await seeded(w, verbs[OTHER[home]], OTHER[home], n < 480 ? 'task-1' : 'task-2').next()
-  for (let n = 0; n < crowd; n += 1) await seeded(w, verbs[OTHER[home]], OTHER[home]).next()
+    await seeded(w, verbs[OTHER[home]], OTHER[home], `crowd ${n}`, n < 480 ? 'task-1' : 'task-2').next()
   // Whatever a freeze of theirs names, it is about what is theirs.
   if (crowd > 0) {
     const soc = w.as(nameOf(OTHER[home], 'soc'))
@@ -315,6 +323,7 @@ describe('another tenant’s grant', () => {
           actions: ['repair'],
           ticket: { system: 'desk', id: 'SOUTH-1' },
           task: 'south-1',
+          plan: { digest: digest(word), mediaType: 'text/plain' },
         }),
       )
       const where = (of: string) =>

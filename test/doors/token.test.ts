@@ -333,6 +333,8 @@ describe('token exchange', () => {
     window_closing: [400, 'expired_token'],
     uses_exhausted: [400, 'invalid_grant'],
     already_decided: [400, 'access_denied'],
+    already_asked: [400, 'access_denied'],
+    too_many_pending: [400, 'access_denied'],
     revision_mismatch: [400, 'invalid_grant'],
     idempotency_mismatch: [400, 'invalid_request'],
     policy_refused: [400, 'access_denied'],

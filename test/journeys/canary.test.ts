@@ -95,18 +95,18 @@ describe('the canary', () => {
     const to = client(stage.url)
     const vera = { token: await stage.idp.personToken('vera') }
     const olivia = { token: await stage.idp.personToken('olivia') }
-    const ask = async (): Promise<string> => {
+    const ask = async (task: string): Promise<string> => {
       const asked = await to.post(vera, '/v1/grants', {
         entitlement: 'payments-migrator',
         actions: ['db.migrate'],
-        task: { id: 'canary', summary: 'canary' },
+        task: { id: task, summary: 'canary' },
         ticket: { system: 'desk', id: 'CHG-1' },
         window: { duration: '20m' },
       })
       await to.post(olivia, `/v1/grants/${asked.body.id}/decisions`, { verdict: 'approve', reason: 'ok' })
       return asked.body.id
     }
-    const [good, bad] = [await ask(), await ask()]
+    const [good, bad] = [await ask('canary-1'), await ask('canary-2')]
     expect((await to.post(vera, `/v1/grants/${good}/exchange`)).said).toBe('ok')
     const services = await stage.services()
     await services.vault.kill()

@@ -1,6 +1,8 @@
 // The whole work of a vendor, an approver and the SOC with nothing but `writ`, on a real broker with real Redis, Vault and PostgreSQL; and a
 // pipeline's, by the scripts in deploy/examples. The transcript in the README is of this very run; WRIT_TEST_TRANSCRIPT=write writes it anew.
+
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -290,6 +292,8 @@ describe('a pipeline', () => {
   )
 })
 
+const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex')
+
 /** Runs a script as the runner of a CI would, with the release owner deciding meanwhile. */
 async function deploy(script: string, verdict: 'approve' | 'deny') {
   const where = join(folder.path, `${script}-${verdict}`)
@@ -297,14 +301,16 @@ async function deploy(script: string, verdict: 'approve' | 'deny') {
   writeFileSync(join(where, 'plan.json'), '{"steps":["deploy"]}')
   writeFileSync(join(where, 'deploy.sh'), '#!/bin/sh\nexec cp "$1" deployed\n', { mode: 0o755 })
   const runId = `${script}-${verdict}`
+  // Another commit for each denial: what was denied rests.
+  const sha = verdict === 'approve' ? SHA : sha1(runId)
   const env = {
     ...plainEnvironment(where),
     PATH: `${writOnPath(where)}:${process.env.PATH}`,
     WRIT_BROKER: stage.url,
-    SHA,
+    SHA: sha,
     RUN_ID: runId,
     DEPLOY: './deploy.sh',
-    ...(await stage.idp.ciJob({ job: 'deploy', sha: SHA, runId })),
+    ...(await stage.idp.ciJob({ job: 'deploy', sha, runId })),
   }
   const job = spawn('sh', [join(EXAMPLES, script)], { cwd: where, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''

@@ -42,7 +42,7 @@ async function approvedLogin(): Promise<string> {
   const asked = await living.post(vera, '/v1/grants', {
     entitlement: 'payments-migrator',
     actions: ['db.migrate'],
-    task: { id: 'kill', summary: 'To be interrupted' },
+    task: { id: `kill-${grants.length}`, summary: 'To be interrupted' },
     ticket: { system: 'desk', id: 'CHG-1' },
     window: { duration: `${WINDOW_MS / 1000}s` },
   })

@@ -157,7 +157,7 @@ it('the figures say that all is well, and how long it took', async () => {
     'writ_witness_healthy 1',
     'writ_check_failing{check="vault"} 0',
     'writ_trace_spans_total{result="sent"}',
-    'writ_decision_seconds_count{verdict="approved",by="person"} 3',
+    'writ_decision_seconds_count{verdict="approved",by="person",tier="elevated"} 3',
     'writ_backend_call_seconds_count{call="confirmGone",result="done"} 2',
     'writ_store_call_seconds_count{call="claimDue",result="done"}',
     'writ_build_info{version="0.1.0"',

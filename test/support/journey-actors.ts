@@ -65,10 +65,12 @@ export interface Actors {
   eventsOf(url: string, grant: { readonly path: string }): Promise<readonly Json[]>
 }
 
+let tasks = 0
+/** Each is a task of its own: the same asking is taken once. */
 const maintenance = (opensAt: number, closesAt: number): Json => ({
   entitlement: 'payments-migrator',
   actions: ['db.migrate'],
-  task: { id: 'CHG0040001', summary: 'A journey', expectedOutcome: 'It ends', rollback: 'None' },
+  task: { id: `CHG0040001-${++tasks}`, summary: 'A journey', expectedOutcome: 'It ends', rollback: 'None' },
   ticket: { system: 'servicenow', id: 'CHG0040001' },
   window: { opensAt: new Date(opensAt).toISOString(), closesAt: new Date(closesAt).toISOString() },
 })

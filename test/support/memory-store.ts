@@ -26,6 +26,7 @@ interface ShardData {
   indexes: Map<string, Map<string, number>>
   buckets: Map<string, number>
   marks: Map<string, number>
+  denied: Map<string, number>
   retire: Map<string, number>
   gone: string
   epoch: number
@@ -66,6 +67,7 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       indexes: new Map(),
       buckets: new Map(),
       marks: new Map(),
+      denied: new Map(),
       retire: new Map(),
       gone: '',
       epoch: 0,
@@ -168,6 +170,8 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     const row = shard.rows.get(step.keys.head)
     indexIn(shard, step.leaves).delete(step.id)
     for (const key of [step.enters, ...step.lasting]) indexIn(shard, key).set(step.id, step.filedAt)
+    for (const key of step.parts) indexIn(shard, key).delete(step.id)
+    for (const key of step.denied) shard.denied.set(key, now() + step.restsMs)
     const due = dueIn(shard, step.lane)
     if (step.deadline === undefined) {
       due.delete(step.id)
@@ -215,6 +219,14 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const refused = refusal(shard, step, true)
       if (refused) return refuse(shard, refused, 0)
       if (guard.notAfter !== undefined && now() >= guard.notAfter) return [...top('late', shard, 0), now()]
+      for (const [n, { key, most }] of guard.bounds.entries()) {
+        const [first] = [...indexIn(shard, key)].sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1))
+        if (first !== undefined && indexIn(shard, key).size >= most) return [...top('full', shard, 0), n + 1, first[0]]
+      }
+      for (const key of guard.denied) {
+        const left = (shard.denied.get(key) ?? 0) - now()
+        if (left > 0) return [...top('resting', shard, 0), left]
+      }
       write(shard, step)
       return top('ok', shard, 0)
     },

@@ -85,6 +85,7 @@ export function sampleAsk(id: GrantId, filedAt: Instant, credential: CredentialR
     digest: digest('intent'),
     textsDigest: digest('texts'),
     requesterTenant: named.tenant('acme'),
+    askers: [named.person('vera')],
     tier: 'elevated',
     flags: ['privilegedAccess'],
     earlier: [

@@ -54,6 +54,7 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     digest: digestOf('i'),
     textsDigest: digestOf('t'),
     requesterTenant: named.tenant('northwind'),
+    askers: [named.person('rob')],
     tier: 'elevated',
     flags: ['resilience'],
     earlier: [],

@@ -164,6 +164,8 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     newCeremonyId: () => sha256(`ceremony ${counted(4)}`),
     jitter: () => 0.5,
     sha256,
+    // Out of the way of what is not about them.
+    flood: { maxPendingPerRequester: 100_000, maxPendingPerOwner: 100_000, deniedRests: minutes(60) },
     issuer,
   }
   const verbs = broker(ports)
@@ -217,11 +219,15 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
 
 const texts = { summary: 'a change', objective: '', expectedOutcome: '', rollback: '', ticketUrl: '', planUri: '' }
 
+let tasks = 0
+/** Each asking is another one, unless a test says that it is the same. */
+const nextTask = (): string => `task-${++tasks}`
+
 export const asking = (now: Instant, part: Partial<Asking> & Pick<Asking, 'entitlement' | 'actions'>): Asking => ({
   scope: [],
   dataTypes: [],
   destination: '',
-  task: 'task-1',
+  task: nextTask(),
   changeClass: 'normal',
   impact: NO_IMPACT,
   exposure: undefined,

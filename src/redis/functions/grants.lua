@@ -65,19 +65,25 @@ end
 
 local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
 
--- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more that it enters
--- at birth) and in ARGV from i: id, from, to, version (1 at birth), head, event, ask, filedAt, deadline, lasting, count, then `count`
--- decisions.
+-- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more sets that it
+-- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`) and in ARGV from i: id, from, to, version (1 at
+-- birth), head, event, ask, filedAt, deadline, lasting, parts, denied, restsMs, count, then `count` decisions.
 local function step_at(keys, k, args, i)
   local step = {
     ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3], leaves = keys[k + 4],
-    enters = keys[k + 5], lasting = tonumber(args[i + 9]), keys = keys, lasting_at = k + 5,
+    enters = keys[k + 5], lasting = tonumber(args[i + 9]), parts = tonumber(args[i + 10]), denied = tonumber(args[i + 11]),
+    rests = tonumber(args[i + 12]), keys = keys, lasting_at = k + 5,
     id = args[i], from = args[i + 1], to = args[i + 2], version = tonumber(args[i + 3]), head = args[i + 4],
     event = args[i + 5], ask = args[i + 6], filed_at = args[i + 7], deadline = args[i + 8],
-    count = tonumber(args[i + 10]), args = args, decisions_at = i + 10,
+    count = tonumber(args[i + 13]), args = args, decisions_at = i + 13,
   }
-  if not is_count(step.version) or not is_count(step.count) or not args[i + 10 + step.count] then return nil, 'step' end
-  if not step.enters or not is_count(step.lasting) or not keys[k + 5 + step.lasting] then return nil, 'keys' end
+  if not is_count(step.version) or not is_count(step.count) or not args[i + 13 + step.count] then return nil, 'step' end
+  if not is_count(step.lasting) or not is_count(step.parts) or not is_count(step.denied) then return nil, 'keys' end
+  step.parts_at = step.lasting_at + step.lasting
+  step.denied_at = step.parts_at + step.parts
+  step.size, step.length = 6 + step.lasting + step.parts + step.denied, 14 + step.count
+  if not step.enters or not keys[k + step.size - 1] then return nil, 'keys' end
+  if step.denied > 0 and (not is_count(step.rests) or step.rests == 0) then return nil, 'rests' end
   if step.id == '' or step.head == '' or step.event == '' or step.version == 0 then return nil, 'text' end
   if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
   if not is_count(tonumber(step.filed_at)) or (step.version == 1 and step.ask == '') then return nil, 'ask' end
@@ -102,7 +108,8 @@ local function refusal(shard, retire, step, guarded)
   redis.call('ZCARD', step.due)
   redis.call('ZCARD', step.leaves)
   redis.call('ZCARD', step.enters)
-  for n = 1, step.lasting do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
+  for n = 1, step.lasting + step.parts do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
+  for n = 1, step.denied do redis.call('GET', step.keys[step.denied_at + n]) end
   if step.deadline == '' then redis.call('ZCARD', retire) end
 end
 
@@ -120,6 +127,10 @@ local function write(shard, retire, step)
   end
   if step.leaves ~= step.enters then redis.call('ZREM', step.leaves, step.id) end
   if step.leaves ~= step.enters or step.version == 1 then redis.call('ZADD', step.enters, step.filed_at, step.id) end
+  for n = 1, step.parts do redis.call('ZREM', step.keys[step.parts_at + n], step.id) end
+  for n = 1, step.denied do
+    redis.call('SET', step.keys[step.denied_at + n], string.format('%d', now_ms() + step.rests), 'PX', step.rests)
+  end
   for n = step.have + 1, step.count do
     redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
   end
@@ -133,19 +144,42 @@ local function write(shard, retire, step)
     'decisions', string.format('%d', step.count), 'head', step.head, 'status', step.to, 'version', version)
 end
 
+-- Why nothing more may enter, or nil, of the bounds and marks that lie in KEYS after k. Reads only.
+local function crowded(keys, args, k, bounds, resting)
+  for n = 1, bounds do
+    local most = tonumber(args[6 + n])
+    if not is_count(most) or most == 0 then return 'malformed' end
+    if redis.call('ZCARD', keys[k + n]) >= most then
+      return 'full', { n, redis.call('ZRANGE', keys[k + n], 0, 0)[1] }
+    end
+  end
+  for n = 1, resting do
+    local left = tonumber(redis.call('GET', keys[k + bounds + n]) or '0') - now_ms()
+    if left > 0 then return 'resting', { left } end
+  end
+end
+
 -- grant_commit (allowing: refused when Redis is out of memory) and grant_end_commit (ending: passes then, takes no guard and so no
 -- edge that needs one).
--- KEYS  3 retire  4… one step
--- ARGV  3 notAfter ('' for none)  4 the control record as judged  5… one step          (grant_commit)
+-- KEYS  3 retire  4… one step, then `bounds` sets and `resting` marks (both of grant_commit alone)
+-- ARGV  3 notAfter ('' for none)  4 the control record as judged  5 bounds  6 resting  7… of each bound the most that may be in the set
+--       when the step has been written, then one step                                   (grant_commit)
 -- ARGV  3… one step                                                                    (grant_end_commit)
--- Reply 'ok'; 'exists', 'missing', 'conflict' version status, 'illegal' from to, 'late' now, 'absent', 'stale', 'behind'
+-- Reply 'ok'; 'exists', 'missing', 'conflict' version status, 'illegal' from to, 'late' now, 'absent', 'stale', 'behind',
+--       'full' n id: as many as may be are in the n-th set, that grant among them; 'resting' leftMs
 local function commit(keys, args, guarded)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local i = guarded and 5 or 3
+  local bounds, resting = 0, 0
+  if guarded then
+    bounds, resting = tonumber(args[5]), tonumber(args[6])
+    if not is_count(bounds) or not is_count(resting) then return reply('malformed', shard, 'bounds') end
+  end
+  local i = guarded and 7 + bounds or 3
   local step, what = step_at(keys, 4, args, i)
   if not step then return reply('malformed', shard, what) end
-  if #keys ~= 9 + step.lasting or #args ~= i + 10 + step.count then return reply('malformed', shard, 'arguments') end
+  local k = 3 + step.size
+  if #keys ~= k + bounds + resting or #args ~= i + step.length - 1 then return reply('malformed', shard, 'arguments') end
   local not_after = guarded and args[3] ~= '' and tonumber(args[3])
   if guarded then
     if args[3] ~= '' and not is_count(not_after) then return reply('malformed', shard, 'notAfter') end
@@ -158,6 +192,9 @@ local function commit(keys, args, guarded)
     local now = now_ms()
     if now >= not_after then return reply('late', shard, now) end
   end
+  local full, left = crowded(keys, args, k, bounds, resting)
+  if full == 'malformed' then return reply('malformed', shard, 'bounds') end
+  if full then return reply(full, shard, unpack(left)) end
   write(shard, keys[3], step)
   return reply('ok', shard)
 end
@@ -173,8 +210,8 @@ local function commit_each(keys, args)
     local step, what = step_at(keys, k, args, i)
     if not step or #steps == 100 then return reply('malformed', shard, what or 'too many') end
     steps[#steps + 1] = step
-    k = k + 6 + step.lasting
-    i = i + 11 + step.count
+    k = k + step.size
+    i = i + step.length
   end
   if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
   local rows = {}
