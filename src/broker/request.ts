@@ -10,7 +10,7 @@ import { isFlood } from '../domain/flood.ts'
 import { checkFreeze, type StoredFreeze } from '../domain/freeze.ts'
 import { type Ask, advance, born, deadlineOf, type Grant, type GrantIn, inStatus, type Step } from '../domain/grant.ts'
 import type { Digest, EntitlementId, GrantId, PrincipalId, TenantId, Thumbprint } from '../domain/ids.ts'
-import { after, type Duration, earliest, type Instant, minutes } from '../domain/instant.ts'
+import { after, type Duration, days, earliest, type Instant, instant, minutes } from '../domain/instant.ts'
 import {
   asSet,
   type ChangeClass,
@@ -349,7 +349,7 @@ async function judgeAll(
     readonly freezes: readonly StoredFreeze[]
   },
 ): Promise<readonly JudgedAsking[]> {
-  const before = await earlierOf(p, rules, caller, asking.task, own)
+  const before = await earlierOf(p, rules, caller, asking.task, { own, now })
   const parts = [asking, ...asking.more]
   const judged: JudgedAsking[] = []
   for (const [n, part] of parts.entries()) {
@@ -360,28 +360,30 @@ async function judgeAll(
   return judged
 }
 
-/** How many grants of one task or session are looked through. */
-const LOOKED_THROUGH = 500
+/** How many grants of one task or session are looked through, and how far back: a task that never ends is not one task for ever. */
+const LOOKED_THROUGH = 1_000
+const LOOKED_BACK = days(7)
 const PAGE = 100
 
 /**
- * What the same hands asked for before, for this task or in this session, whatever became of it: what was read once is known. Undefined
- * where that is more than is looked through.
+ * What was asked from the requester's tenant in the last week for this task or in this session, whatever became of it: what was read once
+ * is known. Undefined where that is more than is looked through.
  */
 async function earlierOf(
   p: Pick<Ports, 'grants'>,
   rules: Rules,
   { principal, session }: Caller,
   task: string,
-  own: readonly GrantId[],
+  { own, now }: { readonly own: readonly GrantId[]; readonly now: Instant },
 ): Promise<readonly Earlier[] | undefined> {
   const whose = { tenant: principal.tenant }
   const of = [...(task === '' ? [] : [{ whose, task }]), ...(session === '' ? [] : [{ whose, session }])]
   if (of.length === 0) return []
   const found: Earlier[] = []
+  const filedFrom = instant(Math.max(0, now - LOOKED_BACK))
   let cursor: string | undefined
   for (let read = 0; read < LOOKED_THROUGH; read += PAGE) {
-    const page = await p.grants.list({ of, limit: PAGE, cursor })
+    const page = await p.grants.list({ of, limit: PAGE, cursor, filedFrom })
     for (const { id, ask } of page.grants) if (!own.includes(id)) found.push(earlierGrant(rules, ask))
     if (page.next === undefined) return distinctEarlier(found)
     cursor = page.next

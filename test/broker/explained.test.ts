@@ -23,8 +23,9 @@ import { asking, HOME, KEY } from '../support/world.ts'
 const of = (entitlement: string, action: string, part: Partial<Asking> = {}): Asking =>
   asking(FRIDAY, { entitlement: named.entitlement(entitlement), actions: [action], ...part })
 const read = (part: Partial<Asking> = {}) =>
-  of('customers-read', 'customers.read', { dataTypes: ['customer-contact'], ...part })
-const send = (part: Partial<Asking> = {}) => of('files-send', 'files.send', { destination: 'partner', ...part })
+  of('customers-read', 'customers.read', { dataTypes: ['customer-contact'], task: 'task-1', ...part })
+const send = (part: Partial<Asking> = {}) =>
+  of('files-send', 'files.send', { destination: 'partner', task: 'task-1', ...part })
 const triage = (part: Partial<Asking> = {}) => of('desk-triage', 'tickets.update', part)
 const dana = (w: ReviewWorld, session = 'run-1'): Caller => w.as('dana', { key: KEY, session })
 
@@ -153,7 +154,7 @@ describe('to read personal data and then to send out', () => {
     if (linked === undefined) throw new Error('nothing is linked')
     const other = await w.store.loadToEnd(linked)
     expect([ask.tier, other?.ask.tier]).toEqual(['critical', 'critical'])
-    expect((await w.file(dana(w, ''), read({ task: '' }))).ask.tier).toBe('elevated')
+    expect((await w.file(dana(w, ''), read({ task: '', changeClass: 'emergency' }))).ask.tier).toBe('elevated')
   })
 
   it('holds at the exchange: what was filed as critical stays that', async () => {

@@ -15,6 +15,7 @@ import {
   minutes,
   seconds,
 } from '../../src/domain/instant.ts'
+import { intentDigest } from '../../src/domain/intent.ts'
 import { ALLOWING, isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
 import {
