@@ -98,6 +98,8 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     // The journeys ask for hundreds at a time in one person's name.
     WRIT_MAX_PENDING_PER_REQUESTER: '10000',
     WRIT_MAX_PENDING_PER_OWNER: '10000',
+    // Who tries things out denies and asks again.
+    WRIT_DENIED_RESTS: '1s',
   })
 
   const startBroker: DevStage['startBroker'] = async (n = 0, more = {}) => {

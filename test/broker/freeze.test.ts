@@ -57,7 +57,7 @@ describe('under a freeze', () => {
 
   it('one frozen part of an asking refuses it whole', async () => {
     const w = await world()
-    const report = { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }
+    const report = { entitlement: named.entitlement('sales-report'), actions: ['report.read'], task: 'task-1' }
     const both = (more: object) => ({ ...asking(w.now(), report), more: [{ ...asking(w.now(), report), ...more }] })
     await freezeBy(w, { task: 'task-1', entitlement: named.entitlement('sales-report') })
     expect(await codeOf(w.file(w.as('dana', { key: KEY }), both({})))).toBe('frozen')
@@ -111,7 +111,7 @@ describe('under a freeze', () => {
   ])('by %s an agent’s grant is: %s', async (_, selector, expected) => {
     const w = await world()
     const caller = w.as('triage-agent', { key: KEY, session: 'session-7' })
-    const grant = await w.file(caller, triage(w.now()))
+    const grant = await w.file(caller, { ...triage(w.now()), task: 'task-1' })
     await w.broker.decide(w.as('lena'), grant.id, approve)
     await freezeBy(w, selector)
     expect(await codeOf(w.broker.exchange(caller, grant.id))).toBe(expected)
@@ -158,7 +158,8 @@ describe('between judging and committing', () => {
 
   it('an automatic approval is not given; what was filed lapses', async () => {
     const w = await world()
-    const report = asking(w.now(), { entitlement: named.entitlement('sales-report'), actions: ['report.read'] })
+    const read = { entitlement: named.entitlement('sales-report'), actions: ['report.read'], task: 'task-1' }
+    const report = asking(w.now(), read)
     const verbs = frozenBefore(w, 2, { task: 'task-1' })
     expect(await codeOf(verbs.request(w.as('dana', { key: KEY }), report))).toBe('frozen')
     await w.settle()
@@ -372,7 +373,7 @@ describe('two tenants', () => {
     return w
   }
   const repair = (w: World, tenant: string) =>
-    asking(w.now(), { entitlement: named.entitlement(`${tenant}-repair`), actions: ['repair'] })
+    asking(w.now(), { entitlement: named.entitlement(`${tenant}-repair`), actions: ['repair'], task: 'task-1' })
 
   it('cannot freeze each other, whatever they name, and do not see each other’s freezes', async () => {
     const w = await two()

@@ -187,6 +187,7 @@ async function moved(step: Step): Promise<Grant> {
 /** Where the feed was when each grant was filed. */
 const places = new Map<string, string>()
 /** A fresh grant in this state, by the verbs wherever a verb leads there without time passing. */
+let reached = 0
 async function grantIn(state: State): Promise<Grant> {
   const grant = await reach(state)
   // The feed tells of milliseconds that are over.
@@ -204,8 +205,8 @@ async function reach(state: State): Promise<Grant> {
       entitlement: named.entitlement('orders-repair'),
       actions: ['orders.repair'],
       // Of one task so many would raise the tier.
-      task: `task-${places.size}`,
-      ticket: { system: 'desk', id: `CHG-${places.size}` },
+      task: `task-${++reached}`,
+      ticket: { system: 'desk', id: `CHG-${reached}` },
       executor: named.principal('report-job'),
       window: { opensAt, closesAt: after(opensAt, hours(1)) },
     }),

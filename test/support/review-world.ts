@@ -344,6 +344,7 @@ export const ledger = (from: Instant, part: Partial<Asking> = {}): Asking =>
     actions: ['ledger.repair'],
     scope: ['schema:main'],
     executor: named.principal('dana'),
+    task: 'task-1',
     ...part,
   })
 

@@ -66,6 +66,7 @@ const tier = { approvals: 1, maxDuration: '4h', horizon: '14d', decideWithin: '2
 const entitlements = {
   revision: 2,
   tiers: { elevated: tier },
+  dataTypes: { orders: 'plain' },
   entitlements: perTenant((tenant) => [
     [
       `${tenant}-repair`,
