@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import type { FloodLimits } from './domain/flood.ts'
 import type { PrincipalId } from './domain/ids.ts'
-import { type Duration, days, minutes } from './domain/instant.ts'
+import { type Duration, days, minutes, seconds } from './domain/instant.ts'
 import type { Secret } from './domain/secret.ts'
 import type { Subnet } from './http/client-address.ts'
 import { readConfig } from './identity/config-file.ts'
@@ -219,8 +219,8 @@ export const SETTINGS = {
     fallback: '50',
   },
   WRIT_DENIED_RESTS: {
-    kind: span(() => minutes(1)),
-    meaning: 'how long a change that was denied may not be asked for again by the same person, at least 1m',
+    kind: span(() => seconds(1)),
+    meaning: 'how long a change that was denied may not be asked for again by the same person, at least 1s',
     example: '4h',
     fallback: '1h',
   },
