@@ -22,7 +22,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
   const around =
     (system: System): Around =>
     (call, facts, work) =>
-      traces.within(system, call, facts, work, call === 'claimDue' ? isEmpty : undefined)
+      traces.within(system, call, facts, work, LOOKS.includes(call) ? isEmpty : undefined)
   return {
     ...ports,
     grants: told(ports.grants, STORE_CALLS, around('redis')),
@@ -37,13 +37,16 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
   }
 }
 
+/** What is asked again and again, and mostly finds nothing. */
+const LOOKS: readonly string[] = ['claimDue', 'under']
+
 /** One call to Redis that is no method of a port. */
 export const tracedCall =
   <Args extends readonly unknown[], T>(call: (...args: Args) => Promise<T>, name: string, traces: Traces) =>
   (...args: Args): Promise<T> =>
     traces.within('redis', name, {}, () => call(...args))
 
-/** A look at what is due that found nothing, twice a second and lane, is no news: neither its claim nor the sweep itself. */
+/** A look that found nothing is no news: neither the claim of what is due, twice a second and lane, nor the sweep itself, nor that nothing is frozen. */
 const isEmpty = (answer: unknown): boolean => Array.isArray(answer) && answer.length === 0
 const isIdleSweep = (answer: unknown): boolean =>
   typeof answer === 'object' &&
