@@ -40,7 +40,9 @@ beforeAll(async () => {
     WRIT_TLS_KEY_FILE: 'tls.key',
     WRIT_FIRST_OPERATOR: 'vera',
   }
-  const lines = SETTING_NAMES.filter((name) => name in given).map((name) => [fileKey(name), given[name]])
+  // A number in a file is one, not a text.
+  const inFile = (text = ''): string | number => (/^\d+$/.test(text) ? Number(text) : text)
+  const lines = SETTING_NAMES.filter((name) => name in given).map((name) => [fileKey(name), inFile(given[name])])
   writeFileSync(place('settings.yaml'), stringify(Object.fromEntries(lines)))
   broker = await launch(place('broker.log'), {
     command: process.execPath,
