@@ -279,7 +279,7 @@ function count(
   // A trial's vote has no signature yet; it is counted as if it had one.
   const judges: HearingPorts = trial ? { ...p, signatures: { ...p.signatures, verify: () => true } } : p
   const rules = trial ? heard.rules.map((rule) => ({ ...rule, stepUp: false })) : heard.rules
-  const after = verdicts(judges, grant, rules, heard.seats, now, decisions)
+  const after = verdicts(judges, grant, rules, heard.standing, now, decisions)
   const guard = { notAfter: grant.ask.lapsesAt, judgedUnder: control }
   if (decision.verdict === 'deny') {
     if (!inStatus(grant, 'pending'))
@@ -301,7 +301,7 @@ function count(
     })
   }
   if (inStatus(grant, 'approved')) {
-    if (verdicts(p, grant, heard.rules, heard.seats, now).met)
+    if (verdicts(p, grant, heard.rules, heard.standing, now).met)
       throw wrongStatus(grant, 'it needs no further approval', 'Nothing is left for you to do.')
     const event = voteEvent(grant, 'approval_added', decision, control, after.missing)
     const step = advance(grant, { to: 'approved', facts: grant.head.facts, decisions, event })

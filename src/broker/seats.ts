@@ -28,8 +28,8 @@ export interface Hearing {
 }
 
 export interface Seating {
-  /** The seats of this rule that this person may fill now. */
-  seatsOf(rule: PeopleRule, person: PersonId): readonly Seat[]
+  /** The seats of this rule that this person may fill now; `escalated` instead of what the hearing says of it. */
+  seatsOf(rule: PeopleRule, person: PersonId, escalated?: boolean): readonly Seat[]
   /** Why this person may fill none, in a word; undefined where nothing is against it but the rule itself. */
   barred(person: PersonId): string | undefined
   /** Everybody who may fill a seat of this rule. */
@@ -56,11 +56,11 @@ export async function seating(
     asked
       .filter(({ tenant, groups }) => tenant === on.intent.tenant && groups.includes(group))
       .map(({ person }) => person)
-  const standing = { at: on.at, escalated: on.escalated, isFree: (person: PersonId) => free.has(person), membersOf }
-  const seatsOf = (rule: PeopleRule, person: PersonId): readonly Seat[] => {
+  const standing = { at: on.at, isFree: (person: PersonId) => free.has(person), membersOf }
+  const seatsOf = (rule: PeopleRule, person: PersonId, escalated = on.escalated): readonly Seat[] => {
     const known = free.get(person)
     if (known === undefined) return []
-    const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, standing)
+    const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, { ...standing, escalated })
     // A deputy decides in the owner's place: what bars the owner from it as a party bars whoever stands in.
     return person !== rule.owner && ownerIsParty(on.duties, rule) ? seats.filter((seat) => seat !== 'owner') : seats
   }

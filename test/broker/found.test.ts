@@ -1,0 +1,53 @@
+// What a hostile reading found: ways in which a word counted although it must not, or somebody was kept from one that is theirs.
+import { describe, expect, it } from 'vitest'
+import type { Ballot } from '../../src/broker/decide.ts'
+import { named } from '../../src/domain/ids.ts'
+import { after, hours } from '../../src/domain/instant.ts'
+import { FRIDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+
+const conditions: Ballot['conditions'] = [
+  { text: 'restore tested', owner: named.person('oscar'), due: after(FRIDAY, hours(1)) },
+]
+
+describe('a deputy out of turn', () => {
+  it('takes no risk upon the owner, who is there, once it is approved', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    const told = await w.yes('paula', grant, { ...REVIEW, conditions })
+    await w.yes('priya', grant)
+    await w.yes('olivia', grant)
+    w.until(FRIDAY)
+    const [vote] = told.decisions
+    const id = vote?.act === 'vote' ? vote.conditions[0]?.id : undefined
+    const accepts = [{ risk: `condition:${id}`, until: after(FRIDAY, hours(1)) }]
+    const take = (who: string) => refusal(w.broker.acceptRisks(w.as(who), grant.id, { accepts, reason: 'mine' }))
+    expect(await take('lena')).toMatchObject({ code: 'not_permitted' })
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
+    expect(await take('olivia')).toBe('ok')
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toBe('ok')
+  })
+
+  it('decides nothing again, once it is approved', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    await w.yes('rob', grant)
+    w.until(FRIDAY)
+    expect(await refusal(w.yes('lena', grant))).toMatchObject({ code: 'not_permitted' })
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'approval' })
+    await w.yes('dora', grant)
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toBe('ok')
+  })
+
+  it('whose word was given in the escalation still has it counted where another decides again', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    w.until(grant.ask.decideBy)
+    await w.settle(hours(1))
+    await w.yes('lena', grant)
+    expect(await refusal(w.yes('olivia', grant))).toMatchObject({ code: 'wrong_status' })
+  })
+})
