@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Ballot } from '../../src/broker/decide.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, hours } from '../../src/domain/instant.ts'
-import { FRIDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+import { type Change, FRIDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
 
 const conditions: Ballot['conditions'] = [
   { text: 'restore tested', owner: named.person('oscar'), due: after(FRIDAY, hours(1)) },
@@ -49,5 +49,37 @@ describe('a deputy out of turn', () => {
     await w.settle(hours(1))
     await w.yes('lena', grant)
     expect(await refusal(w.yes('olivia', grant))).toMatchObject({ code: 'wrong_status' })
+  })
+})
+
+describe('whoever was behind the asking when it was filed', () => {
+  it('never decides on it, whoever answers for the requester since', async () => {
+    const w = await reviewWorld()
+    const sponsors = (...names: string[]): Change => ({ agents: { 'fix-agent': { sponsors: names } } })
+    await w.put(sponsors('sam', 'priya'))
+    const grant = await w.filed()
+    await w.put(sponsors('sam'))
+    await w.yes('paula', grant, REVIEW)
+    const said = { code: 'own_request', conflict: 'requester_sponsor' }
+    expect(await refusal(w.yes('priya', grant))).toMatchObject(said)
+    expect((await w.broker.list(w.as('priya'), { waiting: true }, { limit: 9, cursor: undefined })).grants).toEqual([])
+    await w.yes('piet', grant)
+    expect((await w.yes('olivia', grant)).head.status).toBe('approved')
+    w.until(FRIDAY)
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toBe('ok')
+  })
+
+  it('is the owner for whom no deputy decides', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    const asked = (edit: string) =>
+      w.edited(grant.id, (stored) => ({ ...stored, ask: stored.ask.replace('"askers":["sam"]', edit) }))
+    const ballot = { verdict: 'approve', reason: 'x', digest: undefined } as const
+    expect(await refusal(asked('"askers":["sam"]').prepareVote(w.as('rob'), grant.id, ballot))).toBe('ok')
+    expect(await refusal(asked('"askers":["olivia"]').prepareVote(w.as('rob'), grant.id, ballot))).toMatchObject({
+      code: 'not_permitted',
+    })
   })
 })
