@@ -2,8 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Ballot } from '../../src/broker/decide.ts'
 import { named } from '../../src/domain/ids.ts'
-import { after, hours } from '../../src/domain/instant.ts'
-import { type Change, FRIDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+import { after, days, formatInstant, hours } from '../../src/domain/instant.ts'
+import { NO_IMPACT } from '../../src/domain/risk.ts'
+import { type Change, FRIDAY, MONDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+import { asking, KEY } from '../support/world.ts'
 
 const conditions: Ballot['conditions'] = [
   { text: 'restore tested', owner: named.person('oscar'), due: after(FRIDAY, hours(1)) },
@@ -81,5 +83,21 @@ describe('whoever was behind the asking when it was filed', () => {
     expect(await refusal(asked('"askers":["olivia"]').prepareVote(w.as('rob'), grant.id, ballot))).toMatchObject({
       code: 'not_permitted',
     })
+  })
+})
+
+describe('a tier that was raised', () => {
+  const raised = { entitlement: named.entitlement('desk-triage'), actions: ['tickets.update'] }
+  const impact = { ...NO_IMPACT, resilience: true }
+
+  it('asks for a person more than could ever decide: refused at once, deputies or not', async () => {
+    const w = await reviewWorld()
+    const term = { from: formatInstant(after(MONDAY, days(-1))), until: formatInstant(after(MONDAY, days(60))) }
+    const approval = { owner: 'lena', deputies: [{ person: 'lars', ...term }] }
+    for (const put of [{}, { entitlements: { 'desk-triage': { approval } } }]) {
+      await w.put(put)
+      const filing = w.broker.request(w.as('dana', { key: KEY }), asking(MONDAY, { ...raised, impact }))
+      expect(await refusal(filing)).toMatchObject({ code: 'nobody_can_decide', missing: ['1 more person'] })
+    }
   })
 })
