@@ -44,7 +44,9 @@ export async function seating(
   of: readonly PeopleRule[],
   only?: readonly PersonId[],
 ): Promise<Seating> {
-  const asked = personsAsked(rules.directory, of, only)
+  // Before anybody is looked at: nobody makes the broker look through the grants of a crowd that may not approve here.
+  const narrowed = new Map(of.map((rule) => [rule, groupsThatMay(rules.directory, on, rule)]))
+  const asked = personsAsked(rules.directory, [...narrowed.values()], only)
   const free = new Map<PersonId, Person>()
   const bars = new Map<PersonId, string>()
   for (const person of asked) {
@@ -52,15 +54,19 @@ export async function seating(
     if (bar === undefined) free.set(person.person, person)
     else bars.set(person.person, bar)
   }
-  const membersOf = (group: GroupId): readonly PersonId[] =>
-    asked
-      .filter(({ tenant, groups }) => tenant === on.intent.tenant && groups.includes(group))
-      .map(({ person }) => person)
+  const members = new Map<GroupId, readonly PersonId[]>()
+  const membersOf = (group: GroupId): readonly PersonId[] => {
+    const isMember = ({ tenant, groups }: Person): boolean => tenant === on.intent.tenant && groups.includes(group)
+    const found = members.get(group) ?? asked.filter(isMember).map(({ person }) => person)
+    members.set(group, found)
+    return found
+  }
   const standing = { at: on.at, isFree: (person: PersonId) => free.has(person), membersOf }
   const seatsOf = (rule: PeopleRule, person: PersonId, escalated = on.escalated): readonly Seat[] => {
     const known = free.get(person)
     if (known === undefined) return []
-    const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, { ...standing, escalated })
+    const narrow = narrowed.get(rule) ?? groupsThatMay(rules.directory, on, rule)
+    const seats = seatsFor(narrow, known, { ...standing, escalated })
     // A deputy decides in the owner's place: what bars the owner from it as a party bars whoever stands in.
     return person !== rule.owner && ownerIsParty(on.duties, rule) ? seats.filter((seat) => seat !== 'owner') : seats
   }

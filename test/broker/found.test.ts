@@ -1,10 +1,12 @@
 // What a hostile reading found: ways in which a word counted although it must not, or somebody was kept from one that is theirs.
 import { describe, expect, it } from 'vitest'
+import { broker } from '../../src/broker/broker.ts'
 import type { Ballot } from '../../src/broker/decide.ts'
+import type { Ports } from '../../src/broker/ports.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, days, formatInstant, hours } from '../../src/domain/instant.ts'
 import { NO_IMPACT } from '../../src/domain/risk.ts'
-import { type Change, FRIDAY, MONDAY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+import { type Change, FRIDAY, MONDAY, PRIVACY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
 import { asking, KEY } from '../support/world.ts'
 
 const conditions: Ballot['conditions'] = [
@@ -99,5 +101,29 @@ describe('a tier that was raised', () => {
       const filing = w.broker.request(w.as('dana', { key: KEY }), asking(MONDAY, { ...raised, impact }))
       expect(await refusal(filing)).toMatchObject({ code: 'nobody_can_decide', missing: ['1 more person'] })
     }
+  })
+
+  it('looks through the grants of nobody in a group that is too large to approve there', async () => {
+    const w = await reviewWorld()
+    const crowd = Object.fromEntries(
+      Array.from({ length: 30 }, (_, n) => [
+        `crowd-${n}`,
+        { name: 'x', tenant: 'northwind', groups: ['crowd'], accounts: [{ issuer: 'login', subject: `crowd-${n}` }] },
+      ]),
+    )
+    const approval = { owner: 'lena', reviewers: [{ ...PRIVACY, group: 'crowd' }] }
+    await w.put({ persons: crowd, entitlements: { 'desk-triage': { approval } } })
+    let lists = 0
+    const grants: Ports['grants'] = new Proxy(w.ports.grants, {
+      get: (target, key) => {
+        if (key === 'list') lists += 1
+        const found: unknown = Reflect.get(target, key)
+        return typeof found === 'function' ? found.bind(target) : found
+      },
+    })
+    const asked = asking(MONDAY, { ...raised, impact })
+    const filing = broker({ ...w.ports, grants }).request(w.as('dana', { key: KEY }), asked)
+    expect(await refusal(filing)).toMatchObject({ code: 'nobody_can_decide', missing: ['privacy'] })
+    expect(lists).toBeLessThan(5)
   })
 })
