@@ -136,7 +136,8 @@ async function judgeBallot(
   }
   if (!inStatus(grant, 'pending', 'approved'))
     throw wrongStatus(grant, 'it cannot be decided any more', 'Show the grant to see what became of it.')
-  checkRoom(grant)
+  // There is always room for the no that ends it: nobody talks an owner out of theirs.
+  if (ballot.verdict === 'approve') checkRoom(grant)
   const heard = await hear(p, rules, grant, p.now())
   const conflict = conflictOf(approver, heard.duties)
   if (conflict !== undefined) throw ownRequest(conflict.conflict)
@@ -285,6 +286,7 @@ function count(
     if (!inStatus(grant, 'pending'))
       throw wrongStatus(grant, 'it is not denied any more', 'Revoke it, or take your own approval back.')
     const isLast = seat === 'owner' || after.vetoed.includes(seat)
+    if (!isLast) checkRoom(grant)
     return {
       step: isLast
         ? { ...denied(grant, decision, decisions, control), rests: p.flood.deniedRests }

@@ -4,7 +4,7 @@ import { broker } from '../../src/broker/broker.ts'
 import type { Ballot } from '../../src/broker/decide.ts'
 import type { Ports } from '../../src/broker/ports.ts'
 import { named } from '../../src/domain/ids.ts'
-import { after, days, formatInstant, hours } from '../../src/domain/instant.ts'
+import { after, days, formatInstant, hours, milliseconds } from '../../src/domain/instant.ts'
 import { NO_IMPACT } from '../../src/domain/risk.ts'
 import { type Change, FRIDAY, MONDAY, PRIVACY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
 import { asking, KEY } from '../support/world.ts'
@@ -125,5 +125,20 @@ describe('a tier that was raised', () => {
     const filing = broker({ ...w.ports, grants }).request(w.as('dana', { key: KEY }), asked)
     expect(await refusal(filing)).toMatchObject({ code: 'nobody_can_decide', missing: ['privacy'] })
     expect(lists).toBeLessThan(5)
+  })
+})
+
+describe('an owner', () => {
+  it('ends with a no what others have said too much about', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    for (let full = false; !full; ) {
+      w.advance(milliseconds(1))
+      full = (await refusal(w.yes('priya', grant))) !== 'ok'
+      if (!full) await w.broker.retract(w.as('priya'), grant.id, 'not so')
+    }
+    expect(await refusal(w.yes('paula', grant, REVIEW))).toMatchObject({ code: 'too_many_requests' })
+    expect(await refusal(w.no('paula', grant))).toMatchObject({ code: 'too_many_requests' })
+    expect((await w.no('olivia', grant)).head.status).toBe('denied')
   })
 })
