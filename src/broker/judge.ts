@@ -417,11 +417,13 @@ async function checkApprovals(
       negative: vetoed,
     })
   if (!met) {
-    const why = lost.map(({ by, seat, because }) => `${by} (${seat}) ${because}`)
+    // What became of a tenant's persons is told within the tenant; another's executor hears which seat is missing.
+    const told = duties.executor.tenant === intent.tenant ? lost : []
+    const why = told.map(({ by, seat, because }) => `${by} (${seat}) ${because}`)
     throw refused(
       `The approvals do not hold any more: ${[...missing, ...why].join('; ')}.`,
       'Have it decided again by who may now, or ask again under the present rules.',
-      { limit: 'approval', missing, negative, void: lost },
+      { limit: 'approval', missing, negative, void: told },
     )
   }
   if (open.length === 0) return

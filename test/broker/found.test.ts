@@ -6,7 +6,17 @@ import type { Ports } from '../../src/broker/ports.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, days, formatInstant, hours, milliseconds } from '../../src/domain/instant.ts'
 import { NO_IMPACT } from '../../src/domain/risk.ts'
-import { type Change, FRIDAY, MONDAY, PRIVACY, REVIEW, refusal, reviewWorld } from '../support/review-world.ts'
+import {
+  type Change,
+  FRIDAY,
+  ledger,
+  MONDAY,
+  PRIVACY,
+  REVIEW,
+  type ReviewWorld,
+  refusal,
+  reviewWorld,
+} from '../support/review-world.ts'
 import { asking, KEY } from '../support/world.ts'
 
 const conditions: Ballot['conditions'] = [
@@ -140,5 +150,27 @@ describe('an owner', () => {
     expect(await refusal(w.yes('paula', grant, REVIEW))).toMatchObject({ code: 'too_many_requests' })
     expect(await refusal(w.no('paula', grant))).toMatchObject({ code: 'too_many_requests' })
     expect((await w.no('olivia', grant)).head.status).toBe('denied')
+  })
+})
+
+describe('an executor of another tenant', () => {
+  const lost = async (w: ReviewWorld, who: string) => {
+    const grant = await w.file(w.as(who), ledger(FRIDAY, { executor: undefined }))
+    await w.yes('paula', grant, REVIEW)
+    await w.yes('priya', grant)
+    await w.yes('olivia', grant)
+    await w.put({ persons: { paula: { active: false } } })
+    w.until(FRIDAY)
+    return w.broker.exchange(w.as(who), grant.id).then(
+      () => 'ok',
+      (thrown: Error & { facts?: unknown }) => `${thrown.message} ${JSON.stringify(thrown.facts)}`,
+    )
+  }
+
+  it('is told which seat is missing, and not what became of the persons who sat there', async () => {
+    const told = await lost(await reviewWorld(), 'vera')
+    expect(told).toContain('security')
+    expect(told).not.toMatch(/paula|active/)
+    expect(await lost(await reviewWorld(), 'dana')).toMatch(/paula .security. no longer active/)
   })
 })
