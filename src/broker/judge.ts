@@ -294,7 +294,13 @@ export function assess(
   earlier: Ask['earlier'],
   filed: Tier = offered.tier,
 ): { readonly entitlement: Entitlement; readonly risk: AskedRisk; readonly derived: Risk } {
-  const on = { offered, intent, requesterTenant: requester.tenant }
+  const executor = rules.directory.principal(intent.executor.principal)
+  const on = {
+    offered,
+    intent,
+    requesterTenant: requester.tenant,
+    ...(executor === undefined ? {} : { executorTenant: executor.tenant }),
+  }
   const { tier, entitlement, risk, derived } = assessed(rules.policy, on, earlier, filed)
   if (entitlement === undefined) {
     throw refused(

@@ -95,13 +95,14 @@ export const classesOf = (entitlement: Entitlement, actions: readonly string[]):
 ]
 
 /**
- * `requesterTenant` is the requester's own. `earlier` are the other askings of the same task or session; `undefined` stands for more of
+ * `requesterTenant` is the requester's own, `executorTenant` that of whoever gets the credential where it is another. `earlier` are the other askings of the same task or session; `undefined` stands for more of
  * them than anybody has read, and raises like the worst of them.
  */
 export function riskOf(on: {
   readonly entitlement: Entitlement
   readonly intent: Intent
   readonly requesterTenant: string
+  readonly executorTenant?: string
   readonly catalogue: Catalogue
   readonly earlier: readonly Earlier[] | undefined
 }): Risk {
@@ -124,6 +125,8 @@ export function riskOf(on: {
     for (const one of own(entitlement.actionFlags, action) ?? []) flag(one, `${action} is marked so`)
   for (const kind of classes) for (const one of CLASS_FLAGS[kind]) flag(one, `an action is ${kind}`)
   if (on.requesterTenant !== entitlement.tenant) flag('tenancyBoundary', `asked from the tenant ${on.requesterTenant}`)
+  const { executorTenant = on.requesterTenant } = on
+  if (executorTenant !== entitlement.tenant) flag('tenancyBoundary', `executed from the tenant ${executorTenant}`)
   const trust = trustOf(catalogue, intent.destination)
   if (trust !== undefined) flag('dataFlow', 'a destination is named')
   if (trust !== undefined && trust !== 'internal')
@@ -202,7 +205,12 @@ export interface AskedRisk {
 /** The risk of an asking under a policy, and the entitlement at the tier that follows, or at `filed` where that is higher. */
 export function assessed(
   policy: { readonly catalogue: Catalogue; at(id: EntitlementId, tier: Tier): Entitlement | undefined },
-  on: { readonly offered: Entitlement; readonly intent: Intent; readonly requesterTenant: string },
+  on: {
+    readonly offered: Entitlement
+    readonly intent: Intent
+    readonly requesterTenant: string
+    readonly executorTenant?: string
+  },
   earlier: readonly Earlier[] | undefined,
   filed: Tier = on.offered.tier,
 ): {
@@ -213,8 +221,8 @@ export function assessed(
   readonly derived: Risk
 } {
   const { catalogue } = policy
-  const { offered, intent, requesterTenant } = on
-  const derived = riskOf({ entitlement: offered, intent, requesterTenant, catalogue, earlier })
+  const { offered, intent, ...tenants } = on
+  const derived = riskOf({ entitlement: offered, intent, ...tenants, catalogue, earlier })
   const tier = higher(derived.tier, filed)
   return {
     tier,

@@ -174,3 +174,14 @@ describe('an executor of another tenant', () => {
     expect(await lost(await reviewWorld(), 'dana')).toMatch(/paula .security. no longer active/)
   })
 })
+
+describe('a credential that goes to another tenant', () => {
+  it('crosses the boundary, also where a colleague asks for it', async () => {
+    const w = await reviewWorld()
+    const filed = (requester: string, executor: string) =>
+      w.file(w.as(requester), ledger(FRIDAY, { executor: named.principal(executor) }))
+    expect((await filed('fix-agent', 'vera')).ask.flags).toContain('tenancyBoundary')
+    expect((await filed('vera', 'dana')).ask.flags).toContain('tenancyBoundary')
+    expect((await filed('fix-agent', 'dana')).ask.flags).not.toContain('tenancyBoundary')
+  })
+})
