@@ -185,3 +185,33 @@ describe('a credential that goes to another tenant', () => {
     expect((await filed('fix-agent', 'dana')).ask.flags).not.toContain('tenancyBoundary')
   })
 })
+
+describe('a risk that the owner took', () => {
+  const accepts = [{ risk: 'review:privacy', until: after(FRIDAY, hours(1)) }]
+
+  it('is taken back like a vote: nobody builds on it afterwards, and it may be taken anew', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    const take = () => w.broker.acceptRisks(w.as('olivia'), grant.id, { accepts, reason: 'mine' })
+    await take()
+    expect((await w.broker.retract(w.as('olivia'), grant.id, 'not so')).head.status).toBe('pending')
+    expect(await refusal(take())).toMatchObject({ code: 'already_decided' })
+    expect(await refusal(w.yes('rob', grant))).toMatchObject({ limit: 'reviews', missing: ['privacy'] })
+    w.advance(milliseconds(1))
+    await take()
+    expect((await w.yes('rob', grant)).head.status).toBe('approved')
+  })
+
+  it('and takes back ends an approval that rests on it, whoever voted', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    await w.yes('paula', grant, REVIEW)
+    await w.broker.acceptRisks(w.as('olivia'), grant.id, { accepts, reason: 'mine' })
+    await w.yes('rob', grant)
+    const ended = await w.broker.retract(w.as('olivia'), grant.id, 'not so')
+    expect(ended.head).toMatchObject({ status: 'withdrawn', facts: { by: 'olivia' } })
+    w.until(FRIDAY)
+    expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toMatchObject({ code: 'wrong_status' })
+  })
+})
