@@ -145,7 +145,7 @@ export function riskOf(on: {
   if (found.has('destructive') && found.has('irreversible')) raise('critical', 'it destroys and cannot be undone')
   // Not only where the place is named: who leaves it out sends no less.
   const sends = found.has('externalTransfer')
-  const sensitive = sensitivities.some((one) => one !== 'plain')
+  const sensitive = found.has('regulated')
   if (sends && sensitive) raise('critical', 'it sends personal or regulated data out')
   combine({ sends, sensitive, classes, earlier, catalogue }, raise)
 
@@ -170,10 +170,11 @@ function combine(
     raise('critical', 'more was asked for this task or in this session before than is looked through')
     return
   }
-  const wasSensitive = earlier.some(({ dataTypes }) =>
-    dataTypes.some((type) => sensitivityOf(catalogue, type) !== 'plain'),
-  )
   const had = (flag: Flag): boolean => earlier.some(({ flags }) => flags.includes(flag))
+  // Not only by the kinds that were named: what is marked holds such data, whether or not the requester says so.
+  const wasSensitive =
+    had('regulated') ||
+    earlier.some(({ dataTypes }) => dataTypes.some((type) => sensitivityOf(catalogue, type) !== 'plain'))
   const did = (kind: ActionClass): boolean => earlier.some((one) => one.classes.includes(kind))
   const didSend =
     had('externalTransfer') ||

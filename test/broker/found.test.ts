@@ -215,3 +215,37 @@ describe('a risk that the owner took', () => {
     expect(await refusal(w.broker.exchange(w.as('dana'), grant.id))).toMatchObject({ code: 'wrong_status' })
   })
 })
+
+describe('what is marked as holding regulated data', () => {
+  const marked: Change = { entitlements: { 'customers-read': { flags: ['regulated'] }, 'files-send': {} } }
+  const read = asking(MONDAY, {
+    entitlement: named.entitlement('customers-read'),
+    actions: ['customers.read'],
+    task: 't',
+  })
+  const send = asking(MONDAY, {
+    entitlement: named.entitlement('files-send'),
+    actions: ['files.send'],
+    destination: 'partner',
+    task: 't',
+  })
+  const tierOf = async (w: ReviewWorld, part: typeof read) =>
+    (await w.broker.request(w.as('dana', { key: KEY }), part)).grant.ask.tier
+
+  it('is sensitive in a combination, whether or not its requester names the data', async () => {
+    for (const [first, second, tiers] of [
+      [read, send, ['elevated', 'critical']],
+      [send, read, ['high', 'critical']],
+    ] as const) {
+      const w = await reviewWorld()
+      await w.put(marked)
+      expect([await tierOf(w, first), await tierOf(w, second)]).toEqual(tiers)
+    }
+  })
+
+  it('is not sent out below tier critical either', async () => {
+    const w = await reviewWorld()
+    await w.put({ entitlements: { 'files-send': { flags: ['regulated'] } } })
+    expect(await tierOf(w, send)).toBe('critical')
+  })
+})
