@@ -147,7 +147,9 @@ export function riskOf(on: {
   const sends = found.has('externalTransfer')
   const sensitive = found.has('regulated')
   if (sends && sensitive) raise('critical', 'it sends personal or regulated data out')
-  combine({ sends, sensitive, classes, earlier, catalogue }, raise)
+  // By the marks too, as of what was asked before: so that the order of two askings makes no difference.
+  const [destroys, escalates] = [found.has('destructive'), found.has('privilegedAccess')]
+  combine({ sends, sensitive, destroys, escalates, earlier, catalogue }, raise)
 
   const least: ChangeClass = tier === 'low' && entitlement.approval.mode === 'auto' ? 'standard' : 'normal'
   const changeClass = CLASS_ORDER.indexOf(intent.changeClass) >= CLASS_ORDER.indexOf(least) ? intent.changeClass : least
@@ -159,13 +161,14 @@ function combine(
   now: {
     readonly sends: boolean
     readonly sensitive: boolean
-    readonly classes: readonly ActionClass[]
+    readonly destroys: boolean
+    readonly escalates: boolean
     readonly earlier: readonly Earlier[] | undefined
     readonly catalogue: Catalogue
   },
   raise: (to: Tier, because: string) => void,
 ): void {
-  const { earlier, catalogue, classes } = now
+  const { earlier, catalogue } = now
   if (earlier === undefined) {
     raise('critical', 'more was asked for this task or in this session before than is looked through')
     return
@@ -191,7 +194,7 @@ function combine(
     )
   const destroyed = did('destructive') || had('destructive')
   const escalated = did('escalating') || had('privilegedAccess')
-  if ((classes.includes('destructive') && escalated) || (classes.includes('escalating') && destroyed))
+  if ((now.destroys && escalated) || (now.escalates && destroyed))
     raise('critical', 'to gain rights and to destroy were asked for in the same task or session')
 }
 

@@ -249,3 +249,28 @@ describe('what is marked as holding regulated data', () => {
     expect(await tierOf(w, send)).toBe('critical')
   })
 })
+
+describe('what is marked as gaining rights, and what is marked as destroying', () => {
+  it('are as dangerous together in either order', async () => {
+    const part = (entitlement: string, action: string) =>
+      asking(MONDAY, {
+        entitlement: named.entitlement(entitlement),
+        actions: [action],
+        destination: 'archive',
+        task: 't',
+      })
+    const both = [part('customers-read', 'customers.read'), part('files-send', 'files.send')] as const
+    for (const [first, second] of [both, both.toReversed()]) {
+      const w = await reviewWorld()
+      const entitlements = {
+        'customers-read': { flags: ['destructive'] },
+        'files-send': { flags: ['privilegedAccess'] },
+      }
+      await w.put({ entitlements })
+      const tiers = []
+      for (const one of [first, second])
+        if (one !== undefined) tiers.push((await w.file(w.as('dana', { key: KEY }), one)).ask.tier)
+      expect(tiers).toEqual(['high', 'critical'])
+    }
+  })
+})
