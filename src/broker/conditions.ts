@@ -172,6 +172,8 @@ async function speak(
       heard.rules.some(({ stepUp }) => stepUp),
       ceremony,
     )
+    // Word for word what was taken back before: it would be noted, and count for nothing.
+    if (grant.decisions.some((one) => one.act === 'retract' && one.vote === decision.signature)) throw alreadyDecided()
     const guard = { notAfter: grant.ask.intent.window.closesAt, judgedUnder: control }
     return { step: spokenStep(grant, decision, said, control), guard }
   })

@@ -125,7 +125,7 @@ async function judgeBallot(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
-  const own = conflictOf(approver, { ...parties, authors: [] })
+  const own = conflictOf(approver, { ...parties, authors: [], askers: grant.ask.askers })
   if (own !== undefined) throw ownRequest(own.conflict)
   if (approver.kind !== 'person') throw ownRequest('not_a_person')
   checkRevision(grant, ballot.digest)
@@ -136,7 +136,8 @@ async function judgeBallot(
   }
   if (!inStatus(grant, 'pending', 'approved'))
     throw wrongStatus(grant, 'it cannot be decided any more', 'Show the grant to see what became of it.')
-  checkRoom(grant)
+  // There is always room for the no that ends it: nobody talks an owner out of theirs.
+  if (ballot.verdict === 'approve') checkRoom(grant)
   const heard = await hear(p, rules, grant, p.now())
   const conflict = conflictOf(approver, heard.duties)
   if (conflict !== undefined) throw ownRequest(conflict.conflict)
@@ -279,12 +280,13 @@ function count(
   // A trial's vote has no signature yet; it is counted as if it had one.
   const judges: HearingPorts = trial ? { ...p, signatures: { ...p.signatures, verify: () => true } } : p
   const rules = trial ? heard.rules.map((rule) => ({ ...rule, stepUp: false })) : heard.rules
-  const after = verdicts(judges, grant, rules, heard.seats, now, decisions)
+  const after = verdicts(judges, grant, rules, heard.standing, now, decisions)
   const guard = { notAfter: grant.ask.lapsesAt, judgedUnder: control }
   if (decision.verdict === 'deny') {
     if (!inStatus(grant, 'pending'))
       throw wrongStatus(grant, 'it is not denied any more', 'Revoke it, or take your own approval back.')
     const isLast = seat === 'owner' || after.vetoed.includes(seat)
+    if (!isLast) checkRoom(grant)
     return {
       step: isLast
         ? { ...denied(grant, decision, decisions, control), rests: p.flood.deniedRests }
@@ -301,7 +303,7 @@ function count(
     })
   }
   if (inStatus(grant, 'approved')) {
-    if (verdicts(p, grant, heard.rules, heard.seats, now).met)
+    if (verdicts(p, grant, heard.rules, heard.standing, now).met)
       throw wrongStatus(grant, 'it needs no further approval', 'Nothing is left for you to do.')
     const event = voteEvent(grant, 'approval_added', decision, control, after.missing)
     const step = advance(grant, { to: 'approved', facts: grant.head.facts, decisions, event })
@@ -321,13 +323,13 @@ const useByOf = (grant: Grant, { entitlement, duties }: Heard, now: Instant): In
  * up, and so errs towards yes for a deputy whose turn it is not, and for who holds access to the target.
  */
 export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {
-  const { intent, earlier, tier } = grant.ask
+  const { intent, earlier, tier, askers } = grant.ask
   const requester = rules.directory.principal(intent.requester)
   const executor = rules.directory.principal(intent.executor.principal)
   const offered = rules.policy.entitlement(intent.entitlement)
   if (!inStatus(grant, 'pending') || somebody.kind !== 'person') return false
   if (requester === undefined || executor === undefined || offered === undefined) return false
-  if (conflictOf(somebody, { requester, executor, authors: [] }) !== undefined) return false
+  if (conflictOf(somebody, { requester, executor, authors: [], askers }) !== undefined) return false
   if (standingVotes(grant.decisions).some(({ by }) => by === somebody.person)) return false
   if (!hasSeat(grant, offered, somebody)) return false
   try {

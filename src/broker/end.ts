@@ -45,7 +45,7 @@ export async function end(
   cause: EndCause,
   result?: Readonly<Record<string, string>>,
   /** A decision that is written in the same commit, such as the one by which an approval is taken back. */
-  said?: (now: Instant, grant: Grant) => Decision,
+  said?: (now: Instant, grant: Grant) => readonly Decision[],
 ): Promise<Grant> {
   const begun = await changeToEnd(p, id, (grant) => withDecision(beginEnd(p, grant, cause, result), grant, said, p))
   await witness(p, begun.receipt)
@@ -57,11 +57,11 @@ export async function end(
 function withDecision(
   move: Move,
   grant: Grant,
-  said: ((now: Instant, grant: Grant) => Decision) | undefined,
+  said: ((now: Instant, grant: Grant) => readonly Decision[]) | undefined,
   p: Pick<Ports, 'nowToEnd'>,
 ): Move {
   if (said === undefined || 'done' in move) return move
-  const decisions = [...grant.decisions, said(p.nowToEnd(), grant)]
+  const decisions = [...grant.decisions, ...said(p.nowToEnd(), grant)]
   return { ...move, step: { ...move.step, grant: { ...move.step.grant, decisions } } }
 }
 

@@ -22,23 +22,30 @@ export interface Heard {
   readonly duties: Duties
   readonly risk: AskedRisk
   readonly rules: readonly PeopleRule[]
+  /** Who may speak now, each in their turn. */
   readonly seats: Seating
+  /** Whose word stands: what was said in its turn stays said. */
+  readonly standing: Seating
 }
 
 export async function hear(p: HearingPorts, rules: Rules, grant: Grant, at: Instant): Promise<Heard> {
   const { intent, earlier, tier } = grant.ask
   const requester = known(rules.directory, intent.requester, 'requester')
   const executor = known(rules.directory, intent.executor.principal, 'executor')
-  const duties = { requester, executor, authors: await authorsFor(p, rules, intent) }
+  const duties = { requester, executor, authors: await authorsFor(p, rules, intent), askers: grant.ask.askers }
   const offered = offeredEntitlement(rules, intent.entitlement, requester)
   const { entitlement, risk } = assess(rules, offered, intent, requester, earlier, tier)
   const of = rulesFor(grant, entitlement)
   const hearing = { entitlement, intent, duties, risk, escalated: isEscalated(grant), at }
-  return { entitlement, duties, risk, rules: of, seats: await seating(p, rules, hearing, of) }
+  const seats = await seating(p, rules, hearing, of)
+  const standing: Seating = inStatus(grant, 'pending')
+    ? seats
+    : { ...seats, seatsOf: (rule, person) => seats.seatsOf(rule, person, true) }
+  return { entitlement, duties, risk, rules: of, seats, standing }
 }
 
-export const isEscalated = (grant: Grant): boolean =>
-  !inStatus(grant, 'pending') || grant.head.facts.escalatedAt !== undefined
+/** Once it is decided nobody has been silent: whoever decides again, or takes a risk, does so in their turn. */
+const isEscalated = (grant: Grant): boolean => inStatus(grant, 'pending') && grant.head.facts.escalatedAt !== undefined
 
 /** How soon the first credential must be fetched. */
 export const useWithin = ({ limits }: Entitlement, executor: Principal): Duration =>

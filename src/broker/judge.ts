@@ -215,7 +215,7 @@ export async function judgeExchange(
   permit(rules, 'Request', parties.requester, { entitlement, intent, requester: parties.requester, risk })
   permit(rules, 'Exchange', parties.executor, { entitlement, intent, requester: parties.requester, risk })
   checkClaims(entitlement, intent, caller)
-  const duties = { ...parties, authors: await authorsFor(p, rules, intent) }
+  const duties = { ...parties, authors: await authorsFor(p, rules, intent), askers: ask.askers }
   checkAuthorship(intent, duties)
   const judged = { entitlement, duties, risk }
   await checkApprovals(p, rules, grant, judged, now)
@@ -294,7 +294,13 @@ export function assess(
   earlier: Ask['earlier'],
   filed: Tier = offered.tier,
 ): { readonly entitlement: Entitlement; readonly risk: AskedRisk; readonly derived: Risk } {
-  const on = { offered, intent, requesterTenant: requester.tenant }
+  const executor = rules.directory.principal(intent.executor.principal)
+  const on = {
+    offered,
+    intent,
+    requesterTenant: requester.tenant,
+    ...(executor === undefined ? {} : { executorTenant: executor.tenant }),
+  }
   const { tier, entitlement, risk, derived } = assessed(rules.policy, on, earlier, filed)
   if (entitlement === undefined) {
     throw refused(
@@ -417,11 +423,13 @@ async function checkApprovals(
       negative: vetoed,
     })
   if (!met) {
-    const why = lost.map(({ by, seat, because }) => `${by} (${seat}) ${because}`)
+    // What became of a tenant's persons is told within the tenant; another's executor hears which seat is missing.
+    const told = duties.executor.tenant === intent.tenant ? lost : []
+    const why = told.map(({ by, seat, because }) => `${by} (${seat}) ${because}`)
     throw refused(
       `The approvals do not hold any more: ${[...missing, ...why].join('; ')}.`,
       'Have it decided again by who may now, or ask again under the present rules.',
-      { limit: 'approval', missing, negative, void: lost },
+      { limit: 'approval', missing, negative, void: told },
     )
   }
   if (open.length === 0) return

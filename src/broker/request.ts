@@ -465,7 +465,10 @@ async function judgeAsking(
   const hearing = { entitlement, intent, duties, risk, escalated: true, at: now }
   const seats = await seating(p, rules, hearing, [approval])
   const voters = seats.voters(approval)
-  const possible = quorum(approval, voters)
+  // Of all who could decide for the owner one will: the others are not the further person that a rule asks for.
+  const reviewing = voters.filter(({ seats }) => seats.some((seat) => seat !== 'owner'))
+  const deciding = voters.filter((voter) => !reviewing.includes(voter)).slice(0, 1)
+  const possible = quorum(approval, [...reviewing, ...deciding])
   if (!possible.met) {
     throw new BrokerError('nobody_can_decide', 'Nobody is left who could approve this.', {
       nextAction: 'Let somebody else ask or execute, or have another owner named.',

@@ -28,8 +28,8 @@ export interface Hearing {
 }
 
 export interface Seating {
-  /** The seats of this rule that this person may fill now. */
-  seatsOf(rule: PeopleRule, person: PersonId): readonly Seat[]
+  /** The seats of this rule that this person may fill now; `escalated` instead of what the hearing says of it. */
+  seatsOf(rule: PeopleRule, person: PersonId, escalated?: boolean): readonly Seat[]
   /** Why this person may fill none, in a word; undefined where nothing is against it but the rule itself. */
   barred(person: PersonId): string | undefined
   /** Everybody who may fill a seat of this rule. */
@@ -44,7 +44,9 @@ export async function seating(
   of: readonly PeopleRule[],
   only?: readonly PersonId[],
 ): Promise<Seating> {
-  const asked = personsAsked(rules.directory, of, only)
+  // Before anybody is looked at: nobody makes the broker look through the grants of a crowd that may not approve here.
+  const narrowed = new Map(of.map((rule) => [rule, groupsThatMay(rules.directory, on, rule)]))
+  const asked = personsAsked(rules.directory, [...narrowed.values()], only)
   const free = new Map<PersonId, Person>()
   const bars = new Map<PersonId, string>()
   for (const person of asked) {
@@ -52,15 +54,19 @@ export async function seating(
     if (bar === undefined) free.set(person.person, person)
     else bars.set(person.person, bar)
   }
-  const membersOf = (group: GroupId): readonly PersonId[] =>
-    asked
-      .filter(({ tenant, groups }) => tenant === on.intent.tenant && groups.includes(group))
-      .map(({ person }) => person)
-  const standing = { at: on.at, escalated: on.escalated, isFree: (person: PersonId) => free.has(person), membersOf }
-  const seatsOf = (rule: PeopleRule, person: PersonId): readonly Seat[] => {
+  const members = new Map<GroupId, readonly PersonId[]>()
+  const membersOf = (group: GroupId): readonly PersonId[] => {
+    const isMember = ({ tenant, groups }: Person): boolean => tenant === on.intent.tenant && groups.includes(group)
+    const found = members.get(group) ?? asked.filter(isMember).map(({ person }) => person)
+    members.set(group, found)
+    return found
+  }
+  const standing = { at: on.at, isFree: (person: PersonId) => free.has(person), membersOf }
+  const seatsOf = (rule: PeopleRule, person: PersonId, escalated = on.escalated): readonly Seat[] => {
     const known = free.get(person)
     if (known === undefined) return []
-    const seats = seatsFor(groupsThatMay(rules.directory, on, rule), known, standing)
+    const narrow = narrowed.get(rule) ?? groupsThatMay(rules.directory, on, rule)
+    const seats = seatsFor(narrow, known, { ...standing, escalated })
     // A deputy decides in the owner's place: what bars the owner from it as a party bars whoever stands in.
     return person !== rule.owner && ownerIsParty(on.duties, rule) ? seats.filter((seat) => seat !== 'owner') : seats
   }
@@ -113,8 +119,8 @@ function personsAsked(
 const asPrincipal = (person: PersonId): PrincipalId => person as string as PrincipalId
 
 /** Whether or not the owner is anybody now. */
-const ownerIsParty = ({ requester, executor, authors }: Duties, { owner }: PeopleRule): boolean =>
-  [requester, executor, ...authors].some((party) => personsBehind(party).includes(owner))
+const ownerIsParty = ({ requester, executor, authors, askers = [] }: Duties, { owner }: PeopleRule): boolean =>
+  askers.includes(owner) || [requester, executor, ...authors].some((party) => personsBehind(party).includes(owner))
 
 const absenceOf = (directory: Directory, person: PersonId): string => {
   const absence = directory.absence(asPrincipal(person))

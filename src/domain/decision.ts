@@ -53,7 +53,7 @@ export interface AcceptanceContent {
 }
 export interface RetractionContent {
   readonly act: 'retract'
-  /** The broker's signature of the vote that is taken back: no other vote has it, and every copy of it. */
+  /** The broker's signature of the vote, or of the risk accepted, that is taken back: nothing else has it, and every copy of it. */
   readonly vote: string
 }
 export type Content = VoteContent | ClosureContent | AcceptanceContent | RetractionContent
@@ -107,7 +107,16 @@ export function unsigned(decision: Decision): UnsignedDecision {
 
 /** The votes that stand: signed once, not taken back. `decisions` must be sound ones, of this very grant. */
 export function standingVotes(decisions: readonly Decision[]): readonly Vote[] {
-  const back = new Set(decisions.flatMap((one) => (one.act === 'retract' ? [one.vote] : [])))
+  const back = takenBack(decisions)
   const votes = decisions.filter((one): one is Vote => one.act === 'vote' && !back.has(one.signature))
   return [...new Map(votes.map((vote) => [vote.signature, vote])).values()]
 }
+
+/** The risks that were taken upon somebody after their vote or without one, and not taken back. */
+export function standingAcceptances(decisions: readonly Decision[]): readonly Acceptance[] {
+  const back = takenBack(decisions)
+  return decisions.filter((one): one is Acceptance => one.act === 'accept' && !back.has(one.signature))
+}
+
+const takenBack = (decisions: readonly Decision[]): ReadonlySet<string> =>
+  new Set(decisions.flatMap((one) => (one.act === 'retract' ? [one.vote] : [])))

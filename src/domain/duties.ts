@@ -17,12 +17,14 @@ export interface Duties {
   readonly executor: Principal
   /** Whoever had a hand in the change that is released; empty where nothing is released. */
   readonly authors: readonly Principal[]
+  /** The persons who were behind the requester at filing, whoever answers for it since. */
+  readonly askers?: readonly PersonId[]
 }
 
 /** Why this approver may not decide, or undefined. */
 export function conflictOf(
   approver: Principal,
-  { requester, executor, authors }: Duties,
+  { requester, executor, authors, askers = [] }: Duties,
 ): { readonly conflict: Conflict; readonly person: PersonId | undefined } | undefined {
   const parties = [
     ['requester', requester],
@@ -34,5 +36,7 @@ export function conflictOf(
     const person = personsBehind(approver).find((behind) => personsBehind(party).includes(behind))
     if (person !== undefined) return { conflict: party.kind === 'person' ? role : `${role}_sponsor`, person }
   }
+  const asked = personsBehind(approver).find((behind) => askers.includes(behind))
+  if (asked !== undefined) return { conflict: 'requester_sponsor', person: asked }
   return approver.kind === 'person' ? undefined : { conflict: 'not_a_person', person: undefined }
 }

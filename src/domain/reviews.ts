@@ -2,10 +2,10 @@
 // It errs towards refusal: a negative review and an open condition stand although their reviewer has left, an accepted risk is one again
 // when its time is over, and where a role has a veto nothing is accepted in its place.
 import {
-  type Acceptance,
   type AcceptedRisk,
   type Condition,
   type Decision,
+  standingAcceptances,
   standingVotes,
   type Vote,
 } from './decision.ts'
@@ -93,10 +93,9 @@ function acceptedRisks(
   maySit: (person: PersonId, seat: Seat) => boolean,
   now: Instant,
 ): ReadonlySet<string> {
-  const acceptances = decisions.filter((one): one is Acceptance => one.act === 'accept')
   const taken: readonly { by: PersonId | 'policy'; accepts: readonly AcceptedRisk[] }[] = [
     ...votes.filter(({ seat, verdict }) => seat === 'owner' && verdict === 'approve'),
-    ...acceptances,
+    ...standingAcceptances(decisions),
   ]
   const inForce = taken
     .filter(({ by }) => by !== 'policy' && maySit(by, 'owner'))

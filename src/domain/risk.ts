@@ -95,13 +95,14 @@ export const classesOf = (entitlement: Entitlement, actions: readonly string[]):
 ]
 
 /**
- * `requesterTenant` is the requester's own. `earlier` are the other askings of the same task or session; `undefined` stands for more of
+ * `requesterTenant` is the requester's own, `executorTenant` that of whoever gets the credential where it is another. `earlier` are the other askings of the same task or session; `undefined` stands for more of
  * them than anybody has read, and raises like the worst of them.
  */
 export function riskOf(on: {
   readonly entitlement: Entitlement
   readonly intent: Intent
   readonly requesterTenant: string
+  readonly executorTenant?: string
   readonly catalogue: Catalogue
   readonly earlier: readonly Earlier[] | undefined
 }): Risk {
@@ -124,6 +125,8 @@ export function riskOf(on: {
     for (const one of own(entitlement.actionFlags, action) ?? []) flag(one, `${action} is marked so`)
   for (const kind of classes) for (const one of CLASS_FLAGS[kind]) flag(one, `an action is ${kind}`)
   if (on.requesterTenant !== entitlement.tenant) flag('tenancyBoundary', `asked from the tenant ${on.requesterTenant}`)
+  const { executorTenant = on.requesterTenant } = on
+  if (executorTenant !== entitlement.tenant) flag('tenancyBoundary', `executed from the tenant ${executorTenant}`)
   const trust = trustOf(catalogue, intent.destination)
   if (trust !== undefined) flag('dataFlow', 'a destination is named')
   if (trust !== undefined && trust !== 'internal')
@@ -142,9 +145,11 @@ export function riskOf(on: {
   if (found.has('destructive') && found.has('irreversible')) raise('critical', 'it destroys and cannot be undone')
   // Not only where the place is named: who leaves it out sends no less.
   const sends = found.has('externalTransfer')
-  const sensitive = sensitivities.some((one) => one !== 'plain')
+  const sensitive = found.has('regulated')
   if (sends && sensitive) raise('critical', 'it sends personal or regulated data out')
-  combine({ sends, sensitive, classes, earlier, catalogue }, raise)
+  // By the marks too, as of what was asked before: so that the order of two askings makes no difference.
+  const [destroys, escalates] = [found.has('destructive'), found.has('privilegedAccess')]
+  combine({ sends, sensitive, destroys, escalates, earlier, catalogue }, raise)
 
   const least: ChangeClass = tier === 'low' && entitlement.approval.mode === 'auto' ? 'standard' : 'normal'
   const changeClass = CLASS_ORDER.indexOf(intent.changeClass) >= CLASS_ORDER.indexOf(least) ? intent.changeClass : least
@@ -156,21 +161,23 @@ function combine(
   now: {
     readonly sends: boolean
     readonly sensitive: boolean
-    readonly classes: readonly ActionClass[]
+    readonly destroys: boolean
+    readonly escalates: boolean
     readonly earlier: readonly Earlier[] | undefined
     readonly catalogue: Catalogue
   },
   raise: (to: Tier, because: string) => void,
 ): void {
-  const { earlier, catalogue, classes } = now
+  const { earlier, catalogue } = now
   if (earlier === undefined) {
     raise('critical', 'more was asked for this task or in this session before than is looked through')
     return
   }
-  const wasSensitive = earlier.some(({ dataTypes }) =>
-    dataTypes.some((type) => sensitivityOf(catalogue, type) !== 'plain'),
-  )
   const had = (flag: Flag): boolean => earlier.some(({ flags }) => flags.includes(flag))
+  // Not only by the kinds that were named: what is marked holds such data, whether or not the requester says so.
+  const wasSensitive =
+    had('regulated') ||
+    earlier.some(({ dataTypes }) => dataTypes.some((type) => sensitivityOf(catalogue, type) !== 'plain'))
   const did = (kind: ActionClass): boolean => earlier.some((one) => one.classes.includes(kind))
   const didSend =
     had('externalTransfer') ||
@@ -187,7 +194,7 @@ function combine(
     )
   const destroyed = did('destructive') || had('destructive')
   const escalated = did('escalating') || had('privilegedAccess')
-  if ((classes.includes('destructive') && escalated) || (classes.includes('escalating') && destroyed))
+  if ((now.destroys && escalated) || (now.escalates && destroyed))
     raise('critical', 'to gain rights and to destroy were asked for in the same task or session')
 }
 
@@ -202,7 +209,12 @@ export interface AskedRisk {
 /** The risk of an asking under a policy, and the entitlement at the tier that follows, or at `filed` where that is higher. */
 export function assessed(
   policy: { readonly catalogue: Catalogue; at(id: EntitlementId, tier: Tier): Entitlement | undefined },
-  on: { readonly offered: Entitlement; readonly intent: Intent; readonly requesterTenant: string },
+  on: {
+    readonly offered: Entitlement
+    readonly intent: Intent
+    readonly requesterTenant: string
+    readonly executorTenant?: string
+  },
   earlier: readonly Earlier[] | undefined,
   filed: Tier = on.offered.tier,
 ): {
@@ -213,8 +225,8 @@ export function assessed(
   readonly derived: Risk
 } {
   const { catalogue } = policy
-  const { offered, intent, requesterTenant } = on
-  const derived = riskOf({ entitlement: offered, intent, requesterTenant, catalogue, earlier })
+  const { offered, intent, ...tenants } = on
+  const derived = riskOf({ entitlement: offered, intent, ...tenants, catalogue, earlier })
   const tier = higher(derived.tier, filed)
   return {
     tier,

@@ -3,7 +3,7 @@
 
 import type { z } from 'zod'
 import { type Explained, type Question, useWithin } from '../broker/broker.ts'
-import { type AcceptedRisk, type Decision, standingVotes } from '../domain/decision.ts'
+import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
 import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
@@ -87,7 +87,11 @@ function showDecision(decision: Decision, all: readonly Decision[]): GrantAnswer
         ...(decision.evidence.length === 0 ? {} : { evidence: decision.evidence.map((one) => ({ ...one })) }),
       }
     case 'accept':
-      return { ...said, accepts: decision.accepts.map(showAccepted) }
+      return {
+        ...said,
+        accepts: decision.accepts.map(showAccepted),
+        ...(standingAcceptances(all).includes(decision) ? {} : { withdrawn: true }),
+      }
     case 'retract':
       return said
   }

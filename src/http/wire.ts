@@ -472,7 +472,7 @@ export const decisionAnswer = z.strictObject({
   conditions: z.array(text).optional().meta({ description: 'Ids of the conditions that it made.' }),
   condition: text.optional().meta({ description: 'The condition that it closed.' }),
   accepts: z.array(z.strictObject({ risk: text, until: text })).optional(),
-  withdrawn: z.boolean().optional().meta({ description: 'This vote was taken back.' }),
+  withdrawn: z.boolean().optional().meta({ description: 'This was taken back.' }),
   passkey: z.boolean().meta({ description: 'Signed with the person’s passkey, besides by the broker.' }),
 })
 
