@@ -835,6 +835,25 @@ describe('at tier high', () => {
     expect(await exchangeOf(w, grant)).toBe('ok')
   })
 
+  it('whose machines have asked for more than is looked through decides all the same, unless one of them holds one', async () => {
+    const w = await reviewWorld()
+    await w.put(ASKER)
+    const grant = await w.filed()
+    // However far it is looked through what they asked for, there is more.
+    const list: typeof w.store.list = async (query) =>
+      query.of.some((index) => Object.keys(index).join() === 'party')
+        ? { grants: [], places: [], next: 'more' }
+        : w.store.list(query)
+    const crowded = w.another({ grants: { ...w.store, list } })
+    const vote = { verdict: 'approve', reason: 'modelled', digest: undefined, ...REVIEW } as const
+    const { held, caller } = await holding(w, 'paula-agent')
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toMatchObject({ because: BAR })
+    await w.broker.exchange(caller, held.id)
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toMatchObject({ because: BAR })
+    await w.broker.complete(caller, held.id, {})
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toBe('ok')
+  })
+
   it('a grant that is only asked for, or on another target, bars nobody', async () => {
     const w = await reviewWorld()
     await w.put(ASKER)
