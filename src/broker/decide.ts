@@ -125,7 +125,7 @@ async function judgeBallot(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
-  const own = conflictOf(approver, { ...parties, authors: [] })
+  const own = conflictOf(approver, { ...parties, authors: [], askers: grant.ask.askers })
   if (own !== undefined) throw ownRequest(own.conflict)
   if (approver.kind !== 'person') throw ownRequest('not_a_person')
   checkRevision(grant, ballot.digest)
@@ -321,13 +321,13 @@ const useByOf = (grant: Grant, { entitlement, duties }: Heard, now: Instant): In
  * up, and so errs towards yes for a deputy whose turn it is not, and for who holds access to the target.
  */
 export function waitsFor(rules: Rules, somebody: Principal, grant: Grant): boolean {
-  const { intent, earlier, tier } = grant.ask
+  const { intent, earlier, tier, askers } = grant.ask
   const requester = rules.directory.principal(intent.requester)
   const executor = rules.directory.principal(intent.executor.principal)
   const offered = rules.policy.entitlement(intent.entitlement)
   if (!inStatus(grant, 'pending') || somebody.kind !== 'person') return false
   if (requester === undefined || executor === undefined || offered === undefined) return false
-  if (conflictOf(somebody, { requester, executor, authors: [] }) !== undefined) return false
+  if (conflictOf(somebody, { requester, executor, authors: [], askers }) !== undefined) return false
   if (standingVotes(grant.decisions).some(({ by }) => by === somebody.person)) return false
   if (!hasSeat(grant, offered, somebody)) return false
   try {

@@ -215,7 +215,7 @@ export async function judgeExchange(
   permit(rules, 'Request', parties.requester, { entitlement, intent, requester: parties.requester, risk })
   permit(rules, 'Exchange', parties.executor, { entitlement, intent, requester: parties.requester, risk })
   checkClaims(entitlement, intent, caller)
-  const duties = { ...parties, authors: await authorsFor(p, rules, intent) }
+  const duties = { ...parties, authors: await authorsFor(p, rules, intent), askers: ask.askers }
   checkAuthorship(intent, duties)
   const judged = { entitlement, duties, risk }
   await checkApprovals(p, rules, grant, judged, now)

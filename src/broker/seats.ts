@@ -114,8 +114,8 @@ function personsAsked(
 const asPrincipal = (person: PersonId): PrincipalId => person as string as PrincipalId
 
 /** Whether or not the owner is anybody now. */
-const ownerIsParty = ({ requester, executor, authors }: Duties, { owner }: PeopleRule): boolean =>
-  [requester, executor, ...authors].some((party) => personsBehind(party).includes(owner))
+const ownerIsParty = ({ requester, executor, authors, askers = [] }: Duties, { owner }: PeopleRule): boolean =>
+  askers.includes(owner) || [requester, executor, ...authors].some((party) => personsBehind(party).includes(owner))
 
 const absenceOf = (directory: Directory, person: PersonId): string => {
   const absence = directory.absence(asPrincipal(person))

@@ -17,12 +17,14 @@ export interface Duties {
   readonly executor: Principal
   /** Whoever had a hand in the change that is released; empty where nothing is released. */
   readonly authors: readonly Principal[]
+  /** The persons behind the requester when it asked: whoever answers for it now, those did then. */
+  readonly askers?: readonly PersonId[]
 }
 
 /** Why this approver may not decide, or undefined. */
 export function conflictOf(
   approver: Principal,
-  { requester, executor, authors }: Duties,
+  { requester, executor, authors, askers = [] }: Duties,
 ): { readonly conflict: Conflict; readonly person: PersonId | undefined } | undefined {
   const parties = [
     ['requester', requester],
@@ -34,5 +36,8 @@ export function conflictOf(
     const person = personsBehind(approver).find((behind) => personsBehind(party).includes(behind))
     if (person !== undefined) return { conflict: party.kind === 'person' ? role : `${role}_sponsor`, person }
   }
+  const asker = personsBehind(approver).find((behind) => askers.includes(behind))
+  if (asker !== undefined)
+    return { conflict: requester.kind === 'person' ? 'requester' : 'requester_sponsor', person: asker }
   return approver.kind === 'person' ? undefined : { conflict: 'not_a_person', person: undefined }
 }

@@ -566,6 +566,18 @@ describe('a deputy', () => {
     else expect(said).toMatchObject({ code: 'not_permitted', seats: [] })
   })
 
+  it('who answered for the requester when it asked does not decide, whoever answers for it by then', async () => {
+    const w = await reviewWorld()
+    await w.put({ agents: { 'fix-agent': { sponsors: ['sam', 'piet'] } } })
+    const grant = await w.filed()
+    await w.put()
+    const conflict = { code: 'own_request', conflict: 'requester_sponsor' }
+    expect(await refusal(w.yes('piet', grant))).toMatchObject(conflict)
+    expect(await refusal(w.no('piet', grant))).toMatchObject(conflict)
+    expect((await w.broker.list(w.as('piet'), { waiting: true }, { limit: 10, cursor: undefined })).grants).toEqual([])
+    expect(await refusal(w.yes('priya', grant))).toBe('ok')
+  })
+
   it('decides nothing where the owner is a party, whenever that shows', async () => {
     const sponsored: Change = { agents: { 'fix-agent': { sponsors: ['sam', 'olivia'] } } }
     const w = await reviewWorld()
