@@ -45,6 +45,7 @@ import { scrape } from './observe/scrape.ts'
 import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
 import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
+import { asksForPasskeys } from './policy/policy.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
@@ -154,10 +155,7 @@ export async function openAdapters(
     await clock.sample()
     time = () => formatInstant(clock.nowToEnd())
     tellWarnings(log, configuration.warnings)
-    const asksForPasskeys = configuration.rules.policy
-      .entitlements()
-      .some(({ approval }) => approval.mode === 'people' && approval.stepUp)
-    if (asksForPasskeys && !knowsPasskeys(settings.publicUrl))
+    if (asksForPasskeys(configuration.rules.policy) && !knowsPasskeys(settings.publicUrl))
       log('warn', 'browsers take no passkey where the public URL has an address and no name: nobody can decide', {
         setting: 'WRIT_PUBLIC_URL',
       })

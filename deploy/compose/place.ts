@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-export const BROKER_URL = 'http://127.0.0.1:8480'
+/** A name: browsers know no relying party, and so no passkey, by an address. */
+export const BROKER_URL = 'http://localhost:8480'
 export const SECOND_BROKER_URL = 'http://127.0.0.1:8481'
 export const VAULT_ADDRESS = 'http://vault:8200'
 export const POSTGRES = { host: 'postgres', port: 5432 } as const

@@ -29,10 +29,10 @@ export interface Heard {
 }
 
 export async function hear(p: HearingPorts, rules: Rules, grant: Grant, at: Instant): Promise<Heard> {
-  const { intent, earlier, tier } = grant.ask
+  const { intent, earlier, tier, askers } = grant.ask
   const requester = known(rules.directory, intent.requester, 'requester')
   const executor = known(rules.directory, intent.executor.principal, 'executor')
-  const duties = { requester, executor, authors: await authorsFor(p, rules, intent), askers: grant.ask.askers }
+  const duties = { requester, executor, authors: await authorsFor(p, rules, intent), askers }
   const offered = offeredEntitlement(rules, intent.entitlement, requester)
   const { entitlement, risk } = assess(rules, offered, intent, requester, earlier, tier)
   const of = rulesFor(grant, entitlement)

@@ -195,7 +195,7 @@ export async function judgeExchange(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
-  checkFreeze(freezes, { intent, ...parties, requesterTenant: ask.requesterTenant, shown: caller })
+  checkFreeze(freezes, { intent, ...parties, requesterTenant: ask.requesterTenant, askers: ask.askers, shown: caller })
   checkManifests(rules.directory, intent)
   const offered = offeredEntitlement(rules, intent.entitlement, parties.requester)
   const { entitlement, risk } = assess(rules, offered, intent, parties.requester, ask.earlier, ask.tier)
@@ -320,12 +320,13 @@ export const freezesOf = async (p: Pick<Ports, 'freezes'>, { grant, control, bor
 
 /** For whoever lets a stored grant go on without an exchange. */
 export async function checkNotFrozen(p: Pick<Ports, 'freezes'>, rules: Rules, loaded: Loaded): Promise<void> {
-  const { intent, requesterTenant } = loaded.grant.ask
+  const { intent, requesterTenant, askers } = loaded.grant.ask
   checkFreeze(await freezesOf(p, loaded), {
     intent,
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
     requesterTenant,
+    askers,
   })
 }
 

@@ -54,11 +54,7 @@ export const addPasskey =
         facts: { member: 'name' },
       })
     const passkeys = await p.passkeys.of(person)
-    if (passkeys.length >= MOST_PASSKEYS)
-      throw new BrokerError('policy_refused', `A person may have ${MOST_PASSKEYS} passkeys.`, {
-        nextAction: 'Remove one that you do not use.',
-        facts: { limit: 'passkeys' },
-      })
+    if (passkeys.length >= MOST_PASSKEYS) throw tooMany()
     const handle = passkeys[0]?.handle ?? p.newCeremonyId()
     const asked = { person, name, handle }
     return begin(p, passkeys.length === 0 ? { kind: 'add', ...asked, proved: false } : { kind: 'prove_add', ...asked })
@@ -115,10 +111,16 @@ async function added(
   const { person, name, handle, proved } = ceremony
   // Two may have been begun as the first one: the later one would be a further passkey that no passkey has signed for.
   if (passkeys.length > 0 && !proved) throw over()
+  if (passkeys.length >= MOST_PASSKEYS) throw tooMany()
   const { credentialId, ...made } = await p.relyingParty.registration(response, text)
   const passkey = { v: 1, person, credentialId, ...made, handle, name, registeredAt: p.now() } as const
   if (!(await p.passkeys.add(passkey)))
     throw new BrokerError('not_permitted', 'You have this passkey already.', { nextAction: 'Nothing is left to do.' })
+  // Of two that were first at the same moment each sees the other here, or the later one does: none is left that was not alone.
+  if (!proved && (await p.passkeys.of(person)).length > 1) {
+    await p.passkeys.remove(person, credentialId)
+    throw over()
+  }
   return { done: 'added', person, credentialId, name }
 }
 
@@ -145,6 +147,11 @@ const ofPasskeys = (ceremony: Ceremony): PasskeyCeremony => {
   if (ceremony.kind === 'decide') throw over()
   return ceremony
 }
+const tooMany = (): BrokerError =>
+  new BrokerError('policy_refused', `A person may have ${MOST_PASSKEYS} passkeys.`, {
+    nextAction: 'Remove one that you do not use.',
+    facts: { limit: 'passkeys' },
+  })
 const notAPerson = (): BrokerError =>
   new BrokerError('not_permitted', 'Only natural persons have passkeys; agents and workloads never do.', {
     nextAction: 'Sign in as yourself.',

@@ -5,16 +5,17 @@ import type { Decision, Vote } from '../domain/decision.ts'
 import { standingVotes } from '../domain/decision.ts'
 import { conflictOf, type Duties } from '../domain/duties.ts'
 import type { Entitlement, PeopleRule } from '../domain/entitlement.ts'
-import { type Grant, inStatus } from '../domain/grant.ts'
+import type { Grant } from '../domain/grant.ts'
 import type { GroupId, PersonId, PrincipalId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
+import type { Status } from '../domain/lifecycle.ts'
 import { type Person, type Principal, personsBehind } from '../domain/principal.ts'
 import { hasPart, type Seat, seatsFor, type Voter } from '../domain/quorum.ts'
 import { type OpenCondition, type Tally, tally } from '../domain/reviews.ts'
 import type { AskedRisk } from '../domain/risk.ts'
 import { atLeast } from '../domain/tier.ts'
-import type { Directory, Ports, Rules } from './ports.ts'
+import type { Directory, Index, Ports, Rules } from './ports.ts'
 import { isSound, type SoundPorts } from './sound.ts'
 
 export interface Hearing {
@@ -142,11 +143,16 @@ function barOf(rules: Rules, { entitlement, intent, duties, risk }: Hearing, per
   return rules.policy.judge(question).allowed ? undefined : 'the guards do not permit Approve'
 }
 
-/** How many grants of one person are looked through; more is taken for a holder. */
+/** How many grants are looked through for one question; where there are more, it is asked in another way. */
 const LOOKED_THROUGH = 1_000
 const PAGE = 100
+/** Where somebody has access, or is about to. */
+const HOLDING: readonly Status[] = ['approved', 'issuing', 'active', 'ending', 'stuck']
 
-/** At tier high and above: declared standing access to the target, or a grant on it that is not over. */
+/**
+ * At tier high and above: declared standing access to the target, or a grant on it that is not over. A machine may have had so many that they
+ * are not looked through: then what the tenant has in force is, or whoever lets theirs ask much would keep them from deciding.
+ */
 async function holdingOf(
   p: Pick<Ports, 'grants'>,
   directory: Directory,
@@ -156,21 +162,43 @@ async function holdingOf(
   if (!atLeast(entitlement.tier, 'high')) return undefined
   const hands = [id, ...directory.answeredForBy(person)]
   if (hands.some((hand) => directory.hasStandingAccess(hand, intent.target))) return 'has standing access to the target'
-  const of = hands.map((party) => ({ party }))
+  const isTheirs = (grant: Grant): boolean =>
+    holds(grant, intent) &&
+    [grant.ask.intent.requester, grant.ask.intent.executor.principal].some((party) => hands.includes(party))
+  const { tenant } = intent
+  const found =
+    (await anyOf(
+      p,
+      hands.map((party) => ({ party })),
+      isTheirs,
+    )) ??
+    (await anyOf(
+      p,
+      HOLDING.map((status) => ({ tenant, status })),
+      isTheirs,
+    ))
+  if (found === undefined) return 'holds more grants than are looked through'
+  return found ? 'holds a grant on the target' : undefined
+}
+
+/** Whether one of these is such a grant; undefined where there are more than are looked through. */
+async function anyOf(
+  p: Pick<Ports, 'grants'>,
+  of: readonly Index[],
+  isOne: (grant: Grant) => boolean,
+): Promise<boolean | undefined> {
   let cursor: string | undefined
   for (let read = 0; read < LOOKED_THROUGH; read += PAGE) {
     const found = await p.grants.list({ of, limit: PAGE, cursor })
-    if (found.grants.some((grant) => holds(grant, intent))) return 'holds a grant on the target'
-    if (found.next === undefined) return undefined
+    if (found.grants.some(isOne)) return true
+    if (found.next === undefined) return false
     cursor = found.next
   }
-  return 'holds more grants than are looked through'
+  return undefined
 }
 
 const holds = (grant: Grant, { target, tenant }: Intent): boolean =>
-  grant.ask.intent.target === target &&
-  grant.ask.intent.tenant === tenant &&
-  inStatus(grant, 'approved', 'issuing', 'active', 'ending', 'stuck')
+  grant.ask.intent.target === target && grant.ask.intent.tenant === tenant && HOLDING.includes(grant.head.status)
 
 /** The decisions under the rule at filing and under today's: both must be met, and the stricter stands in everything. */
 export interface Verdicts extends Pick<Tally, 'met' | 'missing' | 'negative' | 'vetoed'> {

@@ -75,6 +75,9 @@ function split(arg: string): { readonly name: string; readonly value: string | u
     : { name: arg.slice(2, equals), value: arg.slice(equals + 1) }
 }
 
+/** The ids of conditions and passkeys may begin with a dash. */
+const IS_A_WORD = 'See --help. An id that begins with a dash stands behind --, after all options: … -- ID.'
+
 function unknown(name: string, arg: string, known: Options): Error {
   if (SECRETIVE.has(name))
     return usage(
@@ -84,7 +87,7 @@ function unknown(name: string, arg: string, known: Options): Error {
   const close = closest(name, Object.keys(known))
   // The option alone is named, never its value.
   const what = arg.startsWith('--') ? `--${name}` : arg
-  return usage(`There is no option ${what}.`, close === undefined ? 'See --help.' : `Did you mean --${close}?`)
+  return usage(`There is no option ${what}.`, close === undefined ? IS_A_WORD : `Did you mean --${close}?`)
 }
 
 /** The known word that is at most two changes away, if there is one. */

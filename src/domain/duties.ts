@@ -17,7 +17,7 @@ export interface Duties {
   readonly executor: Principal
   /** Whoever had a hand in the change that is released; empty where nothing is released. */
   readonly authors: readonly Principal[]
-  /** The persons who were behind the requester at filing, whoever answers for it since. */
+  /** The persons behind the requester when it asked: whoever answers for it now, those did then. */
   readonly askers?: readonly PersonId[]
 }
 
@@ -36,7 +36,8 @@ export function conflictOf(
     const person = personsBehind(approver).find((behind) => personsBehind(party).includes(behind))
     if (person !== undefined) return { conflict: party.kind === 'person' ? role : `${role}_sponsor`, person }
   }
-  const asked = personsBehind(approver).find((behind) => askers.includes(behind))
-  if (asked !== undefined) return { conflict: 'requester_sponsor', person: asked }
+  const asker = personsBehind(approver).find((behind) => askers.includes(behind))
+  if (asker !== undefined)
+    return { conflict: requester.kind === 'person' ? 'requester' : 'requester_sponsor', person: asker }
   return approver.kind === 'person' ? undefined : { conflict: 'not_a_person', person: undefined }
 }

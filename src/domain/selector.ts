@@ -34,6 +34,8 @@ export interface Subject {
   readonly executor: Principal
   /** As filed, where that is another one by now. */
   readonly requesterTenant?: TenantId
+  /** The persons behind the requester as filed: whoever answers for it now, those did then. */
+  readonly askers?: readonly PersonId[]
   /** Key and session that are shown at this moment by requester or executor. */
   readonly shown?: { readonly key: Thumbprint | undefined; readonly session: string }
 }
@@ -44,12 +46,15 @@ const among = (found: readonly (string | undefined)[], wanted: string | undefine
 
 /** One row for each member: a new one does not compile until it says what it matches. */
 const TESTS: { readonly [M in SelectorMember]-?: (wanted: Selector, subject: Subject) => boolean } = {
-  person: ({ person }, subject) => among(parties(subject).flatMap(personsBehind), person),
+  person: ({ person }, subject) => among([...parties(subject).flatMap(personsBehind), ...askersOf(subject)], person),
   agent: ({ agent }, subject) => among(idsOf('agent', subject), agent),
   workload: ({ workload }, subject) => among(idsOf('workload', subject), workload),
   sponsor: ({ sponsor }, subject) =>
     among(
-      parties(subject).flatMap((party) => (party.kind === 'person' ? [] : party.sponsors)),
+      [
+        ...parties(subject).flatMap((party) => (party.kind === 'person' ? [] : party.sponsors)),
+        ...(subject.requester.kind === 'person' ? [] : askersOf(subject)),
+      ],
       sponsor,
     ),
   tenant: ({ tenant }, subject) => among(tenantsOf(subject), tenant),
@@ -65,6 +70,8 @@ const TESTS: { readonly [M in SelectorMember]-?: (wanted: Selector, subject: Sub
 
 const idsOf = (kind: Principal['kind'], subject: Subject): readonly PrincipalId[] =>
   parties(subject).flatMap((party) => (party.kind === kind ? [party.id] : []))
+
+const askersOf = ({ askers = [] }: Subject): readonly PersonId[] => askers
 
 const tenantsOf = ({ intent, requester, requesterTenant }: Subject): readonly (TenantId | undefined)[] => [
   intent.tenant,

@@ -52,6 +52,8 @@ const ticketSystem = z
   .string()
   .max(64)
   .regex(/^[\x21-\x39\x3b-\x7e]+$/, 'is printable ASCII without spaces or colons')
+/** What a run or session is called by whoever runs it: their text, as their tokens have it. */
+const sessionName = line(512).min(1)
 const address = z
   .string()
   .max(2_000)
@@ -292,7 +294,7 @@ export const questionBody = z.strictObject({
 const whereBody = z
   .strictObject({
     task: word(100).optional().meta({ description: 'The task as the asking named it.' }),
-    session: word(200).optional().meta({ description: 'The run or session that asked.' }),
+    session: sessionName.optional().meta({ description: 'The run or session that asked.' }),
     ticket: z.strictObject({ system: ticketSystem, id: word(100) }).optional(),
   })
   .refine((where) => Object.values(where).some((value) => value !== undefined), 'names a task, a session or a ticket')
@@ -311,7 +313,7 @@ const selector = {
   environment: word(200).optional(),
   entitlement: name.optional(),
   task: word(100).optional().meta({ description: 'The task as the asking named it.' }),
-  session: word(200).optional().meta({ description: 'The run or session that asked, or that exchanges.' }),
+  session: sessionName.optional().meta({ description: 'The run or session that asked, or that exchanges.' }),
   ticket: z.strictObject({ system: ticketSystem, id: word(100) }).optional(),
   planDigest: digest.optional(),
   key: thumbprint
@@ -366,7 +368,7 @@ export const listQuery = z.strictObject({
     description: 'system:id, such as servicenow:CHG0031337.',
   }),
   task: word(100).optional(),
-  session: word(200).optional().meta({ description: 'The run or session that asked.' }),
+  session: sessionName.optional().meta({ description: 'The run or session that asked.' }),
   filedFrom: time.optional().meta({ description: 'Filed at this time or later, RFC 3339.' }),
   filedTo: time.optional().meta({ description: 'Filed before this time, RFC 3339.' }),
 })

@@ -5,7 +5,7 @@ import type { Digest, EntitlementId } from '../domain/ids.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { AskedRisk, Catalogue } from '../domain/risk.ts'
-import type { Tier } from '../domain/tier.ts'
+import { TIERS, type Tier } from '../domain/tier.ts'
 
 /** The Cedar actions. One code path for a question, whatever the door. */
 export const ACTIONS = [
@@ -56,3 +56,10 @@ export interface Policy {
   /** Deny wins, and an evaluation error is a denial that names the error. */
   judge(question: Question): Verdict
 }
+
+/** Whether anything is decided with a passkey, be it only where an asking is raised to a higher tier. */
+export const asksForPasskeys = (policy: Pick<Policy, 'entitlements' | 'at'>): boolean =>
+  policy
+    .entitlements()
+    .flatMap(({ id }) => TIERS.flatMap((tier) => policy.at(id, tier) ?? []))
+    .some(({ approval }) => approval.mode === 'people' && approval.stepUp)

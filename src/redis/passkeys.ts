@@ -1,5 +1,6 @@
 // Passkeys and ceremonies in Redis. A passkey's record is signed by the broker over its canonical form, and read only where that signature
-// holds for this person: one who can edit Redis can take a passkey away, never plant one. Its counter lies beside it and only rises.
+// holds for this person: one who can edit Redis can take a passkey away, or put back what once was there, never plant one. Its counter lies
+// beside it and only rises.
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 import type { Ceremonies, Passkeys, RecordSigner } from '../broker/ports.ts'

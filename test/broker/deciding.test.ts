@@ -566,6 +566,18 @@ describe('a deputy', () => {
     else expect(said).toMatchObject({ code: 'not_permitted', seats: [] })
   })
 
+  it('who answered for the requester when it asked does not decide, whoever answers for it by then', async () => {
+    const w = await reviewWorld()
+    await w.put({ agents: { 'fix-agent': { sponsors: ['sam', 'piet'] } } })
+    const grant = await w.filed()
+    await w.put()
+    const conflict = { code: 'own_request', conflict: 'requester_sponsor' }
+    expect(await refusal(w.yes('piet', grant))).toMatchObject(conflict)
+    expect(await refusal(w.no('piet', grant))).toMatchObject(conflict)
+    expect((await w.broker.list(w.as('piet'), { waiting: true }, { limit: 10, cursor: undefined })).grants).toEqual([])
+    expect(await refusal(w.yes('priya', grant))).toBe('ok')
+  })
+
   it('decides nothing where the owner is a party, whenever that shows', async () => {
     const sponsored: Change = { agents: { 'fix-agent': { sponsors: ['sam', 'olivia'] } } }
     const w = await reviewWorld()
@@ -833,6 +845,25 @@ describe('at tier high', () => {
     })
     await w.broker.complete(caller, held.id, {})
     expect(await exchangeOf(w, grant)).toBe('ok')
+  })
+
+  it('whose machines have asked for more than is looked through decides all the same, unless one of them holds one', async () => {
+    const w = await reviewWorld()
+    await w.put(ASKER)
+    const grant = await w.filed()
+    // However far it is looked through what they asked for, there is more.
+    const list: typeof w.store.list = async (query) =>
+      query.of.some((index) => Object.keys(index).join() === 'party')
+        ? { grants: [], places: [], next: 'more' }
+        : w.store.list(query)
+    const crowded = w.another({ grants: { ...w.store, list } })
+    const vote = { verdict: 'approve', reason: 'modelled', digest: undefined, ...REVIEW } as const
+    const { held, caller } = await holding(w, 'paula-agent')
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toMatchObject({ because: BAR })
+    await w.broker.exchange(caller, held.id)
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toMatchObject({ because: BAR })
+    await w.broker.complete(caller, held.id, {})
+    expect(await refusal(crowded.decide(w.as('paula'), grant.id, vote))).toBe('ok')
   })
 
   it('a grant that is only asked for, or on another target, bars nobody', async () => {

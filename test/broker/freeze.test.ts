@@ -9,6 +9,7 @@ import { named } from '../../src/domain/ids.ts'
 import { after, days, minutes } from '../../src/domain/instant.ts'
 import type { Selector } from '../../src/domain/selector.ts'
 import { printFreezeEvent } from '../../src/redis/freeze-record.ts'
+import { directoryWith } from '../support/directory.ts'
 import { ALL, sha256 } from '../support/sample-grants.ts'
 import { TENANTS, twoTenants } from '../support/two-tenants.ts'
 import { asking, attempt, HOME, KEY, login, triage, type World, world } from '../support/world.ts'
@@ -28,6 +29,7 @@ const deny = { verdict: 'deny', reason: 'no', digest: undefined } as const
 const DB: Selector = { target: 'payments-db' }
 const freezeBy = (w: World, selector: Selector = DB, who = 'sol') => w.broker.freeze(w.as(who), selector, 'INC-1')
 const exchangeOf = (w: World, { id }: Grant) => w.broker.exchange(w.as('vera'), id)
+const MOVED = 'sponsors: [dana]\n    accounts:\n      - { issuer: login, subject: triage-agent }'
 const agent = (w: World) => w.as('triage-agent', { key: KEY })
 
 describe('under a freeze', () => {
@@ -116,6 +118,26 @@ describe('under a freeze', () => {
     await freezeBy(w, selector)
     expect(await codeOf(w.broker.exchange(caller, grant.id))).toBe(expected)
   })
+
+  it.each<[string, Selector]>([
+    ['person', { person: named.person('sam') }],
+    ['sponsor', { sponsor: named.person('sam') }],
+  ])(
+    'what was asked while a frozen %s answered for it stays dead when somebody else answers for it',
+    async (_, who) => {
+      const w = await world()
+      const grant = await w.approvedToken()
+      await freezeBy(w, who)
+      const moved = [
+        ['revision: 1', 'revision: 2'],
+        ['sponsors: [sam]\n    accounts:\n      - { issuer: login, subject: triage-agent }', MOVED],
+      ] as const
+      await w.publish({ directory: await directoryWith(moved) })
+      expect(await codeOf(w.broker.exchange(agent(w), grant.id))).toBe('frozen')
+      // What is asked from now on is the new one's.
+      expect(await codeOf(w.file(agent(w), triage(w.now())))).toBe('ok')
+    },
+  )
 
   it('a key that is only shown counts too', async () => {
     const w = await world()

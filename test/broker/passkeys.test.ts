@@ -66,6 +66,22 @@ describe('a passkey', () => {
     expect(await idsOf('olivia')).toHaveLength(1)
   })
 
+  it('is not registered as the first beside another one that is registered at the same moment', async () => {
+    const begin = async () => ceremonyOf(await on.broker.addPasskey(on.as('olivia'), 'laptop'))
+    const pages = [await begin(), await begin()]
+    const answers = await Promise.all(
+      pages.map(async (page) => {
+        const { text } = await on.broker.showPasskeyCeremony(page)
+        return { page, answer: softPasskey(on.ports.issuer).registration(text) }
+      }),
+    )
+    const codes = await Promise.all(
+      answers.map(({ page, answer }) => codeOf(on.broker.finishPasskeyCeremony(page, answer))),
+    )
+    expect(codes).toContain('ceremony_over')
+    expect((await idsOf('olivia')).length).toBeLessThanOrEqual(1)
+  })
+
   it('is removed only with a passkey that the person has, and another person’s is nowhere', async () => {
     const [mine, lenas] = [await register(on, 'olivia'), await register(on, 'lena')]
     expect(await codeOf(on.broker.removePasskey(on.as('olivia'), lenas.credentialId))).toBe('not_permitted')
@@ -83,7 +99,19 @@ describe('a passkey', () => {
     for (const name of ['', ' ', 'a\nb', 'x\u202ey', '<b>', 'x'.repeat(41)])
       expect(await codeOf(on.broker.addPasskey(on.as('olivia'), name))).toBe('invalid_request')
     const first = await register(on, 'olivia')
-    for (let n = 1; n < 20; n++) await register(on, 'olivia', first)
+    for (let n = 2; n < 20; n++) await register(on, 'olivia', first)
+    // What was begun before there were twenty makes no more of them.
+    const begun = ceremonyOf(await on.broker.addPasskey(on.as('olivia'), 'late'))
+    const step = await on.broker.finishPasskeyCeremony(
+      begun,
+      first.response((await on.broker.showPasskeyCeremony(begun)).text),
+    )
+    if (step.done !== 'proved') throw new Error(`proving was ${step.done}`)
+    await register(on, 'olivia', first)
+    const late = ceremonyOf(step.next)
+    const answer = softPasskey(on.ports.issuer).registration((await on.broker.showPasskeyCeremony(late)).text)
+    expect(await codeOf(on.broker.finishPasskeyCeremony(late, answer))).toBe('policy_refused')
+    expect(await idsOf('olivia')).toHaveLength(20)
     expect(await codeOf(on.broker.addPasskey(on.as('olivia'), 'more'))).toBe('policy_refused')
   })
 

@@ -50,6 +50,13 @@ describe('arguments', () => {
   it('name the closest one that is known', () => {
     expect(refusal('--reasn', 'x').next).toContain('--reason')
   })
+  it.each(['-k3V9xQf2Lr_', '--V9xQ-f2Lr_'])(
+    'say where a word stands that begins with a dash, as ids of conditions and passkeys may: %s',
+    (id) => {
+      expect(refusal('close', id, '--reason', 'x').next).toContain('-- ID')
+      expect(read('close', '--reason', 'x', '--', id).words).toEqual(['close', id])
+    },
+  )
   it.each(['--token', '--password', '--secret'])(
     '%s is refused with the way that nobody can read, and its value is not repeated',
     (name) => {

@@ -116,6 +116,17 @@ describe('a selector', () => {
     expect(matches(one({ tenant: 'former' }), { ...SUBJECT, requesterTenant: named.tenant('former') })).toBe(true)
   })
 
+  it('who answered for the requester as filed counts too, when somebody else does by now', () => {
+    const askers = [named.person('former')]
+    const byAgent = { ...SUBJECT, requester: SUBJECT.executor, askers }
+    expect([matches(one({ person: 'former' }), byAgent), matches(one({ sponsor: 'former' }), byAgent)]).toEqual([
+      true,
+      true,
+    ])
+    // Who asks in person has no sponsor.
+    expect(matches(one({ sponsor: 'former' }), { ...SUBJECT, askers })).toBe(false)
+  })
+
   const anyValues = fc.record({
     person: fc.constantFrom('vera', 'sam', 'olivia'),
     agent: fc.constantFrom('bot', 'other'),

@@ -50,6 +50,18 @@ describe('filters', () => {
     })
   })
 
+  it.each(['Deploy to prod #7', 'Lauf für Köln', `run:${'x'.repeat(508)}`])(
+    'find, end and freeze the run by whatever its issuer calls it: %s',
+    async (session) => {
+      on.answer({ list: () => ({ grants: [], next: undefined }), revokeEach: () => [] })
+      const query = new URLSearchParams({ session }).toString().replaceAll('+', '%20')
+      expect((await get(`/v1/grants?${query}`)).status).toBe(200)
+      expect((await post('/v1/revocations', { where: { session }, reason: 'alarm' })).status).toBe(200)
+      expect(on.calls.map(({ args }) => args[1])).toEqual([expect.objectContaining({ session }), { session }])
+      expect(wire.freezeBody.safeParse({ where: { session }, reason: 'alarm' }).success).toBe(true)
+    },
+  )
+
   it.each([
     'status=gone',
     'status=',

@@ -172,6 +172,21 @@ describe.each(KINDS)('an answer of $kind', ({ kind, start, base, repository }) =
     expect(namesAll(await forges.authorsOf(change))).toBe(true)
   })
 
+  it('is waited for by so many questions at most, however many commits are asked about, and then there is room again', async () => {
+    const forges = on.open({ deadlineMs: 300 })
+    server.setInstead(() => undefined)
+    server.asked.length = 0
+    const shas = Array.from({ length: 100 }, (_, n) => n.toString(16).padStart(40, '0'))
+    const codes = await Promise.all(shas.map((sha) => codeOf(forges.authorsOf({ ...change, sha }))))
+    expect(new Set(codes)).toEqual(new Set(['forge_unavailable']))
+    const commits = new Set(server.asked.flatMap((path) => shas.filter((sha) => path.includes(sha))))
+    expect(commits.size).toBeGreaterThan(0)
+    expect(commits.size).toBeLessThanOrEqual(32)
+    server.setInstead(undefined)
+    expect(namesAll(await forges.authorsOf(change))).toBe(true)
+    await nobodyWaits()
+  })
+
   it('is forgotten with the table under which it came', async () => {
     const settings = { kind, name: 'forge', api: `${server.url}${base}`, tokenFile: on.tokenFile, ca: undefined }
     let table = new Map([['forge', settings]])

@@ -41,6 +41,14 @@ describe('the transcript in the README', () => {
       expect(given.words.length).toBeLessThanOrEqual(most)
     }
   })
+  it('can be typed after the quickstart: it logs in where that broker calls itself, and nothing else is taken', () => {
+    const quickstart = readFileSync(resolve(import.meta.dirname, '../../deploy/dev/quickstart.ts'), 'utf8')
+    const [, host] = /host: '([^']+)'/.exec(quickstart) ?? []
+    const [, port] = /DEFAULT_PORT = ([\d_]+)/.exec(quickstart) ?? []
+    const url = `http://${host}:${port?.replace('_', '')}`
+    const logins = typed.filter(({ name }) => name === 'login').map(({ words }) => words[0])
+    expect(new Set(logins)).toEqual(new Set([url]))
+  })
   it('names exit codes of the table', () => {
     const codes = [...page.matchAll(/^\(exit code (\d+)\)$/gm)].map(([, code]) => code ?? '')
     expect(codes.length).toBeGreaterThan(2)
@@ -49,6 +57,6 @@ describe('the transcript in the README', () => {
   it('holds stand-ins only: no id, time, digest or address of a run', () => {
     const ids = new Set(page.match(/g\d+-[a-z2-7]{26}/g))
     expect([...ids].filter((id) => !(STAND_IN_IDS as readonly string[]).includes(id))).toEqual([])
-    expect(page).not.toMatch(/\d{4}-\d\d-\d\dT|sha-256:[\w-]|127\.0\.0\.1:(?!848[01]\b)\d/)
+    expect(page).not.toMatch(/\d{4}-\d\d-\d\dT|sha-256:[\w-]|(127\.0\.0\.1|localhost):(?!848[01]\b)\d/)
   })
 })

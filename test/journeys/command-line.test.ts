@@ -254,7 +254,8 @@ describe('with nothing but writ', () => {
     for (const secret of secrets) expect(said).not.toContain(secret)
     expect(said).not.toMatch(/eyJ[A-Za-z0-9_-]{8,}\.eyJ/)
     const page = asPage(lines, {
-      [stage.url]: 'http://127.0.0.1:8480',
+      // As the quickstart's broker is called: it takes no login under another name.
+      [stage.url]: 'http://localhost:8480',
       [stage.idp.loginUrl]: 'http://127.0.0.1:8481',
       [`--port=${port}`]: '--port=5432',
     })

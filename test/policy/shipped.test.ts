@@ -5,7 +5,7 @@ import { named } from '../../src/domain/ids.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import { riskOf, trustOf } from '../../src/domain/risk.ts'
 import { explain } from '../../src/policy/explain.ts'
-import { ACTIONS, type Action } from '../../src/policy/policy.ts'
+import { ACTIONS, type Action, asksForPasskeys } from '../../src/policy/policy.ts'
 import { compileTexts, configText, intentFor, machine, person, SCHEMA, shipped } from './sample-policies.ts'
 
 const policy = shipped()
@@ -267,5 +267,14 @@ describe('explaining', () => {
     expect(explain(policy, { principal: dana, entitlement, intent }).approval).toEqual({ mode: 'auto' })
     const none = { ...intent, actions: [] }
     expect(explain(policy, { principal: dana, entitlement, intent: none }).approval).toEqual({ mode: 'refused' })
+  })
+})
+
+describe('passkeys', () => {
+  it('are asked for also where only what is raised to a higher tier wants them, and nowhere else', () => {
+    expect(policy.entitlements().some(({ approval }) => approval.mode === 'people' && approval.stepUp)).toBe(false)
+    expect(asksForPasskeys(policy)).toBe(true)
+    const none = compileTexts(configText('entitlements.yaml').replaceAll('stepUp: true', 'stepUp: false'))
+    expect(asksForPasskeys(none)).toBe(false)
   })
 })
