@@ -29,6 +29,7 @@ import {
 } from './hearing.ts'
 import { known } from './judge.ts'
 import type { Control, Loaded, Ports } from './ports.ts'
+import { isSound, type SoundPorts } from './sound.ts'
 import { mayView } from './view.ts'
 
 interface Saying {
@@ -55,12 +56,12 @@ type Speaker = Pick<Caller, 'principal'>
 export const closeCondition =
   (p: HearingPorts) =>
   (caller: Speaker, id: GrantId, given: Closing, ceremony?: Attested): Promise<Grant> =>
-    speak(p, caller, id, ceremony, closing(given))
+    speak(p, caller, id, ceremony, closing(p, given))
 /** What a passkey would sign for it. */
 export const prepareClosure =
   (p: HearingPorts) =>
   (caller: Speaker, id: GrantId, given: Closing): Promise<Prepared> =>
-    prepare(p, caller, id, closing(given))
+    prepare(p, caller, id, closing(p, given))
 
 /** Takes risks by name. Only the owner, or the deputy whose turn it is. */
 export const acceptRisks =
@@ -74,10 +75,11 @@ export const prepareAcceptance =
     prepare(p, caller, id, accepting(p, given))
 
 const closing =
-  ({ condition, reason, evidence }: Closing): Say =>
+  (p: SoundPorts, { condition, reason, evidence }: Closing): Say =>
   (grant, { rules, seats }, { person }) => {
     const closes = (one: Decision): boolean => one.act === 'close' && one.condition === condition && one.by === person
-    if (grant.decisions.some(closes)) return undefined
+    // One that counts for nothing, altered or without the passkey that is asked for today, is no reason not to hear another.
+    if (grant.decisions.some((one) => closes(one) && isSound(p, grant, rules, one))) return undefined
     const mine = standingVotes(grant.decisions).filter(({ by }) => by === person)
     const made = mine.find(({ conditions }) => conditions.some(({ id }) => id === condition))
     if (made === undefined) {

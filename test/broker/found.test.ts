@@ -274,3 +274,23 @@ describe('what is marked as gaining rights, and what is marked as destroying', (
     }
   })
 })
+
+describe('a closure that counts for nothing', () => {
+  it('does not keep its reviewer from closing the condition', async () => {
+    const w = await reviewWorld()
+    const grant = await w.filed()
+    const [vote] = (await w.yes('paula', grant, { ...REVIEW, conditions })).decisions
+    await w.yes('priya', grant)
+    await w.yes('olivia', grant)
+    const condition = (vote?.act === 'vote' ? vote.conditions[0]?.id : undefined) ?? ''
+    await w.broker.closeCondition(w.as('paula'), grant.id, { condition, reason: 'restored', evidence: [] })
+    w.until(FRIDAY)
+    const altered = w.edited(grant.id, (stored) => ({
+      ...stored,
+      decisions: stored.decisions.map((one) => one.replace('"reason":"restored"', '"reason":"rest0red"')),
+    }))
+    expect(await refusal(altered.exchange(w.as('dana'), grant.id))).toMatchObject({ limit: 'condition' })
+    await altered.closeCondition(w.as('paula'), grant.id, { condition, reason: 'once more', evidence: [] })
+    expect(await refusal(altered.exchange(w.as('dana'), grant.id))).toBe('ok')
+  })
+})
