@@ -29,7 +29,16 @@ export const offboard = (p: OffboardPorts) => async (): Promise<Offboarded> => {
   if (mine.inactive().length === 0) return { revision: mine.revision, ended: 0, failed: [] }
   const { directory } = p.rules(await p.control())
   const results: EndedOne[] = []
-  for (const party of directory.inactive()) results.push(...(await endAllOf(p, directory, party)))
+  const unread: unknown[] = []
+  for (const party of directory.inactive()) {
+    const ended = await endAllOf(p, directory, party).catch((thrown: unknown) => {
+      unread.push(thrown)
+      return []
+    })
+    results.push(...ended)
+  }
+  // Said when all the others have been looked through: whose grants cannot be found now shield nobody else's.
+  if (unread.length > 0) throw unread[0]
   const failed = results.flatMap(({ id, isOver }) => (isOver ? [] : [id]))
   return { revision: directory.revision, ended: results.length - failed.length, failed }
 }

@@ -155,6 +155,21 @@ describe('what they hold', () => {
     expect((await w.store.counts([named.tenant('northwind')])).pending).toBe(0)
   })
 
+  it('is ended also where the grants of another who was switched off cannot be found now', async () => {
+    const w = await world()
+    const token = await w.approvedToken()
+    const login = await w.approvedLogin()
+    await w.publish({ directory: await withoutPersons('sam', 'vera') })
+    for (const shut of ['vera', 'triage-agent']) {
+      const list: Ports['grants']['list'] = (query) =>
+        JSON.stringify(query.of).includes(`"party":"${shut}"`)
+          ? Promise.reject(new BrokerError('store_unavailable', 'It cannot be read.'))
+          : w.store.list(query)
+      expect(await codeOf(offboard({ ...w.ports, grants: { ...w.store, list } })())).toBe('store_unavailable')
+    }
+    expect([await statusOf(w, token), await statusOf(w, login)]).toEqual(['lapsed', 'lapsed'])
+  })
+
   it('that cannot be ended now stops no other, is named, and is ended by the next call', async () => {
     const w = await world()
     const { active, approved, pending } = await everyKind(w)
