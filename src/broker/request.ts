@@ -470,10 +470,15 @@ async function judgeAsking(
   const deciding = voters.filter((voter) => !reviewing.includes(voter)).slice(0, 1)
   const possible = quorum(approval, [...reviewing, ...deciding])
   if (!possible.met) {
-    throw new BrokerError('nobody_can_decide', 'Nobody is left who could approve this.', {
-      nextAction: 'Let somebody else ask or execute, or have another owner named.',
-      facts: { missing: possible.missing },
-    })
+    const lacking = possible.missing.join(', ')
+    throw new BrokerError(
+      'nobody_can_decide',
+      `Nobody is left who could approve this at tier ${tier}: ${lacking} missing.`,
+      {
+        nextAction: 'Let somebody else ask or execute, ask for less, or have the owner or more reviewers named.',
+        facts: { missing: possible.missing, tier, why: derived.why },
+      },
+    )
   }
   const needed = quorum(approval, []).missing
   return {

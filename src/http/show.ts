@@ -232,6 +232,8 @@ function nextAction(grant: Grant, now: Instant): string {
     case 'pending':
       return `Wait for a decision until ${formatInstant(grant.head.facts.escalatedAt === undefined ? decideBy : lapsesAt)}.`
     case 'approved':
+      if (showConditions(grant.decisions).some(({ open }) => open))
+        return 'A condition is open: its reviewer closes it, or the owner accepts that risk; then exchange it.'
       return isScheduled(grant, now)
         ? `Exchange it from ${formatInstant(opensAt)} on.`
         : `Exchange it before ${formatInstant(earliest(grant.head.facts.useBy, closesAt))}.`
