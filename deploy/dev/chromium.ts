@@ -1,6 +1,6 @@
 // A real Chromium for the tests of the pages, driven over its DevTools protocol. Invariant: its profile lies in a folder of its own that goes
 // with it, and it listens on the loopback alone.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bringDebianTree, debianTree, hasDebianTree, librariesOf, type Report } from './debian.ts'
 import { candidates, versionOf } from './path.ts'
@@ -46,6 +46,10 @@ export async function startChromium(): Promise<ChromiumService> {
     throw new Error('there is no Chromium: npm test brings one, or install it by hand: apt-get install chromium')
   const folder = await temporaryFolder('chromium')
   const port = join(folder.path, 'profile/DevToolsActivePort')
+  // Without a font that is found, nothing has a place on a page: this machine may have none.
+  const fonts = `<dir>${debianTree(TREE)}/usr/share/fonts</dir><cachedir>${folder.path}/fonts</cachedir>`
+  writeFileSync(join(folder.path, 'fonts.conf'), `<?xml version="1.0"?><fontconfig>${fonts}</fontconfig>`)
+  const fontsOf = 'LD_LIBRARY_PATH' in binary.env ? { FONTCONFIG_FILE: join(folder.path, 'fonts.conf') } : {}
   const start = async () => {
     const running = await launch(join(folder.path, 'log'), {
       command: binary.command,
@@ -57,7 +61,7 @@ export async function startChromium(): Promise<ChromiumService> {
         '--no-sandbox',
         'about:blank',
       ],
-      env: { ...binary.env, HOME: folder.path },
+      env: { ...binary.env, ...fontsOf, HOME: folder.path },
       cwd: folder.path,
       stopSignal: 'SIGTERM',
       orphanSignal: 'SIGKILL',

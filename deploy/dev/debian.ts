@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, globSync, mkdirSync } from 'node:fs'
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { cacheDir, exclusively } from './cache.mjs'
 
@@ -13,11 +13,11 @@ export type Report = (line: string) => void
 export const debianTree = (name: string): string => join(cacheDir(), 'debian', name)
 export const hasDebianTree = (name: string): boolean => existsSync(debianTree(name))
 
-/** Where the libraries of an extracted tree lie, for LD_LIBRARY_PATH. */
-export const librariesOf = (tree: string): string =>
-  globSync('usr/lib/*-linux-*', { cwd: tree })
-    .map((folder) => join(tree, folder))
-    .join(':')
+/** Where the libraries of an extracted tree lie, for LD_LIBRARY_PATH: some packages have theirs under /lib, some in folders of their own. */
+export const librariesOf = (tree: string): string => {
+  const files = globSync(['usr/lib/*-linux-*/**/*.so*', 'lib/*-linux-*/**/*.so*'], { cwd: tree })
+  return [...new Set(files.map((file) => join(tree, dirname(file))))].sort().join(':')
+}
 
 type Apt = (command: 'apt-get' | 'apt-cache', args: readonly string[], cwd?: string) => Promise<string>
 
