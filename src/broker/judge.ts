@@ -1,5 +1,6 @@
 // Everything that must be true before something is allowed, asked again each time: at filing, at a decision, at every exchange.
 // It errs towards refusal: unknown person, missing entitlement, unverifiable signature, any doubt, is a no with its reason.
+import { isAuthor } from '../domain/authorship.ts'
 import { standingVotes } from '../domain/decision.ts'
 import type { Duties } from '../domain/duties.ts'
 import { type Entitlement, NEVER_AUTOMATIC, sameCredential } from '../domain/entitlement.ts'
@@ -242,10 +243,9 @@ function checkManifests(directory: Directory, { requester, executor, manifests }
  * of its own, whoever keeps it.
  */
 export function checkAuthorship(intent: Intent, { executor, authors }: Duties): void {
-  const persons = executor.kind === 'workload' ? [] : personsBehind(executor)
-  const isHand = (author: Principal): boolean =>
-    author.id === executor.id || personsBehind(author).some((person) => persons.includes(person))
-  if (intent.change === undefined || !authors.some(isHand)) return
+  const isHand =
+    executor.kind === 'workload' ? authors.some(({ id }) => id === executor.id) : isAuthor(executor, authors)
+  if (intent.change === undefined || !isHand) return
   throw new BrokerError('own_request', 'The executor had a hand in the change that is released.', {
     nextAction: 'Let the release identity execute it, or somebody who wrote nothing of it.',
     facts: { conflict: 'author', role: 'executor' },

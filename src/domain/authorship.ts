@@ -22,9 +22,9 @@ export const authorPersons = (principals: readonly Principal[]): readonly Person
   [...new Set(principals.flatMap(personsBehind))].toSorted()
 
 /** Whether this principal is one of the authors, or one of the persons who answer for it is, or answers for an author. */
-export const isAuthor = (principal: Principal, authors: Pick<Authors, 'principals' | 'persons'>): boolean =>
-  authors.principals.some(({ id }) => id === principal.id) ||
-  personsBehind(principal).some((person) => authors.persons.includes(person))
+export const isAuthor = (principal: Principal, authors: readonly Principal[]): boolean =>
+  authors.some(({ id }) => id === principal.id) ||
+  personsBehind(principal).some((person) => authorPersons(authors).includes(person))
 
 /** `why` is text of ours. */
 export const authorsUnknown = (why: string, facts: Readonly<Record<string, unknown>> = {}): BrokerError =>

@@ -28,7 +28,6 @@ const principal = fc.oneof(
     .tuple(fc.constantFrom('agent' as const, 'workload' as const), somebody, fc.uniqueArray(somebody, { minLength: 1 }))
     .map(([kind, id, sponsors]) => answeredFor(kind, id, sponsors)),
 )
-const of = (principals: readonly Principal[]) => ({ principals, persons: authorPersons(principals) })
 
 describe('authorship', () => {
   it('is that of every person behind an author, sorted and once', () => {
@@ -38,7 +37,7 @@ describe('authorship', () => {
   })
 
   it('is of an agent itself, of its sponsors and of their other agents', () => {
-    const authors = of([answeredFor('agent', 'bot', ['eva'])])
+    const authors = [answeredFor('agent', 'bot', ['eva'])]
     expect(isAuthor(answeredFor('agent', 'bot', ['eva']), authors)).toBe(true)
     // The same id stays an author also where the directory names others for it by now.
     expect(isAuthor(answeredFor('agent', 'bot', ['ben']), authors)).toBe(true)
@@ -54,7 +53,7 @@ describe('authorship', () => {
         const shares = authors.some(
           (author) => author.id === other.id || personsBehind(author).some((one) => personsBehind(other).includes(one)),
         )
-        expect(isAuthor(other, of(authors))).toBe(shares)
+        expect(isAuthor(other, authors)).toBe(shares)
       }),
       { numRuns: 5_000 },
     )
