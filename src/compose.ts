@@ -3,6 +3,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
+import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
 import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
@@ -185,6 +186,9 @@ export async function openAdapters(
         log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
     })
     toClose.push(() => queue.close())
+    // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
+    const named = configuration.rules.policy.entitlements().map(({ credential }) => laneOf(credential))
+    const lanes = [...new Set([LOCAL_LANE, ...(backends?.keys() ?? []), ...named])]
     const endings = endingsSeen(clock.nowToEnd)
     const approvals = approvalsSeen(clock.nowToEnd)
     const measuring = { figures, endings, approvals, ticks: () => performance.now() }
@@ -192,6 +196,7 @@ export async function openAdapters(
     const plain: Ports = {
       grants: measuredStore(store, measuring),
       freezes: store.freezes,
+      containments: store.containments,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
@@ -221,14 +226,13 @@ export async function openAdapters(
       jitter: Math.random,
       sha256,
       flood: settings.flood,
+      shards: SHARDS,
+      lanes,
       issuer: settings.publicUrl,
     }
     const ports = traces === undefined ? plain : tracedPorts(plain, traces)
     const publish = publisher({ store, shards: SHARDS, book, witness, log })
     await publish()
-    // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
-    const named = configuration.rules.policy.entitlements().map(({ credential }) => laneOf(credential))
-    const lanes = [...new Set([LOCAL_LANE, ...(backends?.keys() ?? []), ...named])]
     return {
       settings,
       ports,
@@ -285,6 +289,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
+    containAlone(adapters, ports),
     retireAlone(adapters, ports),
     every(
       60_000,
@@ -570,6 +575,42 @@ function offboardAlone({ book, log }: Adapters, ports: Ports): () => void {
         running = false
       })
   })
+}
+
+/** How soon a broker looks whether there is something to contain, or goes on after what is being ended. */
+const CONTAIN_EVERY_MS = 300
+
+/** The clean-up behind containments, in every broker: whoever comes first goes on where the last one was. */
+function containAlone({ log }: Adapters, ports: Ports): () => void {
+  const clean = cleanUp(ports)
+  let running = false
+  let stopped = false
+  let open: readonly string[] = []
+  const run = async (): Promise<void> => {
+    for (let more = true; more && !stopped; ) {
+      const done = await clean()
+      more = done.more
+      for (const freeze of open.filter((id) => !done.open.some((other) => other === id)))
+        log('info', 'a containment is done: everything that it matched has ended, and that is confirmed', { freeze })
+      open = done.open
+    }
+  }
+  const stop = every(CONTAIN_EVERY_MS, () => {
+    if (running) return
+    running = true
+    void run()
+      // What hinders it (a store that does not answer) is told by the sweep, which has no use for it either; every look is a try.
+      .catch((thrown: unknown) => {
+        if (!isBrokerError(thrown)) log('error', 'the clean-up behind a containment failed', thrownRecord(thrown))
+      })
+      .finally(() => {
+        running = false
+      })
+  })
+  return () => {
+    stopped = true
+    stop()
+  }
 }
 
 /** About once a minute, each broker at its own moment: what several do at once is only archived more than once. */

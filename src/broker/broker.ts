@@ -1,6 +1,7 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
 import { acceptRisks, closeCondition, prepareAcceptance, prepareClosure } from './conditions.ts'
+import { contain, contained, containment, countContained } from './contain.ts'
 import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
@@ -38,6 +39,10 @@ export const broker = (p: Ports) => ({
   freeze: freeze(p),
   liftFreeze: liftFreeze(p),
   freezes: freezes(p),
+  contain: contain(p),
+  containment: containment(p),
+  contained: contained(p),
+  countContained: countContained(p),
   view: evenly(p, view(p)),
   list: list(p),
   feed: feed(p),
@@ -61,6 +66,7 @@ export const broker = (p: Ports) => ({
 export type Broker = ReturnType<typeof broker>
 
 export type { Action } from '../policy/policy.ts'
+export type { ContainedOne, Containment, Counted } from './contain.ts'
 export type { Ballot } from './decide.ts'
 export { useWithin } from './hearing.ts'
 export type { Introspected } from './introspect.ts'

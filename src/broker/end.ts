@@ -113,7 +113,7 @@ export function endLocally(
 }
 
 /** Until when a verifier that does not ask us may still accept what was handed out: min(exp, now + what it may cache). */
-function residueOf(grant: Grant, now: Instant): Instant {
+export function residueOf(grant: Grant, now: Instant): Instant {
   const { credential } = grant.ask
   if (credential.kind !== 'jwt') return now
   const expiries = grant.head.mints.flatMap((mint) =>
@@ -124,16 +124,31 @@ function residueOf(grant: Grant, now: Instant): Instant {
     : latest(now, earliest(after(now, credential.verifierCache), latest(now, ...expiries)))
 }
 
+/**
+ * The steps to an end that need no backend, for many grants at once: of what has made nothing outside all the way, of the rest the beginning, which
+ * is due at once, so that the sweep of its lane goes on with it. Nothing for what has begun to end, or holds nothing that could.
+ */
+export function stepsToEnd(grant: Grant, cause: EndCause, now: Instant): readonly Step[] {
+  if (inStatus(grant, 'active') && grant.ask.credential.kind === 'jwt') return [endLocally(grant, cause, now)]
+  if (!inStatus(grant, 'approved', 'issuing', 'active')) return []
+  const begun = beginStep(grant, cause, now, undefined, now)
+  const ending = begun.grant
+  if (!inStatus(ending, 'ending') || ending.head.mints.some((mint) => mint.status !== 'closed')) return [begun]
+  return [begun, endedStep(ending, ending.head.mints, now)]
+}
+
 const beginStep = (
   grant: GrantIn<'approved'> | GrantIn<'issuing'> | GrantIn<'active'>,
   cause: EndCause,
   now: Instant,
   result: Readonly<Record<string, string>> | undefined,
+  /** Whoever begins it goes on with it until then. */
+  retryAt = after(now, END_LEASE),
 ): Step => {
   const change = {
     to: 'ending' as const,
     mints: grant.head.mints.map((mint) => (mint.status === 'closed' ? mint : closing(mint, after(now, END_LEASE)))),
-    facts: { cause, since: now, attempts: 0, retryAt: after(now, END_LEASE), lastError: '' },
+    facts: { cause, since: now, attempts: 0, retryAt, lastError: '' },
     result,
     event: eventOf(grant.ask, 'ending', now, cause.by, { outcome: cause.outcome, reason: cause.reason }),
   }

@@ -3,6 +3,7 @@
 import type { Assertion } from '../domain/assertion.ts'
 import type { AuthorRole } from '../domain/authorship.ts'
 import type { Canonical } from '../domain/canonical.ts'
+import type { Progress, Stage, Walk } from '../domain/containment.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
@@ -164,6 +165,14 @@ export interface Retired {
   readonly events: readonly { readonly version: number; readonly seq: number; readonly text: string }[]
 }
 
+export interface LivePage {
+  readonly grants: readonly Pick<Loaded, 'grant' | 'born'>[]
+  /** How many records could not be read. */
+  readonly unread: number
+  /** Undefined where that was all. */
+  readonly cursor: string | undefined
+}
+
 export interface GrantStore {
   /** Undefined for a grant that does not exist. Rejects `recovering` when the control record is absent or behind what this broker has seen. */
   load(id: GrantId): Promise<Loaded | undefined>
@@ -193,6 +202,12 @@ export interface GrantStore {
     after: string | undefined,
     limit: number,
   ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string; readonly more: boolean }>
+  /**
+   * Some of what is not over in one lane of one shard, over the connection for ending. Whoever goes on from cursor to cursor until there is none
+   * has got each grant that was there all the while, at least once, whatever was ended or claimed meanwhile. A cursor of another server or of
+   * before its restart begins anew. One record that cannot be read hides no other.
+   */
+  live(of: { readonly shard: Shard; readonly lane: Lane; readonly cursor: string | undefined }): Promise<LivePage>
   /** How many grants of these tenants are in each status. */
   counts(tenants: readonly TenantId[]): Promise<Readonly<Record<Status, number>>>
   /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
@@ -231,11 +246,42 @@ export interface FreezeStore {
   ): Promise<{ readonly freeze: Freeze; readonly receipts: readonly Receipt[] } | undefined>
   /** All of them, newest first, lifted ones included; answers also while the store is recovering. */
   list(): Promise<readonly Freeze[]>
+  /** Those of one shard, with their places in its order; answers also while the store is recovering. */
+  on(shard: Shard): Promise<readonly StoredFreeze[]>
   /**
    * Those by which a grant is judged under this control record: of its shard, or of the one where new grants are filed. Never older than
    * the record; read again only when its freeze epoch has moved. Rejects `recovering`.
    */
   under(control: Control, id?: GrantId): Promise<readonly StoredFreeze[]>
+}
+
+/** How far the clean-up behind each containment has come. All of it goes on while the store is recovering or full. */
+export interface ContainmentStore {
+  /**
+   * The walk of this lane as far as it has come, leased to the caller; undefined where somebody else has it. What two callers do at once all the
+   * same does no harm.
+   */
+  claim(of: WalkOf, lease: Duration): Promise<Walk | undefined>
+  /** Keeps what was found and, where a walk is named, how far it has come, with the lease for as long again; in one commit. */
+  note(id: FreezeId, shard: Shard, note: ContainmentNote): Promise<void>
+  /** `lanes`: those that there are to walk on every shard. */
+  progress(id: FreezeId, lanes: readonly Lane[]): Promise<Progress>
+  /** What was matched and is in these stages, in the order of the stages. */
+  page(id: FreezeId, stages: readonly Stage[], cursor: string | undefined, limit: number): Promise<ContainedPage>
+}
+export interface WalkOf {
+  readonly id: FreezeId
+  readonly shard: Shard
+  readonly lane: Lane
+}
+export interface ContainmentNote {
+  readonly stages: readonly { readonly id: GrantId; readonly stage: Stage }[]
+  readonly residueUntil?: Instant | undefined
+  readonly walk?: { readonly lane: Lane; readonly walk: Walk; readonly lease: Duration }
+}
+export interface ContainedPage {
+  readonly grants: readonly { readonly id: GrantId; readonly stage: Stage }[]
+  readonly next: string | undefined
 }
 
 /** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */
@@ -413,6 +459,7 @@ export interface Forges {
 export interface Ports {
   readonly grants: GrantStore
   readonly freezes: FreezeStore
+  readonly containments: ContainmentStore
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
@@ -448,6 +495,9 @@ export interface Ports {
   jitter(): number
   sha256(text: string): string
   readonly flood: FloodLimits
+  /** Where grants are, and what there is to end at: the same in every broker. */
+  readonly shards: readonly Shard[]
+  readonly lanes: readonly Lane[]
   /** The broker's public URL. */
   readonly issuer: string
 }

@@ -2,6 +2,7 @@
 // that it wraps, and every method has its row here: a new one does not compile until it says what may be told of it.
 import type {
   Ceremonies,
+  ContainmentStore,
   CredentialSource,
   Forges,
   FreezeStore,
@@ -41,6 +42,7 @@ export const STORE_CALLS: Rows<GrantStore> = {
   events: (grant) => ({ grant }),
   list: ({ of }) => ({ count: of.length }),
   feed: () => ({}),
+  live: ({ lane }) => ({ lane }),
   counts: (tenants) => ({ count: tenants.length }),
   retired: () => ({}),
   forget: (grants) => ({ count: grants.length }),
@@ -50,7 +52,15 @@ export const FREEZE_CALLS: Rows<FreezeStore> = {
   put: () => ({}),
   lift: () => ({}),
   list: () => ({}),
+  on: () => ({}),
   under: (_, grant) => (grant === undefined ? {} : { grant }),
+}
+
+export const CONTAINMENT_CALLS: Rows<ContainmentStore> = {
+  claim: ({ lane }) => ({ lane }),
+  note: (_id, _shard, { stages }) => ({ count: stages.length }),
+  progress: () => ({}),
+  page: () => ({}),
 }
 
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {

@@ -2,9 +2,9 @@
 // Invariant: a call is sent once. It is repeated only when Redis says that the function does not exist, which means it did not run.
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
-import type { Shard } from '../domain/ids.ts'
+import type { FreezeId, Shard } from '../domain/ids.ts'
 import { damaged, within } from './connect.ts'
-import { dueKey, type GrantKeys, shardKeys } from './keys.ts'
+import { containmentKeys, dueKey, type GrantKeys, shardKeys } from './keys.ts'
 import { type FunctionName, type Library, loadLibrary } from './library.ts'
 
 /** How far a shard's one order of commits has come: the sequence, and the stream id of the newest event ('' for none). */
@@ -105,6 +105,11 @@ const REPLIES = {
     ...failed,
   ]),
   freezes: z.union([z.tuple([...head('ok'), text, z.array(z.tuple([count, text]))]), ...failed]),
+  grant_live: z.union([z.tuple([...head('ok'), text, text, z.array(text)]), ...failed]),
+  containment_claim: z.union([z.tuple([...head('ok'), text]), z.tuple([...head('held')]), ...failed]),
+  containment_note: z.union([z.tuple([...head('ok')]), ...failed]),
+  containment_read: z.union([z.tuple([...head('ok'), z.array(text), count, z.array(count)]), ...failed]),
+  containment_page: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
@@ -233,6 +238,41 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...at(seen), freeze.id, freeze.text, freeze.event, freeze.rules],
       ),
     freezes: (shard: Shard, seen: Position) => call('freezes', [...base(shard), shardKeys(shard).freezes], at(seen)),
+    live: (shard: Shard, seen: Position, page: { lane: string; cursor: string; run: string; about: number }) =>
+      call('grant_live', [...base(shard), dueKey(shard, page.lane)], [...at(seen), page.cursor, page.run, page.about]),
+    claimWalk: (shard: Shard, seen: Position, { id, lane, leaseMs }: { id: FreezeId; lane: string; leaseMs: number }) =>
+      call('containment_claim', [...base(shard), containmentKeys(shard, id).walks], [...at(seen), lane, leaseMs]),
+    noteContained: (shard: Shard, seen: Position, id: FreezeId, note: NoteRecord) =>
+      call(
+        'containment_note',
+        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
+        [
+          ...at(seen),
+          note.lane,
+          note.walk,
+          note.leaseMs,
+          note.residue,
+          note.keepMs,
+          ...note.stages.flatMap(({ stage, id: grant }) => [stage, grant]),
+        ],
+      ),
+    readContainment: (shard: Shard, seen: Position, id: FreezeId, stages: number) =>
+      call(
+        'containment_read',
+        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
+        [...at(seen), stages],
+      ),
+    pageContained: (
+      shard: Shard,
+      seen: Position,
+      id: FreezeId,
+      page: { from: number; to: number; offset: number; limit: number },
+    ) =>
+      call(
+        'containment_page',
+        [...base(shard), containmentKeys(shard, id).matched],
+        [...at(seen), page.from, page.to, page.offset, page.limit],
+      ),
     useOnce: (shard: Shard, seen: Position, { mark, until }: { mark: string; until: number }) =>
       call('use_once', [...base(shard), mark], [...at(seen), until]),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
@@ -244,6 +284,16 @@ export interface FreezeRecord {
   readonly id: string
   readonly text: string
   readonly event: string
+}
+
+export interface NoteRecord {
+  /** '' where only stages are noted. */
+  readonly lane: string
+  readonly walk: string
+  readonly leaseMs: number
+  readonly residue: number
+  readonly keepMs: number
+  readonly stages: readonly { readonly id: string; readonly stage: number }[]
 }
 
 export interface ForgetRecord {

@@ -3,6 +3,7 @@
 // record; what ends goes on.
 import type { Redis } from 'ioredis'
 import type {
+  ContainmentStore,
   Control,
   ControlStore,
   EndResult,
@@ -25,6 +26,7 @@ import type { Sha256 } from '../domain/intent.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
+import { containmentStore } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
@@ -37,6 +39,7 @@ export type PublishedRules = Parameters<ControlStore['publish']>[1]
 /** GrantStore, ControlStore and the freezes, and what an operator does with a shard. */
 export interface ShardStore extends GrantStore, ControlStore {
   readonly freezes: FreezeStore
+  readonly containments: ContainmentStore
   /**
    * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
    * the same (`recovering`) on a shard that has ever been committed to.
@@ -237,8 +240,25 @@ export function grantStore({
     return { control, seq: reply[2], behind: reply[1] === 1 }
   }
 
+  /** Each alone where one of them is damaged: that one is undefined. */
+  async function loadEach(shard: Shard, ids: readonly GrantId[]) {
+    const some = (of: readonly GrantId[]) =>
+      loadMany(shard, of, true).then(({ grants, born }) =>
+        grants.flatMap((grant, n) => (grant === undefined ? [] : [{ grant, born: born[n] ?? 0 }])),
+      )
+    const damagedOnly = (thrown: unknown): undefined => {
+      if (!isDamage(thrown)) throw thrown
+      return undefined
+    }
+    const all = ids.length === 0 ? [] : await some(ids).catch(damagedOnly)
+    if (all !== undefined) return { grants: all, unread: 0 }
+    const each = await Promise.all(ids.map((id) => some([id]).catch(damagedOnly)))
+    return { grants: each.flatMap((one) => one ?? []), unread: each.filter((one) => one === undefined).length }
+  }
+
   return {
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
+    containments: containmentStore({ ending, memory, shards }),
     load,
     commit,
     commitEach,
@@ -303,6 +323,20 @@ export function grantStore({
         places.set(shard, reply[4])
       }
       return { events: fed, next: printPlace(places), more }
+    },
+
+    live: async ({ shard, lane, cursor }) => {
+      const [run = '', from = '0'] = cursor?.split(':') ?? []
+      const page = { lane, cursor: from, run, about: BATCH }
+      const reply = expect('ok', await ended(shard, (seen) => ending.live(shard, seen, page)))
+      const [, , , , next, server, found] = reply
+      const ids = [...new Set(found.filter(isGrantId))]
+      const pages = await Promise.all(batches(ids).map((some) => loadEach(shard, some)))
+      return {
+        grants: pages.flatMap(({ grants }) => grants),
+        unread: pages.reduce((sum, { unread }) => sum + unread, found.length - found.filter(isGrantId).length),
+        cursor: next === '0' ? undefined : `${server}:${next}`,
+      }
     },
 
     counts: async (tenants) => {

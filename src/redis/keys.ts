@@ -3,7 +3,7 @@ import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
 import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
-import type { GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { FreezeId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
@@ -39,6 +39,12 @@ export const shardKeys = (shard: Shard): ShardKeys => ({
   events: `${tag(shard)}:events`,
   retire: `${tag(shard)}:retire`,
   freezes: `${tag(shard)}:freezes`,
+})
+
+/** Of one containment. Hash: how far the walk of each lane has come, and its lease. Sorted set: what was matched, by its stage. */
+export const containmentKeys = (shard: Shard, id: FreezeId): { readonly walks: string; readonly matched: string } => ({
+  walks: `${tag(shard)}:containment:${id}`,
+  matched: `${tag(shard)}:contained:${id}`,
 })
 
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */

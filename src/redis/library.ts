@@ -23,6 +23,11 @@ export const FUNCTIONS = [
   'freeze_put',
   'freeze_lift',
   'freezes',
+  'grant_live',
+  'containment_claim',
+  'containment_note',
+  'containment_read',
+  'containment_page',
   'rate_take',
   'use_once',
 ] as const

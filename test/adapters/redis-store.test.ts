@@ -19,6 +19,7 @@ import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
 import { deniedKey, dueKey, grantKeys, indexKey, shardKeys, tallyKey } from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
+import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract, liftedBy, sampleFreeze } from '../contracts/freeze-store.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
 import { shippedDirectory } from '../support/directory.ts'
@@ -84,6 +85,7 @@ const timed = async <T>(work: Promise<T>): Promise<{ readonly ms: number; readon
 describe('the Redis store', () => {
   grantStoreContract(() => underTest(connections))
   freezeStoreContract(() => underTest(connections))
+  containmentStoreContract(() => underTest(connections))
 })
 
 describe('the functions', () => {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { type Shard, shard } from '../../src/domain/ids.ts'
 import { after, instant } from '../../src/domain/instant.ts'
 import { shardMemory } from '../../src/redis/shard-memory.ts'
+import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract } from '../contracts/freeze-store.ts'
 import { grantStoreContract, type StoreUnderTest } from '../contracts/grant-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
@@ -30,6 +31,7 @@ describe('the memory store', () => {
   }
   grantStoreContract(make)
   freezeStoreContract(make)
+  containmentStoreContract(make)
 })
 
 describe('what a broker has seen of a shard', () => {

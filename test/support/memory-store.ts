@@ -16,6 +16,12 @@ interface Row {
   events: string[]
   born: number
 }
+interface Contained {
+  walks: Map<string, string>
+  until: Map<string, number>
+  residue: number
+  matched: Map<string, number>
+}
 interface ShardData {
   seq: number
   event: string
@@ -31,6 +37,7 @@ interface ShardData {
   gone: string
   epoch: number
   freezes: Map<string, { seq: number; lifted: boolean; text: string }>
+  containments: Map<string, Contained>
 }
 
 export interface MemoryStore {
@@ -49,6 +56,9 @@ export interface MemoryStoreSettings {
   readonly now: () => Instant
   readonly shards?: readonly Shard[]
 }
+
+/** Which server it is: a cursor of another one is good for nothing. */
+const RUN = 'memory'
 
 export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings): MemoryStore {
   let data = new Map<Shard, ShardData>()
@@ -72,6 +82,7 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       gone: '',
       epoch: 0,
       freezes: new Map(),
+      containments: new Map(),
     }
     data.set(shard, fresh)
     return fresh
@@ -118,6 +129,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     const lanes = shard.due.get(lane) ?? new Map<string, number>()
     shard.due.set(lane, lanes)
     return lanes
+  }
+
+  const containedIn = (shard: ShardData, id: string): Contained => {
+    const kept = shard.containments.get(id) ?? { walks: new Map(), until: new Map(), residue: 0, matched: new Map() }
+    shard.containments.set(id, kept)
+    return kept
   }
 
   const indexIn = (shard: ShardData, key: string): Map<string, number> => {
@@ -403,6 +420,50 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       putFreeze(shard, id, 2, event)
       shard.freezes.set(id, { ...before, lifted: true, text })
       return [...top('ok', shard, 0), shard.seq, text]
+    },
+    live: async (at, seen, { lane, cursor, run, about }) => {
+      const shard = of(at)
+      const from = run === RUN ? Number(cursor) : 0
+      // In the order of their births, which nothing changes.
+      const born = (id: string): number => [...shard.rows.values()].find(({ ask }) => ask.includes(id))?.born ?? 0
+      const page = [...dueIn(shard, lane).keys()]
+        .map((id) => ({ id, at: born(id) }))
+        .filter((one) => one.at > from)
+        .sort((one, other) => one.at - other.at)
+        .slice(0, about)
+      const next = page.length < about ? 0 : (page.at(-1)?.at ?? 0)
+      return [...top('ok', shard, isBehind(shard, seen)), String(next), RUN, page.map(({ id }) => id)]
+    },
+    claimWalk: async (at, seen, { id, lane, leaseMs }) => {
+      const shard = of(at)
+      const kept = containedIn(shard, id)
+      if ((kept.until.get(lane) ?? 0) > now()) return top('held', shard, isBehind(shard, seen))
+      kept.until.set(lane, now() + leaseMs)
+      return [...top('ok', shard, isBehind(shard, seen)), kept.walks.get(lane) ?? '']
+    },
+    noteContained: async (at, seen, id, { lane, walk, leaseMs, residue, stages }) => {
+      const shard = of(at)
+      const kept = containedIn(shard, id)
+      for (const one of stages) kept.matched.set(one.id, one.stage)
+      kept.residue = Math.max(kept.residue, residue)
+      if (lane !== '') {
+        kept.walks.set(lane, walk)
+        kept.until.set(lane, now() + leaseMs)
+      }
+      return top('ok', shard, isBehind(shard, seen))
+    },
+    readContainment: async (at, seen, id, stages) => {
+      const shard = of(at)
+      const { walks, residue, matched } = containedIn(shard, id)
+      const counts = Array.from({ length: stages }, (_, n) => [...matched.values()].filter((one) => one === n).length)
+      return [...top('ok', shard, isBehind(shard, seen)), [...walks].flat(), residue, counts]
+    },
+    pageContained: async (at, seen, id, { from, to, offset, limit }) => {
+      const shard = of(at)
+      const rows = [...containedIn(shard, id).matched]
+        .filter(([, stage]) => stage >= from && stage <= to)
+        .sort((one, other) => one[1] - other[1] || (one[0] < other[0] ? -1 : 1))
+      return [...top('ok', shard, isBehind(shard, seen)), rows.slice(offset, offset + limit)]
     },
     freezes: async (at, seen) => {
       const shard = of(at)

@@ -139,6 +139,7 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
   const ports: Ports = {
     grants: store,
     freezes: store.freezes,
+    containments: store.containments,
     credentials: backend.source,
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
@@ -166,6 +167,8 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     sha256,
     // Out of the way of what is not about them.
     flood: { maxPendingPerRequester: 100_000, maxPendingPerOwner: 100_000, deniedRests: minutes(60) },
+    shards: [HOME],
+    lanes: LANES,
     issuer,
   }
   const verbs = broker(ports)

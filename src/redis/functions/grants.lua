@@ -538,6 +538,94 @@ local function freezes(keys, args)
   return reply('ok', shard, shard.judged, rows)
 end
 
+-- grant_live: some of what has a deadline in a lane, in the order of the scan. Whoever goes on from cursor to cursor until it is '0' has seen
+-- each one that was there all the while at least once. A cursor is good on the server that gave it only: on another one, and after a
+-- restart, the scan begins anew.
+-- KEYS  3 due        ARGV  3 cursor ('0' to begin)  4 run: of the server that gave it, or ''  5 about
+-- Reply 'ok' cursor run { id, … }
+local function live(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local about, run = tonumber(args[5]), string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  if not string.match(args[3], '^%d+$') or not is_count(about) or about == 0 or not run then return reply('malformed', shard, 'cursor') end
+  local found, ids = redis.call('ZSCAN', keys[3], run == args[4] and args[3] or '0', 'COUNT', about), {}
+  for n = 1, #found[2], 2 do ids[#ids + 1] = found[2][n] end
+  return reply('ok', shard, found[1], run, ids)
+end
+
+-- How far the clean-up behind a containment has come on one shard: a hash of walks (of each lane `walk:<lane>` and, in milliseconds,
+-- `until:<lane>`, the end of the lease of whoever walks it; `residue`, the latest of all) and a sorted set of what was matched by its stage.
+-- containment_claim: a walk, leased to the caller. Goes on in a full Redis, as everything that ends.
+-- KEYS  3 walks        ARGV  3 lane  4 leaseMs        Reply 'ok' walk ('' for one that has not begun); 'held'
+local function claim_walk(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local lease, now = tonumber(args[4]), now_ms()
+  if #keys ~= 3 or not is_count(lease) or lease == 0 then return reply('malformed', shard, 'lease') end
+  local walk = redis.call('HMGET', keys[3], 'walk:' .. args[3], 'until:' .. args[3])
+  if tonumber(walk[2] or '0') > now then return reply('held', shard) end
+  redis.call('HSET', keys[3], 'until:' .. args[3], string.format('%d', now + lease))
+  return reply('ok', shard, walk[1] or '')
+end
+
+-- containment_note: the stages of grants and, where a lane is named, how far its walk has come, with the lease for as long again.
+-- KEYS  3 walks  4 matched        ARGV  3 lane ('' for none)  4 walk  5 leaseMs  6 residue (0 for none)  7 keepMs  8… stage, id of each
+-- Reply 'ok'
+local function note_contained(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local lease, residue, keep = tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
+  if #keys ~= 4 or #args % 2 == 0 or not is_count(lease) or not is_count(residue) or not is_count(keep) or keep == 0 then
+    return reply('malformed', shard, 'arguments')
+  end
+  for n = 8, #args, 2 do
+    if not is_count(tonumber(args[n])) or args[n + 1] == '' then return reply('malformed', shard, 'stage') end
+  end
+  local latest = tonumber(redis.call('HGET', keys[3], 'residue') or '0')
+  redis.call('ZCARD', keys[4])
+  for n = 8, #args, 2 do redis.call('ZADD', keys[4], args[n], args[n + 1]) end
+  redis.call('HSET', keys[3], 'residue', string.format('%d', math.max(latest, residue)))
+  if args[3] ~= '' then
+    redis.call('HSET', keys[3], 'walk:' .. args[3], args[4], 'until:' .. args[3], string.format('%d', now_ms() + lease))
+  end
+  redis.call('PEXPIRE', keys[3], keep)
+  redis.call('PEXPIRE', keys[4], keep)
+  return reply('ok', shard)
+end
+
+-- containment_read: the walks, the latest residue, and how many are in each stage.
+-- KEYS  3 walks  4 matched        ARGV  3 stages        Reply 'ok' { lane, walk, … } residue { count, … }
+local function read_containment(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local stages, walks, counts = tonumber(args[3]), {}, {}
+  if #keys ~= 4 or not is_count(stages) then return reply('malformed', shard, 'stages') end
+  local stored = redis.call('HGETALL', keys[3])
+  for n = 1, #stored, 2 do
+    local lane = string.match(stored[n], '^walk:(.+)$')
+    if lane then
+      walks[#walks + 1] = lane
+      walks[#walks + 1] = stored[n + 1]
+    end
+  end
+  for stage = 0, stages - 1 do counts[stage + 1] = redis.call('ZCOUNT', keys[4], stage, stage) end
+  return reply('ok', shard, walks, tonumber(redis.call('HGET', keys[3], 'residue') or '0'), counts)
+end
+
+-- containment_page: what is in these stages, by stage and id.
+-- KEYS  3 matched        ARGV  3 from stage  4 to stage  5 how many to skip  6 limit        Reply 'ok' { { id, stage }, … }
+local function page_contained(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  for n = 3, 6 do
+    if not is_count(tonumber(args[n])) then return reply('malformed', shard, 'page') end
+  end
+  local rows = {}
+  local found = redis.call('ZRANGEBYSCORE', keys[3], args[3], args[4], 'WITHSCORES', 'LIMIT', args[5], args[6])
+  for n = 1, #found, 2 do rows[#rows + 1] = { found[n], tonumber(found[n + 1]) } end
+  return reply('ok', shard, rows)
+end
+
 -- rate_take: how many of `want` permits a bucket gives that refills evenly with `most` permits in `per` and holds no more (GCRA: the
 -- bucket is the time at which it would be full again). Nothing is owed: what is not given costs nothing.
 -- KEYS  3 bucket        ARGV  3 perMs  4 most  5 want        Reply 'ok' given left retryMs (until one more is there; 0 if one is)
@@ -594,5 +682,10 @@ register('shard_accept', accept_shard, 'allow-oom')
 register('freeze_put', freeze, 'allow-oom')
 register('freeze_lift', lift)
 register('freezes', freezes, 'no-writes')
+register('grant_live', live, 'no-writes')
+register('containment_claim', claim_walk, 'allow-oom')
+register('containment_note', note_contained, 'allow-oom')
+register('containment_read', read_containment, 'no-writes')
+register('containment_page', page_contained, 'no-writes')
 register('rate_take', take, 'allow-oom')
 register('use_once', use_once, 'allow-oom')
