@@ -11,11 +11,12 @@ import {
   timeLeft,
   type Walk,
 } from '../domain/containment.ts'
-import type { Lane } from '../domain/entitlement.ts'
+import type { CredentialRule, Lane } from '../domain/entitlement.ts'
 import { bites, type Freeze, type StoredFreeze } from '../domain/freeze.ts'
 import { advance, type Grant, inStatus, type Step } from '../domain/grant.ts'
 import { type FreezeId, type GrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
 import { after, type Duration, type Instant, latest, seconds } from '../domain/instant.ts'
+import type { Status } from '../domain/lifecycle.ts'
 import type { Caller } from '../domain/principal.ts'
 import { checkSelector, type Selector } from '../domain/selector.ts'
 import { eventOf, witness } from './change.ts'
@@ -76,10 +77,15 @@ export const contained =
     return { grants, next: page.next }
   }
 
+export interface CountedKind {
+  readonly kind: CredentialRule['kind']
+  readonly status: Status
+  readonly count: number
+}
 export interface Counted {
   readonly total: number
   /** By kind of credential and status. */
-  readonly kinds: readonly { readonly kind: string; readonly status: string; readonly count: number }[]
+  readonly kinds: readonly CountedKind[]
   /** The latest moment at which something that was handed out could still be taken, if it were contained now. */
   readonly residueUntil: Instant | undefined
   /** False where some records could not be read. */
@@ -95,7 +101,7 @@ export const countContained =
     const now = p.nowToEnd()
     checkSelector(selector, now)
     const asked = { tenant, selector, answered: {}, everything: false }
-    const counts = new Map<string, number>()
+    const counts = new Map<string, CountedKind>()
     let total = 0
     let unread = 0
     let residue: Instant | undefined
@@ -109,18 +115,17 @@ export const countContained =
             if (seen.has(grant.id) || !bites(asked, asSubject(rules.directory, grant), false)) continue
             seen.add(grant.id)
             total += 1
-            const of = `${grant.ask.credential.kind} ${grant.head.status}`
-            counts.set(of, (counts.get(of) ?? 0) + 1)
+            const { kind } = grant.ask.credential
+            const { status } = grant.head
+            const of = `${kind} ${status}`
+            counts.set(of, { kind, status, count: (counts.get(of)?.count ?? 0) + 1 })
             if (inStatus(grant, 'active')) residue = latest(residueOf(grant, now), residue ?? now)
           }
           unread += page.unread
           cursor = page.cursor
         } while (cursor !== undefined)
       }
-    const kinds = [...counts].sort().map(([of, count]) => {
-      const [kind = '', status = ''] = of.split(' ')
-      return { kind, status, count }
-    })
+    const kinds = [...counts].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, kind]) => kind)
     return { total, kinds, residueUntil: residue, complete: unread === 0 }
   }
 
@@ -248,17 +253,17 @@ interface Ended {
   readonly residueUntil: Instant | undefined
 }
 const TRIES = 4
-type Stop = Pick<Freeze, 'by' | 'reason'>
 
 /** Ends these as far as it needs no backend, and says in which stage each is then. Whoever else moved one meanwhile is read again. */
 async function endSome(p: ContainPorts, freeze: Freeze, grants: readonly Grant[]): Promise<Ended> {
-  const stop: Stop = { by: freeze.by, reason: `contained (${freeze.id}): ${freeze.reason}` }
+  // Whoever's it is reads this: the freeze alone says by whom and why, to those who may know.
+  const reason = `contained: ${freeze.id}`
   const stages = new Map<GrantId, Stage>()
   let residueUntil: Instant | undefined
   let left = grants
   for (let tries = 0; tries < TRIES && left.length > 0; tries += 1) {
     const now = p.nowToEnd()
-    const begun = left.map((grant) => ({ grant, steps: stopSteps(grant, stop, now) }))
+    const begun = left.map((grant) => ({ grant, steps: stopSteps(grant, reason, now) }))
     const results = await p.grants.commitEach(begun.flatMap(({ steps }) => steps))
     await Promise.all(results.map(({ receipt }) => witness(p, receipt)))
     let at = 0
@@ -280,7 +285,8 @@ async function endSome(p: ContainPorts, freeze: Freeze, grants: readonly Grant[]
 }
 
 /** A pending grant is denied; of what was approved, `stepsToEnd`. */
-function stopSteps(grant: Grant, { by, reason }: Stop, at: Instant): readonly Step[] {
+function stopSteps(grant: Grant, reason: string, at: Instant): readonly Step[] {
+  const by = 'broker'
   if (!inStatus(grant, 'pending')) return stepsToEnd(grant, { outcome: 'revoked', by, reason }, at)
   const event = eventOf(grant.ask, 'denied', at, by, { reason })
   return [advance(grant, { to: 'denied', facts: { at, by, reason }, event })]

@@ -75,7 +75,7 @@ export interface FactsByStatus {
   readonly active: { readonly approvedAt: Instant; readonly activeSince: Instant }
   readonly ending: Ending
   readonly stuck: Ending & { readonly stuckSince: Instant }
-  readonly denied: { readonly at: Instant; readonly by: PersonId | PrincipalId | 'policy'; readonly reason: string }
+  readonly denied: { readonly at: Instant; readonly by: PersonId | 'policy' | 'broker'; readonly reason: string }
   readonly withdrawn: { readonly at: Instant; readonly by: PrincipalId; readonly reason: string }
   readonly lapsed: { readonly at: Instant; readonly reason: string }
   readonly ended: {

@@ -303,6 +303,40 @@ export const ABOUT: Readonly<Record<string, About>> = {
     gives: { 200: { what: 'Lifted, now or before.' } },
     examples: REASON,
   },
+  contain: {
+    tag: 'Freezes',
+    summary: 'Contain: end whatever matches, and let nothing new through',
+    description:
+      'For the SOC. From this answer on, at every broker, nothing that matches is filed, approved or exchanged, and introspection refuses what was handed out; what matched is dead for ever, also after the freeze is lifted. The ends at the backends go on behind it: see `GET /v1/containments/{freeze}`. With `dryRun=true` it is counted and nothing is done. It concerns targets and requesters of your own tenant alone.',
+    gives: {
+      200: { what: 'With dryRun: what would be ended, by kind and status.', schema: wire.countedAnswer },
+      202: { what: 'The denial holds; this far the ends behind it have come.', schema: wire.containmentAnswer },
+    },
+    examples: {
+      agent: {
+        summary: 'Everything that an agent holds',
+        value: { where: { agent: 'triage-agent' }, reason: 'INC0012346: it does what nobody asked for' },
+      },
+      approver: {
+        summary: 'What somebody approved, without stopping what is new',
+        value: { where: { approver: 'olivia' }, reason: 'INC0012347', freeze: false },
+      },
+    },
+  },
+  containment: {
+    tag: 'Freezes',
+    summary: 'How far a containment is',
+    description:
+      'For the SOC and for auditors. With `Accept: text/event-stream` an event `progress` at each change and `done` at the end. Until `done` is true something that was handed out by a backend may still work.',
+    gives: { 200: { what: 'How many have ended, are confirmed, and fail.' } },
+    streams: true,
+  },
+  contained: {
+    tag: 'Freezes',
+    summary: 'What became of each grant that a containment matched',
+    description: 'For the SOC and for auditors; `stage` picks. A hundred in a page.',
+    gives: { 200: { what: 'Each with the confirmation of its end, or with what its last try said.' } },
+  },
   whoami: {
     tag: 'Caller',
     summary: 'Who you are to this broker',

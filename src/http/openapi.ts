@@ -26,6 +26,7 @@ const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Completions', wire.completionsBody],
   ['Revocations', wire.revocationsBody],
   ['FreezeAsked', wire.freezeBody],
+  ['ContainmentAsked', wire.containmentBody],
 ]
 const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['Grant', wire.grantAnswer],
@@ -39,6 +40,9 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['Ends', wire.endsAnswer],
   ['Freeze', wire.freezeAnswer],
   ['Freezes', wire.freezesAnswer],
+  ['Containment', wire.containmentAnswer],
+  ['Counted', wire.countedAnswer],
+  ['Contained', wire.containedAnswer],
   ['Caller', wire.whoamiAnswer],
   ['Entitlements', wire.entitlementsAnswer],
   ['Begun', wire.begunAnswer],
@@ -377,7 +381,7 @@ more than 64 KiB is refused. Times are RFC 3339; durations look like \`1h30m\`. 
 
 const TAGS = [
   { name: 'Grants', description: 'One asking and its whole life.' },
-  { name: 'Freezes', description: 'What gets nothing new.' },
+  { name: 'Freezes', description: 'What gets nothing new, and what is ended besides: containments.' },
   { name: 'Entitlements', description: 'What may be asked for.' },
   { name: 'Caller', description: 'Who calls.' },
   { name: 'Operations', description: 'For those who run the broker.' },

@@ -7,6 +7,7 @@ import type { Budget, Limits, Quota } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
+import * as containments from './containments.ts'
 import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endpoint.ts'
 import * as freezes from './freezes.ts'
 import * as grants from './grants.ts'
@@ -253,6 +254,36 @@ export const ROUTES: readonly Route[] = [
     body: wire.reasonBody,
     answers: wire.freezeAnswer,
     run: freezes.lift,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/containments',
+    name: 'contain',
+    action: 'Freeze',
+    budget: 'ends',
+    query: wire.containQuery,
+    body: wire.containmentBody,
+    answers: z.union([wire.containmentAnswer, wire.countedAnswer]),
+    run: containments.contain,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/containments/:freeze',
+    name: 'containment',
+    action: 'ReadAudit',
+    budget: 'ends',
+    answers: wire.containmentAnswer,
+    run: containments.show,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/containments/:freeze/grants',
+    name: 'contained',
+    action: 'ReadAudit',
+    budget: 'ends',
+    query: wire.containedQuery,
+    answers: wire.containedAnswer,
+    run: containments.contained,
   }),
   route({
     method: 'GET',

@@ -152,7 +152,7 @@ export const showRule = (rule: ApprovalRule): z.infer<typeof ruleAnswer> =>
         stepUp: rule.stepUp,
       }
 
-const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
+export const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
 
 export function showMint(mint: Mint): z.infer<typeof mintAnswer> {
   const made = {

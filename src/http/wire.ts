@@ -319,6 +319,13 @@ const selector = {
   key: thumbprint
     .optional()
     .meta({ description: 'The key of the executor, or one that is shown: RFC 7638 thumbprint.' }),
+  approver: name.optional().meta({ description: 'Whoever approved it, or said anything else on it that is kept.' }),
+  policyDigest: digest
+    .optional()
+    .meta({ description: 'Of the policy that it was filed or decided under, or would go on under now.' }),
+  issuedBefore: time
+    .optional()
+    .meta({ description: 'Something was issued of it before this time, which is not in the future.' }),
 }
 export const freezeBody = z.strictObject({
   where: z
@@ -332,6 +339,12 @@ export const freezeBody = z.strictObject({
   reason: reason.default(''),
 })
 export type FreezeBody = z.infer<typeof freezeBody>
+export const containmentBody = freezeBody.extend({
+  freeze: z.boolean().default(true).meta({
+    description: 'Whether it also stops what is new. Without, only what is there now is ended, and is dead for ever.',
+  }),
+})
+export type ContainmentBody = z.infer<typeof containmentBody>
 
 const count = (most: number) =>
   z
@@ -343,6 +356,12 @@ const count = (most: number) =>
 const cursor = z.string().regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
 const yes = z.literal('true').transform(() => true as const)
 export const noQuery = z.strictObject({})
+export const containQuery = z.strictObject({
+  dryRun: yes.optional().meta({ description: 'Count what would be ended; do nothing.' }),
+})
+/** The stages of what a containment matched, in the words of its progress. */
+export const STAGES_SHOWN = ['ending', 'failing', 'stopped', 'ended'] as const
+export const containedQuery = z.strictObject({ stage: z.enum(STAGES_SHOWN).optional(), cursor: cursor.optional() })
 export const askQuery = z.strictObject({
   dryRun: yes.optional().meta({ description: 'Say what would become of this asking; file nothing.' }),
 })
@@ -645,7 +664,11 @@ export const freezeAnswer = z.strictObject({
     ticket: z.strictObject({ system: text, id: text }).optional(),
     planDigest: text.optional(),
     key: text.optional(),
+    approver: text.optional(),
+    policyDigest: text.optional(),
+    issuedBefore: text.optional(),
   }),
+  contains: z.boolean().meta({ description: 'Whether what matches and lived was ended as well: a containment.' }),
   reason: text,
   by: text,
   at: text,
@@ -656,6 +679,65 @@ export const freezeAnswer = z.strictObject({
 })
 export type FreezeAnswer = z.infer<typeof freezeAnswer>
 export const freezesAnswer = z.strictObject({ freezes: z.array(freezeAnswer) })
+
+const tally = z.int().min(0)
+export const containmentAnswer = z.strictObject({
+  id: text.meta({ description: 'Of its freeze, by which it is lifted.' }),
+  freeze: freezeAnswer,
+  done: z.boolean().meta({
+    description: 'Everything has been looked through, and every grant that matched has ended and is confirmed.',
+  }),
+  progress: z.strictObject({
+    walked: tally.meta({ description: 'How much of what lives has been looked through, in parts.' }),
+    walks: tally.meta({ description: 'Of how many parts.' }),
+    matched: tally.meta({ description: 'Grants found so far: the sum of the four that follow.' }),
+    ended: tally.meta({ description: 'Ended, and confirmed by whoever could say so.' }),
+    stopped: tally.meta({ description: 'Nothing had been handed out of these; nothing will be.' }),
+    ending: tally.meta({ description: 'The end has begun and is not confirmed: what was handed out may still work.' }),
+    failing: tally.meta({ description: 'The end keeps failing; it is tried again for ever.' }),
+    unreadable: tally.meta({ description: 'Records that could not be read. While there is one, it is not done.' }),
+  }),
+  etaSeconds: z.int().min(0).optional().meta({
+    description: 'How long until it is done, as it goes. Absent while that cannot be said.',
+  }),
+  residueUntil: text.optional().meta({
+    format: 'date-time',
+    description:
+      'Until then a verifier that does not ask the broker may still take something. Absent where that is over.',
+  }),
+})
+export type ContainmentAnswer = z.infer<typeof containmentAnswer>
+export const countedAnswer = z.strictObject({
+  dryRun: z.literal(true),
+  matched: tally,
+  kinds: z.array(
+    z.strictObject({ kind: z.enum(['jwt', 'vault']), status: z.enum(STATUSES as [string, ...string[]]), count: tally }),
+  ),
+  residueUntil: text.optional().meta({
+    format: 'date-time',
+    description: 'Until then, if it were contained now, a verifier that does not ask the broker could take something.',
+  }),
+  complete: z.boolean().meta({ description: 'False where a record could not be read.' }),
+})
+export type CountedAnswer = z.infer<typeof countedAnswer>
+export const containedAnswer = z.strictObject({
+  grants: z.array(
+    z.strictObject({
+      id: text,
+      stage: z.enum(STAGES_SHOWN),
+      status: z
+        .enum(STATUSES as [string, ...string[]])
+        .optional()
+        .meta({ description: 'Absent where it has left for the archive.' }),
+      outcome: text.optional(),
+      confirmation: confirmation.optional(),
+      residueUntil: text.optional(),
+      attempts: z.int().optional().meta({ description: 'How often its end was tried.' }),
+      lastError: text.optional(),
+    }),
+  ),
+  next: text.optional().meta({ description: 'The cursor of the next page.' }),
+})
 
 export const whoamiAnswer = z.strictObject({
   principal: text,

@@ -852,6 +852,7 @@ describe('freeze', () => {
     reason: 'Alarm\u001b[2J',
     by: 'sol',
     at: '2026-11-23T22:00:00.000Z',
+    contains: false,
     ...more,
   })
   const lifted = frozen({ lifted: { at: '2026-11-24T22:00:00.000Z', by: 'sol', reason: 'over' } })

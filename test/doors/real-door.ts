@@ -35,6 +35,7 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   complete_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   revoke_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   freeze: { where: { task: 'another-task' }, reason: 'alarm' },
+  contain: { where: { task: 'another-task' }, reason: 'alarm' },
   lift_freeze: { reason: 'over' },
   recover: { reason: 'as it is' },
   accept_clock: { reason: 'as it is' },
