@@ -33,7 +33,7 @@ export interface Containment {
   readonly progress: Progress
   /** Nothing is left to see or to confirm. */
   readonly done: boolean
-  /** How long until then, in milliseconds, as it goes; undefined while that cannot be said. */
+  /** How long until then, in milliseconds, as it goes; while it is being walked at least so long. Undefined while that cannot be said. */
   readonly leftMs: number | undefined
 }
 
@@ -139,8 +139,7 @@ const isTheirs = (freeze: Freeze, tenant: TenantId): boolean => freeze.tenant ==
 
 async function shown(p: ContainPorts, freeze: Freeze): Promise<Containment> {
   const progress = await p.containments.progress(freeze.id, p.lanes)
-  const leftMs = timeLeft(progress, freeze.at, p.nowToEnd())
-  return { freeze, progress, done: isDone(progress), leftMs: progress.walked === progress.walks ? leftMs : undefined }
+  return { freeze, progress, done: isDone(progress), leftMs: timeLeft(progress, freeze.at, p.nowToEnd()) }
 }
 
 const PAGE = 100

@@ -142,7 +142,7 @@ async function look(context: Context, client: Client, id: string) {
 function howFar({ progress: at, etaSeconds }: ContainmentAnswer): Shown {
   const over = at.ended + at.stopped
   const failing = at.failing === 0 ? '' : `, ${at.failing} failing`
-  const left = etaSeconds === undefined ? '' : `, about ${etaSeconds} s left`
+  const left = etaSeconds === undefined ? '' : `, about ${etaSeconds} s${at.walked < at.walks ? ' or more' : ''} left`
   const walking = at.walked < at.walks ? `, still looking (${at.walked} of ${at.walks})` : ''
   return shown`${over} of ${at.matched} over and confirmed, ${at.ending} ending${failing}${walking}${left}`
 }

@@ -50,10 +50,18 @@ export interface Progress {
 export const isDone = ({ walked, walks, unread, counts }: Progress): boolean =>
   walked === walks && unread === 0 && counts.ending === 0 && counts.stuck === 0
 
-/** How long until all is confirmed, in milliseconds, if it goes on as it went since `since`; undefined while that cannot be said. */
-export function timeLeft({ counts }: Progress, since: Instant, now: Instant): number | undefined {
+const LEAST_MS = 1_000
+
+/**
+ * How long until all is confirmed, in milliseconds, if it goes on as it went since `since`: of what has been found, so at least so long while
+ * it is still being walked. Undefined while that cannot be said.
+ */
+export function timeLeft(progress: Progress, since: Instant, now: Instant): number | undefined {
+  const { counts, walked, walks } = progress
+  if (isDone(progress)) return 0
   const left = counts.ending + counts.stuck
   const over = counts.ended + counts.stopped
-  if (left === 0) return 0
-  return over === 0 ? undefined : Math.round((left * Math.max(0, now - since)) / over)
+  if (over === 0) return undefined
+  const ms = Math.round((left * Math.max(0, now - since)) / over)
+  return walked < walks ? Math.max(LEAST_MS, ms) : ms
 }

@@ -698,7 +698,8 @@ export const containmentAnswer = z.strictObject({
     unreadable: tally.meta({ description: 'Records that could not be read. While there is one, it is not done.' }),
   }),
   etaSeconds: z.int().min(0).optional().meta({
-    description: 'How long until it is done, as it goes. Absent while that cannot be said.',
+    description:
+      'How long until it is done, as it goes; while `walked` is less than `walks` at least so long. Absent while that cannot be said.',
   }),
   residueUntil: text.optional().meta({
     format: 'date-time',
