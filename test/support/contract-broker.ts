@@ -177,6 +177,7 @@ export async function contractBroker(): Promise<ContractBroker> {
       return json(response, 401, { error: 'invalid_client' })
     const { payload } = await jwtVerify(form.get('token') ?? '', createPublicKey(key.privateKey), {
       algorithms: ['ES256'],
+      currentDate: new Date(now()),
     }).catch(() => ({ payload: undefined }))
     if (payload === undefined || revocations.some(({ grant }) => grant === payload.txn))
       return json(response, 200, { active: false })
@@ -285,7 +286,7 @@ export async function contractBroker(): Promise<ContractBroker> {
           environment: 'production',
           change_class: 'normal',
           window: {
-            opensAt: new Date(iat * 1_000).toISOString(),
+            opensAt: new Date((iat - 60) * 1_000).toISOString(),
             closesAt: new Date((iat + 600) * 1_000).toISOString(),
           },
         },
