@@ -28,8 +28,10 @@ const LONGEST_ANSWER = 4 * 1_048_576
 const MARGIN_MS = 5 * 60_000
 const TIMEOUT_MS = 5_000
 const LONGEST_PAUSE_MS = 2_000
-/** A sign of life comes every two seconds; a stream that is silent for so long is begun anew. */
-const SILENCE_MS = 5_000
+/** The broker tells of many at once in pages of some hundred. After so many at a time there may be more, so no position counts. */
+const MAYBE_MORE = 100
+/** A sign of life comes every two seconds; a stream that is silent for so long is begun anew, before what is known becomes too old. */
+const SILENCE_MS = 3_000
 /** After two streams that brought nothing, as behind a proxy that keeps them back: polling for so long. */
 const POLL_FOR_MS = 60_000
 /** An unchanged position is acknowledged again, so that the broker sees that we are there. */
@@ -92,6 +94,8 @@ export function byFeed(
   }
 
   const stream = async (): Promise<boolean> => {
+    // A stream begins where everything before it is known, so that what it names first is not out of a backlog.
+    for (let page = await ask(0); !page.isEnd; ) page = await ask(0)
     const one = new AbortController()
     const stop = (): void => one.abort()
     closing.signal.addEventListener('abort', stop, { once: true })
@@ -118,14 +122,20 @@ export function byFeed(
         return false
       const dated = datedBy(machine, sent)
       let positions = 0
+      let many = 0
       for await (const message of messagesIn(response.body, heard)) {
         if (message.event === 'revocation') {
           apply(strictObject(message.data))
           resumeAt = message.id
+          many += 1
         } else if (message.event === 'position') {
           const { position, at } = positionOf(message)
-          brokerClock = { at, monotonic: machine.monotonic() }
-          confirm(position, dated(at))
+          resumeAt = position
+          if (many < MAYBE_MORE) {
+            brokerClock = { at, monotonic: machine.monotonic() }
+            confirm(position, dated(at))
+          }
+          many = 0
           positions += 1
         } else if (message.event === 'problem') throw new Error('the feed told of a problem and ended')
       }
@@ -137,29 +147,32 @@ export function byFeed(
     }
   }
 
+  /** One question, dated by when it was asked. Only an answer that says that there is nothing more confirms anything. */
+  const ask = async (wait: number): Promise<{ readonly isEnd: boolean }> => {
+    const sent = moment(machine)
+    const answer = await wire.ask(`${url}?${new URLSearchParams({ ...whence(), wait: String(wait) })}`, {
+      headers: { accept: 'application/json' },
+      asClient: true,
+      timeoutMs: wait * 1_000 + TIMEOUT_MS,
+      longest: LONGEST_ANSWER,
+      signal: closing.signal,
+    })
+    if (answer.status !== 200) throw refusedBy(answer.status)
+    const { revocations, position, isEnd } = pageOf(answer)
+    for (const one of revocations) apply(one)
+    resumeAt = position
+    if (isEnd) confirm(position, sent)
+    return { isEnd }
+  }
+
   const poll = async (until: number): Promise<void> => {
-    // So short that one question after the other keeps the knowledge young: each answer counts from when it was asked for.
+    // So short that one question after the other keeps the knowledge young.
     const longestWait = Math.min(30, Math.floor(maxStalenessMs / 2_500))
     let wait = 0
     while (!closing.signal.aborted && machine.monotonic() < until) {
-      const sent = moment(machine)
-      const answer = await wire.ask(`${url}?${new URLSearchParams({ ...whence(), wait: String(wait) })}`, {
-        headers: { accept: 'application/json' },
-        asClient: true,
-        timeoutMs: wait * 1_000 + TIMEOUT_MS,
-        longest: LONGEST_ANSWER,
-        signal: closing.signal,
-      })
-      if (answer.status !== 200) throw refusedBy(answer.status)
-      const { revocations, position } = pageOf(answer)
-      for (const one of revocations) apply(one)
-      resumeAt = position
-      // A page that holds something may be one of many: only an empty one says that there is no more.
-      if (revocations.length === 0) {
-        confirm(position, sent)
-        if (longestWait === 0) await pause(maxStalenessMs / 4, closing.signal)
-      }
-      wait = revocations.length === 0 ? longestWait : 0
+      const { isEnd } = await ask(wait)
+      if (isEnd && longestWait === 0) await pause(maxStalenessMs / 4, closing.signal)
+      wait = isEnd ? longestWait : 0
     }
   }
 
@@ -240,12 +253,12 @@ function positionOf({ id, data }: Message): { readonly position: string; readonl
   return { position: value.position, at }
 }
 
-function pageOf({ text }: Answer): { readonly revocations: readonly JsonObject[]; readonly position: string } {
-  const value = strictObject(text)
-  const { revocations, position } = value ?? {}
+function pageOf({ text }: Answer) {
+  const { revocations, position, timed_out: timedOut } = strictObject(text) ?? {}
   if (!Array.isArray(revocations) || !revocations.every(isObject) || !isText(position, 4_096))
     throw new Error('the feed gave an answer that cannot be read')
-  return { revocations, position }
+  // Nothing, and not because the reading was cut short.
+  return { revocations, position, isEnd: revocations.length === 0 && timedOut === true }
 }
 
 /** Says to the broker up to where everything is refused here: the newest position only, one at a time, and again what did not get there. */

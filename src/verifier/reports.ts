@@ -78,6 +78,7 @@ export function reporter(
   let dropped = 0
   let unwanted = 0
   let isClosed = false
+  let mostInACall = A_CALL
   let sending: Promise<void> | undefined
   let wake: AbortController | undefined
 
@@ -100,7 +101,7 @@ export function reporter(
     const lost = drops.get(grant)
     const records = [...uses, ...refusals]
       .filter((record) => record.grant === grant)
-      .slice(0, lost ? A_CALL - 1 : A_CALL)
+      .slice(0, lost ? Math.max(1, mostInACall - 1) : mostInACall)
     return { grant, records, lost }
   }
   const take = (records: readonly Report[]): void => {
@@ -150,6 +151,12 @@ export function reporter(
       const seconds = Number(headers.get('retry-after') ?? 0)
       return Number.isFinite(seconds) ? Math.min(Math.max(seconds * 1_000, 0), LONGEST_PAUSE_MS) : 0
     }
+    if (status === 400 && records.length > 1) {
+      // One of them may be what is not understood: the others shall not go with it.
+      mostInACall = Math.ceil(records.length / 2)
+      return 0
+    }
+    mostInACall = Math.min(A_CALL, mostInACall * 2)
     if (isFinal) {
       unwanted += records.length
       problem('reports', new Error(`the broker does not take uses of this grant (status ${status})`))
@@ -209,7 +216,7 @@ export function reporter(
           ...(refusedAs === undefined ? {} : { reason: refusedAs }),
           action: shortened(action, 200),
           target: shortened(target, 500),
-          ...(argumentDigest === undefined ? {} : { argumentDigest }),
+          ...(argumentDigest !== undefined && DIGEST.test(argumentDigest) ? { argumentDigest } : {}),
         },
       })
       // The oldest goes, of the refusals as long as there are any.
@@ -235,5 +242,13 @@ export function reporter(
   }
 }
 
-/** Never empty, never longer than the broker takes. */
-const shortened = (text: string, longest: number): string => text.slice(0, longest).toWellFormed() || '-'
+const DIGEST = /^sha-256:[A-Za-z0-9_-]{43}$/
+/** What shows nothing of itself or moves what stands beside it: the broker takes no such text. */
+const UNSEEN =
+  /\p{C}|[\u2028\u2029\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0]|\u034f|[\u180b-\u180d\u180f]|[\ufe00-\ufe0f]|[\u{e0100}-\u{e01ef}]/gu
+
+/** As the broker takes it: one line that shows something, not longer than that. */
+function shortened(text: string, longest: number): string {
+  const shown = text.slice(0, longest).toWellFormed().replace(UNSEEN, '\ufffd').slice(0, longest)
+  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(shown) ? shown : '-'
+}

@@ -69,6 +69,10 @@ export interface ContractBroker {
     jwks: () => unknown
     introspected: Readonly<Record<string, unknown>>
     pageSize: number
+    /** A report with this target is not understood. */
+    poison: string | undefined
+    /** The next answer is empty and says that it was cut short. */
+    cutShort: boolean
   }
   stop(): Promise<void>
 }
@@ -97,7 +101,9 @@ export async function contractBroker(): Promise<ContractBroker> {
     ttl: 30,
     jwks: () => ({ keys: [{ ...key.jwk, kid: key.kid, alg: 'ES256', use: 'sig' }] }),
     introspected: {},
-    pageSize: 1_000,
+    pageSize: 500,
+    poison: undefined,
+    cutShort: false,
   }
   const now = (): number => Date.now() + state.ahead
   const position = (n = revocations.length): string => `${generation.name}.${n}`
@@ -163,7 +169,8 @@ export async function contractBroker(): Promise<ContractBroker> {
     const [, grant] = /^POST \/v1\/grants\/([^/]+)\/uses$/.exec(route) ?? []
     if (grant === undefined) return json(response, 404, {})
     const sent = (JSON.parse(body) as { uses: Record<string, unknown>[] }).uses
-    if (sent.length < 1 || sent.length > 100) return json(response, 400, {})
+    if (sent.length < 1 || sent.length > 100 || sent.some(({ target }) => target === state.poison))
+      return json(response, 400, {})
     const fresh = sent.filter(({ id }) => !seenUses.has(String(id)))
     for (const use of fresh) {
       seenUses.add(String(use.id))
@@ -257,7 +264,8 @@ export async function contractBroker(): Promise<ContractBroker> {
     if (state.deaf) return
     const end = Math.min(revocations.length, next + state.pageSize)
     const page = Array.from({ length: end - next }, (_, n) => shown(next + n))
-    json(response, 200, { revocations: page, position: position(end), timed_out: page.length === 0 })
+    json(response, 200, { revocations: page, position: position(end), timed_out: page.length === 0 && !state.cutShort })
+    state.cutShort = false
   }
 
   const statusUri = `${issuer}/status/0-1`

@@ -33,7 +33,7 @@ describe('a report', () => {
     const verdict = await writ.verify(await one.request())
     const before = Date.now()
     writ.report(verdict, TOLD)
-    await until('reported', 2_000, async () => broker.uses.length === 1, 10)
+    await until('reported', 2_000, async () => writ.figures().reports.sent === 1, 10)
     const [{ grant, use } = { grant: '', use: {} }] = broker.uses
     expect(grant).toBe(one.grant)
     expect(use).toEqual({
@@ -77,6 +77,22 @@ describe('a report', () => {
       'used',
     ])
     expect(new Set(broker.uses.map(({ use }) => use.id)).size).toBe(refusals.length)
+  })
+
+  it('that the broker does not understand takes no other with it', async () => {
+    broker.state.poison = 'poison'
+    const writ = at()
+    for (let n = 0; n < 30; n += 1) writ.report(used('g0-a'), { ...TOLD, target: n === 17 ? 'poison' : `target ${n}` })
+    await until('reported', 10_000, async () => broker.uses.length === 29, 10)
+    expect(writ.figures().reports).toMatchObject({ waiting: 0, sent: 29, unwanted: 1 })
+  })
+
+  it('holds nothing that moves what stands beside it', async () => {
+    const writ = at()
+    writ.report(used('g0-a'), { action: 'a\u202eb\nc', target: ' \u200b ', argumentDigest: 'none' })
+    await until('reported', 2_000, async () => broker.uses.length === 1, 10)
+    const { action, target, argumentDigest } = broker.uses[0]?.use ?? {}
+    expect([action, target, argumentDigest]).toEqual(['a\ufffdb\ufffdc', '\ufffd'.padStart(2).padEnd(3), undefined])
   })
 
   it('that is too long is cut, never refused by the broker', async () => {
