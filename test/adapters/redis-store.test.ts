@@ -552,7 +552,7 @@ describe('the status lists', () => {
     await ready.store.commit(sampleStep(grant, 'ended', grant.ask.filedAt))
     expect([await issue.exists(statusKey(list)), await ready.store.statuses.live(list)]).toEqual([0, undefined])
     const again = await activeIn(ready)
-    expect(await issue.zrange(statusListsKey(ready.shard), 0, -1)).toEqual([statusKey(list)])
+    expect(await issue.zrange(statusListsKey(ready.shard), '0', '-1')).toEqual([statusKey(list)])
     expect((await ready.store.statuses.live(list))?.at(-1)).toBe(128 >> (again.born & 7))
   })
 
