@@ -32,7 +32,9 @@ async function under(ttl: Duration = TTL) {
   const port: StatusLists = {
     live: async (list) => {
       state.reads += 1
-      if (state.failing !== undefined) throw state.failing
+      const { failing } = state
+      state.failing = undefined
+      if (failing !== undefined) throw failing
       const read = lists.get(printList(list))
       const answer = read && Buffer.from(read)
       await state.slow
@@ -178,7 +180,6 @@ describe('a signed status list', () => {
     await token()
     state.failing = new BrokerError('recovering', 'behind')
     await expect(signed.list(NAME)).rejects.toMatchObject({ code: 'recovering' })
-    state.failing = undefined
     expect(await token()).not.toBe('')
   })
 
@@ -205,7 +206,6 @@ describe('a signed status list', () => {
     const first = statusOf(3)
     const second = statusOf(3)
     await expect(first).rejects.toMatchObject({ code: 'store_unavailable' })
-    state.failing = undefined
     await expect(second).resolves.toBe(1)
     expect(await statusOf(3)).toBe(1)
   })
