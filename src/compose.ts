@@ -29,6 +29,7 @@ import { openArchive } from './log/archive.ts'
 import { openWitness, type Witness } from './log/witness.ts'
 import { introspectEndpoint } from './oauth/introspect.ts'
 import { metadataEndpoints } from './oauth/metadata.ts'
+import { statusEndpoints } from './oauth/status.ts'
 import { tokenEndpoint } from './oauth/token.ts'
 import { type Approvals, approvalsSeen } from './observe/approvals.ts'
 import { doorWatch } from './observe/door-watch.ts'
@@ -73,6 +74,7 @@ import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
 import { recordSigner } from './tokens/records.ts'
 import { tokenSigner } from './tokens/sign.ts'
+import { type SignedLists, signedLists } from './tokens/status-list.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
 import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
@@ -198,7 +200,7 @@ export async function openAdapters(
       freezes: store.freezes,
       containments: store.containments,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
-      tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
+      tokens: tokenSigner({ ring, issuer: settings.publicUrl, statusTtl: settings.statusTtl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       records,
       stepUp: stepUp(settings.publicUrl),
@@ -393,6 +395,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
         proofAlgorithms: DPOP_ALGORITHMS,
         login: loginFor(configuration.issuers, issuer),
       }),
+      ...statusEndpoints(statusLists(adapters)),
       ...pageEndpoints({
         broker: verbs,
         issuer,
@@ -409,6 +412,14 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],
   })
+}
+
+/** Dated by the clock that refuses after a jump: what cannot be dated must not be kept by anybody. */
+function statusLists({ settings, ports, store, ring, traces }: Adapters): SignedLists {
+  const { statuses } = store
+  const live = traces === undefined ? statuses.live : tracedCall(statuses.live, 'status', traces)
+  const lists = { ...statuses, live }
+  return signedLists({ lists, ring, issuer: settings.publicUrl, now: ports.now, ttl: settings.statusTtl })
 }
 
 const tellCertificate =

@@ -29,6 +29,7 @@ import type { Lease, Mint } from '../domain/mint.ts'
 import type { CountedPasskey } from '../domain/passkey.ts'
 import type { Absence, Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
+import type { ListName } from '../domain/status-list.ts'
 import type { Policy } from '../policy/policy.ts'
 
 /** Under what an allowing decision was judged. If one of these moved before the commit, the commit is refused as `stale`. */
@@ -282,6 +283,17 @@ export interface ContainmentNote {
 export interface ContainedPage {
   readonly grants: readonly { readonly id: GrantId; readonly stage: Stage }[]
   readonly next: string | undefined
+}
+
+/** What the status lists of our tokens say; see `domain/status-list.ts`. */
+export interface StatusLists {
+  /**
+   * A bit per place of this list, set while the grant that was born there is live, in the order of `statusBytes`; undefined where there is no
+   * such list. What a commit has changed is in every answer to a question that was asked after it. Rejects `recovering`.
+   */
+  live(list: ListName): Promise<Uint8Array | undefined>
+  /** Those in which a token may still be alive, of every shard. */
+  all(): Promise<readonly ListName[]>
 }
 
 /** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */

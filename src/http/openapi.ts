@@ -336,6 +336,7 @@ const HEADERS = {
   'RateLimit-Policy': given('The caller’s budget.', false),
   Accept: given('The media type that is taken here.', true),
   Pragma: given('`no-cache` (RFC 6749 §5.1).', true, { const: 'no-cache' }),
+  Vary: given('`Accept`.', true, { const: 'Accept' }),
   'Access-Control-Allow-Origin': given('Pages of anybody may read this.', true, { const: '*' }),
 }
 

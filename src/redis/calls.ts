@@ -1,10 +1,11 @@
 // Redis functions as typed calls: named keys and arguments in, a checked reply out. Nothing here knows what a reply means.
 // Invariant: a call is sent once. It is repeated only when Redis says that the function does not exist, which means it did not run.
-import type { Redis } from 'ioredis'
+import { Command, type Redis } from 'ioredis'
 import { z } from 'zod'
 import type { FreezeId, Shard } from '../domain/ids.ts'
+import type { ListName } from '../domain/status-list.ts'
 import { damaged, within } from './connect.ts'
-import { containmentKeys, dueKey, type GrantKeys, shardKeys } from './keys.ts'
+import { containmentKeys, dueKey, type GrantKeys, shardKeys, statusKey, statusListsKey } from './keys.ts'
 import { type FunctionName, type Library, loadLibrary } from './library.ts'
 
 /** How far a shard's one order of commits has come: the sequence, and the stream id of the newest event ('' for none). */
@@ -36,6 +37,12 @@ export interface StepRecord {
   /** What rests from this step on, and for how long. */
   readonly denied: readonly string[]
   readonly restsMs: number
+  /** Where the grant was born; 0 for unknown. */
+  readonly born: number
+  /** Its place in a status list, where this step says something about that: the list, the set of all lists, and until when the list is kept. */
+  readonly listed:
+    | { readonly list: string; readonly lists: string; readonly place: number; readonly keepUntil: number }
+    | undefined
   /** All of them; the store appends those that it does not have. */
   readonly decisions: readonly string[]
 }
@@ -112,6 +119,8 @@ const REPLIES = {
   containment_page: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
+  status_read: z.union([z.tuple([...head('ok'), text, z.literal([0, 1]), z.instanceof(Uint8Array)]), ...failed]),
+  status_lists: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
 
@@ -137,7 +146,11 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
   }
 
   const send = async (name: FunctionName, keys: readonly string[], args: readonly (string | number)[]) => {
-    const call = () => redis.fcall(library.nameOf(name), keys.length, ...keys, ...args)
+    const sent = [library.nameOf(name), keys.length, ...keys, ...args] as const
+    const call = async () =>
+      name === 'status_read'
+        ? bytesLast(await redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: null })))
+        : redis.fcall(...sent)
     try {
       return await call()
     } catch (thrown) {
@@ -275,6 +288,10 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
       ),
     useOnce: (shard: Shard, seen: Position, { mark, until }: { mark: string; until: number }) =>
       call('use_once', [...base(shard), mark], [...at(seen), until]),
+    readStatus: (shard: Shard, seen: Position, list: ListName) =>
+      call('status_read', [...base(shard), statusKey(list)], at(seen)),
+    statusLists: (shard: Shard, seen: Position) =>
+      call('status_lists', [...base(shard), statusListsKey(shard)], at(seen)),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
       call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }
@@ -323,6 +340,13 @@ export interface GuardRecord {
   readonly denied: readonly string[]
 }
 
+/** Only the bits of a list are bytes; all the rest of such a reply is text and numbers. */
+const bytesLast = (reply: unknown): unknown =>
+  Array.isArray(reply)
+    ? reply.map((part, at) => (Buffer.isBuffer(part) && at !== BITS_AT ? part.toString('utf8') : part))
+    : reply
+const BITS_AT = 6
+
 const isUnknownFunction = (thrown: unknown): boolean =>
   thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
 
@@ -337,6 +361,7 @@ const stepKeys = (shard: Shard, { keys, lane, leaves, enters, ...step }: StepRec
   ...step.lasting,
   ...step.parts,
   ...step.denied,
+  ...(step.listed === undefined ? [] : [step.listed.list, step.listed.lists]),
 ]
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
@@ -353,6 +378,9 @@ const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.parts.length,
   step.denied.length,
   step.restsMs,
+  step.born,
+  step.listed?.place ?? '',
+  step.listed?.keepUntil ?? '',
   step.decisions.length,
   ...step.decisions,
 ]

@@ -374,6 +374,8 @@ export interface StoredTexts {
   readonly ask: string
   readonly decisions: readonly string[]
   readonly head: string
+  /** 0 where it is not known. */
+  readonly born: number
 }
 
 export const printAsk = (ask: Ask): string => JSON.stringify(ask)
@@ -387,6 +389,6 @@ export function readGrant(id: GrantId, stored: StoredTexts): Grant {
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
   const decisions = stored.decisions.map((text) => read('decision', READERS.decision, text))
   const head = read('head', READERS.head, stored.head)
-  return { id, ask, decisions, head, version: stored.version } as Grant
+  return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
 }
 export const readEvent = (stored: string): GrantEvent => read('event', READERS.event, stored)

@@ -15,31 +15,34 @@ import type {
   Loaded,
   Receipt,
   Retired,
+  StatusLists,
 } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
 import { type GrantId, isGrantId, type Shard, shard as shardNumber, shardOf, type TenantId } from '../domain/ids.ts'
-import { type Instant, milliseconds } from '../domain/instant.ts'
+import { days, hours, type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
-import { STATUSES, type Status } from '../domain/lifecycle.ts'
+import { isLive, STATUSES, type Status } from '../domain/lifecycle.ts'
+import { type ListName, parseList, statusPlaceOf } from '../domain/status-list.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
 import { containmentStore } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
-import { deniedKey, grantKeys, indexKey, lastingIndexes, tallyKey } from './keys.ts'
+import { deniedKey, grantKeys, indexKey, lastingIndexes, statusKey, statusListsKey, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
 import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
 
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
-/** GrantStore, ControlStore and the freezes, and what an operator does with a shard. */
+/** GrantStore, ControlStore, the freezes and the status lists, and what an operator does with a shard. */
 export interface ShardStore extends GrantStore, ControlStore {
   readonly freezes: FreezeStore
   readonly containments: ContainmentStore
+  readonly statuses: StatusLists
   /**
    * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
    * the same (`recovering`) on a shard that has ever been committed to.
@@ -170,13 +173,12 @@ export function grantStore({
       : issued(shard, (seen) => issuing.load(shard, seen, keys))
     const reply = expect('ok', await answer)
     const control = memory.noteControl(shard, reply[4])
-    const born = reply[5].map(([, , , , at]) => at ?? 0)
     const grants = ids.map((id, n) => {
-      const [version, head, ask, decisions] = reply[5][n] ?? []
+      const [version, head, ask, decisions, born = 0] = reply[5][n] ?? []
       if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
-      return readable(() => readGrant(id, { version, head, ask, decisions }))
+      return readable(() => readGrant(id, { version, head, ask, decisions, born }))
     })
-    return { grants, born, control, behind: reply[1] === 1 }
+    return { grants, control, behind: reply[1] === 1 }
   }
 
   /** A grant of a shard that nobody looks after does not exist. */
@@ -186,11 +188,11 @@ export function grantStore({
     if (!isOurs(id)) return undefined
     const shard = shardOf(id)
     memory.refuseIfBehind(shard)
-    const { grants, born, control, behind } = await loadMany(shard, [id])
+    const { grants, control, behind } = await loadMany(shard, [id])
     if (behind) throw recoveringError(BEHIND)
     if (control === undefined) throw recoveringError(NO_CONTROL)
     const [grant] = grants
-    return grant && { grant, control, born: born[0] ?? 0 }
+    return grant && { grant, control, born: grant.born }
   }
 
   /** Everything that is stored of one grant; undefined where it has gone. What is over changes no more, so two reads are as good as one. */
@@ -199,10 +201,10 @@ export function grantStore({
     // The events first: if the grant is still there afterwards, none of them had been forgotten.
     const events = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, keys)))[4]
     const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys])))[5]
-    const [version, head, ask, decisions] = row ?? []
+    const [version, head, ask, decisions, born = 0] = row ?? []
     if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
     // What it is found by follows from what it says: one that cannot be read could not be forgotten.
-    readable(() => readGrant(id, { version, head, ask, decisions }))
+    readable(() => readGrant(id, { version, head, ask, decisions, born }))
     return { id, version, ask, decisions, head, events: events.map(([of, seq, text]) => ({ version: of, seq, text })) }
   }
 
@@ -242,9 +244,9 @@ export function grantStore({
 
   /** Each alone where one of them is damaged: that one is undefined. */
   async function loadEach(shard: Shard, ids: readonly GrantId[]) {
-    const some = (of: readonly GrantId[]) =>
-      loadMany(shard, of, true).then(({ grants, born }) =>
-        grants.flatMap((grant, n) => (grant === undefined ? [] : [{ grant, born: born[n] ?? 0 }])),
+    const some = async (of: readonly GrantId[]) =>
+      (await loadMany(shard, of, true)).grants.flatMap((grant) =>
+        grant === undefined ? [] : [{ grant, born: grant.born }],
       )
     const damagedOnly = (thrown: unknown): undefined => {
       if (!isDamage(thrown)) throw thrown
@@ -256,7 +258,30 @@ export function grantStore({
     return { grants: each.flatMap((one) => one ?? []), unread: each.filter((one) => one === undefined).length }
   }
 
+  const statuses: StatusLists = {
+    live: async (list) => {
+      const { shard } = list
+      if (!shards.includes(shard)) return undefined
+      memory.refuseIfBehind(shard)
+      const reply = expect('ok', await issued(shard, (seen) => issuing.readStatus(shard, seen, list)))
+      const control = memory.noteControl(shard, reply[4])
+      if (reply[1] === 1) throw recoveringError(BEHIND)
+      if (control === undefined) throw recoveringError(NO_CONTROL)
+      return reply[5] === 1 ? reply[6] : undefined
+    },
+    all: async () => {
+      const found: ListName[] = []
+      for (const shard of shards) {
+        const reply = expect('ok', await issued(shard, (seen) => issuing.statusLists(shard, seen)))
+        const names = reply[4].map((key) => parseList(`${shard}-${key.slice(key.lastIndexOf(':') + 1)}`))
+        found.push(...names.filter((name) => name !== undefined))
+      }
+      return found
+    },
+  }
+
   return {
+    statuses,
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
     containments: containmentStore({ ending, memory, shards }),
     load,
@@ -456,9 +481,23 @@ function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256):
     parts: from === 'none' || from === status ? [] : without(counted(from), counted(status)),
     denied: rests > 0 ? denials(grant.ask, sha256).map((denied) => deniedKey(shard, denied)) : [],
     restsMs: rests,
+    born: grant.born,
+    listed: listedRecord(grant, from),
     decisions: grant.decisions.map(printDecision),
   }
 }
+
+/** What this step says in a status list: that the grant is live, or is so no more. */
+function listedRecord(grant: Grant, from: Status | 'none'): StepRecord['listed'] {
+  const place = isLive(grant.head.status) || isLive(from) ? statusPlaceOf(grant) : undefined
+  if (place === undefined) return undefined
+  const { list, idx } = place
+  // By the hour, so that not every commit moves it.
+  const keepUntil = Math.ceil((grant.ask.intent.window.closesAt + LIST_OUTLIVES) / hours(1)) * hours(1)
+  return { list: statusKey(list), lists: statusListsKey(list.shard), place: idx, keepUntil }
+}
+/** No token outlives its window; whoever still asks a day later gets no answer, which is none to rely on. */
+const LIST_OUTLIVES = days(1)
 
 const guardRecord = (shard: Shard, { notAfter, judgedUnder, bounds = [], denied = [] }: Guard): GuardRecord => ({
   notAfter,

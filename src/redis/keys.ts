@@ -5,6 +5,7 @@ import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
 import type { FreezeId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
+import type { ListName } from '../domain/status-list.ts'
 
 export interface ShardKeys {
   /**
@@ -49,6 +50,15 @@ export const containmentKeys = (shard: Shard, id: FreezeId): { readonly walks: s
 
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */
 export const dueKey = (shard: Shard, lane: Lane): string => `${tag(shard)}:due:${lane}`
+
+/**
+ * String: a bit per place of this status list, set while the grant that was born there is live. Gone when no token with a place in it can be
+ * alive any more.
+ */
+export const statusKey = ({ shard, block }: ListName): string => `${tag(shard)}:status:${block}`
+
+/** Sorted set: the key of each status list by the time until which it is kept. */
+export const statusListsKey = (shard: Shard): string => `${tag(shard)}:statuses`
 
 /** String: there as long as what it stands for may not be used again. */
 export const onceKey = (shard: Shard, what: string): string => `${tag(shard)}:once:${what}`

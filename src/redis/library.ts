@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, STATUSES } from '../domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, LIVE, STATUSES } from '../domain/lifecycle.ts'
 
 export const FUNCTIONS = [
   'grant_commit',
@@ -30,6 +30,8 @@ export const FUNCTIONS = [
   'containment_page',
   'rate_take',
   'use_once',
+  'status_read',
+  'status_lists',
 ] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 
@@ -53,6 +55,7 @@ export function renderLibrary(nowLine: string = REDIS_TIME): Library {
     '--[[EDGES]]': setOf([`none>${BIRTH}`, ...edges]),
     '--[[ALLOWING]]': setOf(ALLOWING),
     '--[[OPEN]]': setOf(open),
+    '--[[LIVE]]': setOf(LIVE),
     '--[[NOW]]': nowLine,
   }
   const body = Object.entries(tables).reduce((text, [placeholder, value]) => fill(text, placeholder, value), source)

@@ -33,8 +33,9 @@ const whole = (head: Grant['head'] = sampleHead('active', at)): Grant =>
     head,
     version: 4,
   }) as Grant
-const printed = ({ ask, decisions, head, version }: Grant): StoredTexts => ({
+const printed = ({ ask, decisions, head, version, born: bornAt }: Grant): StoredTexts => ({
   version,
+  born: bornAt,
   ask: printAsk(ask),
   decisions: decisions.map(printDecision),
   head: printHead(head),

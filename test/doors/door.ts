@@ -19,6 +19,7 @@ import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
 import { metadataEndpoints } from '../../src/oauth/metadata.ts'
+import { type StatusPorts, statusEndpoints } from '../../src/oauth/status.ts'
 import { tokenEndpoint } from '../../src/oauth/token.ts'
 import { doorWatch } from '../../src/observe/door-watch.ts'
 import { jsonLog } from '../../src/observe/log.ts'
@@ -88,6 +89,8 @@ export interface Stage {
     nonce: string | undefined
     own: OwnToken | undefined
     checks: Check[]
+    /** What the status lists say. */
+    statuses: StatusPorts
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
     /** The real operations, where a test wants them. */
     operations: Operations | undefined
@@ -114,6 +117,7 @@ export async function stage(
     nonce: undefined,
     own: undefined,
     checks: [],
+    statuses: { list: async () => undefined, uris: async () => [] },
     operations: undefined,
     quota: { retryMs: undefined },
     authenticate: async (token, key) => {
@@ -197,6 +201,7 @@ export async function stage(
         proofAlgorithms: ['ES256', 'EdDSA'],
         login: { issuer: 'https://login.example', clientId: 'writ-cli', scope: 'openid', resource: ISSUER },
       }),
+      ...statusEndpoints({ list: (name) => state.statuses.list(name), uris: () => state.statuses.uris() }),
       ...healthEndpoints({
         get checks() {
           return state.checks

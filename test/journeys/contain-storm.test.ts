@@ -6,7 +6,7 @@ import { client, introspect, type Json } from '../../deploy/dev/client.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import type { GrantId } from '../../src/domain/ids.ts'
-import { instant } from '../../src/domain/instant.ts'
+import { instant, seconds } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { loadKeyRing } from '../../src/tokens/key-ring.ts'
 import { tokenSigner } from '../../src/tokens/sign.ts'
@@ -95,7 +95,7 @@ it(`${TOKENS} tokens and ${LOGINS} logins are dead from the first answer on, and
   await eachOf(LOGINS, 6, () => play.issued(broker.url, 3_600))
   expect((await see.logins()).length).toBe(LOGINS)
   const ring = await loadKeyRing(`${stage.dir}/keys`, { now: () => instant(Date.now()) })
-  const { sign } = tokenSigner({ ring, issuer: stage.url })
+  const { sign } = tokenSigner({ ring, issuer: stage.url, statusTtl: seconds(30) })
   const tokens = await eachOf(ASKED, 8, (n) => {
     const grant = planted.grants[Math.floor((n * TOKENS) / ASKED)]
     if (grant === undefined) throw new Error('it was planted')

@@ -2,9 +2,10 @@
 // The replies are type-checked against the real ones, and the same contract suite runs on both.
 import type { Shard } from '../../src/domain/ids.ts'
 import type { Instant } from '../../src/domain/instant.ts'
-import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isLive, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
 import type { Calls, GuardRecord, Position, Reply, StepRecord } from '../../src/redis/calls.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
+import { statusKey } from '../../src/redis/keys.ts'
 import { sha256 } from './sample-grants.ts'
 
 interface Row {
@@ -38,6 +39,8 @@ interface ShardData {
   epoch: number
   freezes: Map<string, { seq: number; lifted: boolean; text: string }>
   containments: Map<string, Contained>
+  /** Status lists by key: a bit per place as Redis counts them, and until when it is kept. */
+  lists: Map<string, { bits: Uint8Array; keepUntil: number }>
 }
 
 export interface MemoryStore {
@@ -83,6 +86,7 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       epoch: 0,
       freezes: new Map(),
       containments: new Map(),
+      lists: new Map(),
     }
     data.set(shard, fresh)
     return fresh
@@ -158,6 +162,8 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     if ((row?.version ?? 0) !== step.version - 1 || status !== step.from) return ['conflict', row?.version ?? 0, status]
     const next: readonly string[] = status === 'none' ? [BIRTH] : LIFECYCLE[status as Status]
     if (!next.includes(step.to)) return ['illegal', status, step.to]
+    const unplaced = isLive(status) || isLive(step.to)
+    if (unplaced && step.born !== (row?.born ?? 0)) return ['conflict', row?.version ?? 0, status]
     if (isTerminal(step.to as Status) !== (step.deadline === undefined)) return ['malformed', 'deadline']
     if (step.decisions.length < (row?.decisions.length ?? 0)) return ['malformed', 'decisions']
     return undefined
@@ -180,6 +186,20 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     }
   }
 
+  function mark(shard: ShardData, { listed, to }: StepRecord): void {
+    if (listed === undefined) return
+    const { bits, keepUntil } = listIn(shard, listed.list) ?? { bits: new Uint8Array(8_192), keepUntil: 0 }
+    const byte = bits[listed.place >> 3] ?? 0
+    const bit = 128 >> (listed.place & 7)
+    bits[listed.place >> 3] = isLive(to) ? byte | bit : byte & ~bit
+    if (isLive(to)) shard.lists.set(listed.list, { bits, keepUntil: Math.max(keepUntil, listed.keepUntil) })
+  }
+
+  const listIn = (shard: ShardData, key: string) => {
+    const list = shard.lists.get(key)
+    return list !== undefined && list.keepUntil > now() ? list : undefined
+  }
+
   function write(shard: ShardData, step: StepRecord): void {
     shard.seq += 1
     shard.event = nextEntry()
@@ -189,6 +209,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     for (const key of [step.enters, ...step.lasting]) indexIn(shard, key).set(step.id, step.filedAt)
     for (const key of step.parts) indexIn(shard, key).delete(step.id)
     for (const key of step.denied) shard.denied.set(key, now() + step.restsMs)
+    mark(shard, step)
     const due = dueIn(shard, step.lane)
     if (step.deadline === undefined) {
       due.delete(step.id)
@@ -329,6 +350,17 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const first = (shard.marks.get(mark) ?? 0) <= now()
       if (first) shard.marks.set(mark, until)
       return [...top('ok', shard, isBehind(shard, seen)), first ? 1 : 0]
+    },
+    readStatus: async (at, seen, name) => {
+      const shard = of(at)
+      const list = listIn(shard, statusKey(name))
+      const bits = list?.bits.slice() ?? new Uint8Array()
+      return [...top('ok', shard, isBehind(shard, seen)), shard.judged, list === undefined ? 0 : 1, bits]
+    },
+    statusLists: async (at, seen) => {
+      const shard = of(at)
+      const keys = [...shard.lists.keys()].filter((key) => listIn(shard, key) !== undefined)
+      return [...top('ok', shard, isBehind(shard, seen)), keys]
     },
     take: async (at, seen, { bucket, perMs, most, want }) => {
       const shard = of(at)

@@ -78,7 +78,7 @@ function copyOf(grant: Grant, id: GrantId, closesAt: Instant): Grant {
 /** Its three commits: filed, approved, exchanged. */
 function stepsOf(grant: Grant): readonly Step[] {
   if (grant.head.status !== 'active') throw new Error('not active')
-  const { ask, head, id, decisions } = grant
+  const { ask, head, id, decisions, born } = grant
   const event = (type: GrantEvent['type']): GrantEvent => ({
     v: 1,
     type,
@@ -97,9 +97,9 @@ function stepsOf(grant: Grant): readonly Step[] {
   } as const
   const pending = { ...bare, status: 'pending', facts: { escalatedAt: undefined } } as const
   return [
-    { grant: { id, ask, decisions: [], head: pending, version: 1 }, event: event('filed'), from: 'none' },
-    { grant: { id, ask, decisions, head: approved, version: 2 }, event: event('approved'), from: 'pending' },
-    { grant: { id, ask, decisions, head, version: 3 }, event: event('issued'), from: 'approved' },
+    { grant: { id, ask, decisions: [], head: pending, version: 1, born }, event: event('filed'), from: 'none' },
+    { grant: { id, ask, decisions, head: approved, version: 2, born }, event: event('approved'), from: 'pending' },
+    { grant: { id, ask, decisions, head, version: 3, born }, event: event('issued'), from: 'approved' },
   ]
 }
 

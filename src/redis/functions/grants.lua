@@ -5,7 +5,7 @@
 -- fails the read that comes first: every key that is written was read before, if only with ZCARD or LLEN; the stream is written first.
 --
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
--- that need a guard), OPEN (what is not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
+-- that need a guard), OPEN (what is not terminal), LIVE (in what a status list says VALID), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
 -- KEYS   every function begins with  1 control (hash: n, event, gone, judged, epoch)  2 events (stream)
 --        n and event are the sequence of the shard's newest commit and its id in the stream. `gone` is the latest id of an event that
@@ -24,6 +24,9 @@ local ALLOWING = { --[[ALLOWING]] }
 
 -- The statuses that some edge leaves. Each of them must have a deadline; a terminal one has none.
 local OPEN = { --[[OPEN]] }
+
+-- The statuses in which a credential of the grant may be used.
+local LIVE = { --[[LIVE]] }
 
 local JUDGED = '^(%d+)|([^|]+)|(%d+)|([^|]+)|(%d+)$'
 local STREAM_ID = '^(%d+)%-(%d+)$'
@@ -66,8 +69,9 @@ end
 local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
 
 -- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more sets that it
--- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`) and in ARGV from i: id, from, to, version (1 at
--- birth), head, event, ask, filedAt, deadline, lasting, parts, denied, restsMs, count, then `count` decisions.
+-- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`; with a place in a status list, that list and the set
+-- of all lists) and in ARGV from i: id, from, to, version (1 at birth), head, event, ask, filedAt, deadline, lasting, parts, denied,
+-- restsMs, born (0 for unknown), place ('' for none), keepUntil (of the list), count, then `count` decisions.
 local function step_at(keys, k, args, i)
   local step = {
     ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3], leaves = keys[k + 4],
@@ -75,15 +79,20 @@ local function step_at(keys, k, args, i)
     rests = tonumber(args[i + 12]), keys = keys, lasting_at = k + 5,
     id = args[i], from = args[i + 1], to = args[i + 2], version = tonumber(args[i + 3]), head = args[i + 4],
     event = args[i + 5], ask = args[i + 6], filed_at = args[i + 7], deadline = args[i + 8],
-    count = tonumber(args[i + 13]), args = args, decisions_at = i + 13,
+    born = tonumber(args[i + 13]), place = tonumber(args[i + 14]), keep = tonumber(args[i + 15]),
+    count = tonumber(args[i + 16]), args = args, decisions_at = i + 16,
   }
-  if not is_count(step.version) or not is_count(step.count) or not args[i + 13 + step.count] then return nil, 'step' end
+  if not is_count(step.version) or not is_count(step.count) or not args[i + 16 + step.count] then return nil, 'step' end
   if not is_count(step.lasting) or not is_count(step.parts) or not is_count(step.denied) then return nil, 'keys' end
   step.parts_at = step.lasting_at + step.lasting
   step.denied_at = step.parts_at + step.parts
-  step.size, step.length = 6 + step.lasting + step.parts + step.denied, 14 + step.count
+  step.list_at = step.denied_at + step.denied
+  step.size = 6 + step.lasting + step.parts + step.denied + (args[i + 14] == '' and 0 or 2)
+  step.length = 17 + step.count
   if not step.enters or not keys[k + step.size - 1] then return nil, 'keys' end
   if step.denied > 0 and (not is_count(step.rests) or step.rests == 0) then return nil, 'rests' end
+  if not is_count(step.born) then return nil, 'born' end
+  if args[i + 14] ~= '' and not (is_count(step.place) and is_count(step.keep)) then return nil, 'place' end
   if step.id == '' or step.head == '' or step.event == '' or step.version == 0 then return nil, 'text' end
   if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
   if not is_count(tonumber(step.filed_at)) or (step.version == 1 and step.ask == '') then return nil, 'ask' end
@@ -93,7 +102,7 @@ end
 -- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
 local function refusal(shard, retire, step, guarded)
   if not guarded and ALLOWING[step.from .. '>' .. step.to] then return 'illegal', step.from, step.to end
-  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
+  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions', 'born')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
   step.ev, step.have = head[3], tonumber(head[4] or '0')
   if step.version == 1 and (version ~= 0 or redis.call('EXISTS', step.ask_key, step.decisions_key, step.head_key) > 0) then
@@ -102,6 +111,8 @@ local function refusal(shard, retire, step, guarded)
   if step.version > 1 and version == 0 then return 'missing' end
   if version ~= step.version - 1 or status ~= step.from then return 'conflict', version, status end
   if not EDGES[status .. '>' .. step.to] then return 'illegal', status, step.to end
+  -- Who does not know where the grant was born names no place, or another's: what is live would not be marked, or stay so.
+  if (LIVE[status] or LIVE[step.to]) and step.born ~= tonumber(head[5] or '0') then return 'conflict', version, status end
   if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
   if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
@@ -111,6 +122,25 @@ local function refusal(shard, retire, step, guarded)
   for n = 1, step.lasting + step.parts do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
   for n = 1, step.denied do redis.call('GET', step.keys[step.denied_at + n]) end
   if step.deadline == '' then redis.call('ZCARD', retire) end
+  if step.place then
+    redis.call('GETBIT', step.keys[step.list_at + 1], step.place)
+    redis.call('ZCARD', step.keys[step.list_at + 2])
+  end
+end
+
+-- What the grant's place in its status list says from this step on: 1 while it is live. A list that is gone says nothing, so that nothing
+-- of it is believed; it is kept until `keepUntil` of the last that became live in it.
+local function mark(step)
+  local list, lists = step.keys[step.list_at + 1], step.keys[step.list_at + 2]
+  if not LIVE[step.to] then
+    if redis.call('EXISTS', list) == 1 then redis.call('SETBIT', list, step.place, 0) end
+    return
+  end
+  redis.call('SETBIT', list, step.place, 1)
+  if redis.call('PEXPIRETIME', list) >= step.keep then return end
+  redis.call('PEXPIREAT', list, string.format('%d', step.keep))
+  redis.call('ZREMRANGEBYSCORE', lists, '-inf', now_ms())
+  redis.call('ZADD', lists, string.format('%d', step.keep), list)
 end
 
 -- Writes a step that `refusal` let pass: event and sequence, then ask, decisions and indexes, then the head.
@@ -131,6 +161,7 @@ local function write(shard, retire, step)
   for n = 1, step.denied do
     redis.call('SET', step.keys[step.denied_at + n], string.format('%d', now_ms() + step.rests), 'PX', step.rests)
   end
+  if step.place then mark(step) end
   for n = step.have + 1, step.count do
     redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
   end
@@ -661,6 +692,25 @@ local function use_once(keys, args)
   return reply('ok', shard, redis.call('SET', keys[3], '1', 'NX', 'PXAT', args[3]) and 1 or 0)
 end
 
+-- status_read: which grants are live, by their places in one status list.
+-- KEYS  3 list        Reply 'ok' judged known bits (known = 0 where there is no such list; else a bit per place, as SETBIT counts)
+local function read_status(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 then return reply('malformed', shard, 'list') end
+  local bits = redis.call('GET', keys[3])
+  return reply('ok', shard, shard.judged, bits and 1 or 0, bits or '')
+end
+
+-- status_lists: the keys of all status lists that are kept.
+-- KEYS  3 lists        Reply 'ok' { key, … }
+local function status_lists(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 then return reply('malformed', shard, 'lists') end
+  return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '(' .. now_ms(), '+inf'))
+end
+
 local function register(name, callback, ...)
   redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
 end
@@ -689,3 +739,5 @@ register('containment_read', read_containment, 'no-writes')
 register('containment_page', page_contained, 'no-writes')
 register('rate_take', take, 'allow-oom')
 register('use_once', use_once, 'allow-oom')
+register('status_read', read_status, 'no-writes')
+register('status_lists', status_lists, 'no-writes')
