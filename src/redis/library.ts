@@ -28,6 +28,11 @@ export const FUNCTIONS = [
   'containment_note',
   'containment_read',
   'containment_page',
+  'revocation_ack',
+  'revocation_left',
+  'revocation_acked',
+  'use_report',
+  'use_read',
   'rate_take',
   'use_once',
 ] as const

@@ -38,6 +38,9 @@ export const jwt = (claims: object): string =>
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
     .concat('.c2ln')
+/** Of the resource server webshop-api; any number of times. */
+export const SERVER_ASSERTION = jwt({ iss: 'webshop-api', sub: 'webshop-api' })
+const NOTHING_BESIDE = { reach: undefined, uses: { uses: [], counts: { used: 0, refused: 0 }, left: 0 } }
 export const TOKEN = jwt({ sub: 'vera' })
 export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
 /** Proofs of the two keys, and two that are refused. */
@@ -126,8 +129,10 @@ export async function stage(
     get:
       (_, verb: keyof Broker) =>
       async (...args: unknown[]): Promise<unknown> => {
-        calls.push({ verb, args })
         const answer = verbs[verb] as ((...args: unknown[]) => unknown) | undefined
+        // Asked beside every grant that is shown: where a test says nothing of it, nothing is known.
+        if (verb === 'beside' && answer === undefined) return NOTHING_BESIDE
+        calls.push({ verb, args })
         if (answer === undefined) throw new Error(`nobody expected ${verb} to be called`)
         return answer(...args)
       },
@@ -150,6 +155,11 @@ export async function stage(
   }
   const recorder = metrics()
   const log = jsonLog({ write: (line) => lines.push(line), time: () => '2026-11-21T22:00:00.000Z' })
+  const clientAssertion = async (assertion: string, clientId: string | undefined) => {
+    if (![SERVER_ASSERTION, 'webshop-assertion'].includes(assertion) || (clientId ?? 'webshop-api') !== 'webshop-api')
+      throw refusal('No such client.')
+    return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
+  }
   const common = {
     broker,
     authenticate,
@@ -166,6 +176,7 @@ export async function stage(
   }
   const door = httpDoor({
     ...common,
+    clientAssertion,
     nowToShow,
     operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
     newRequestId: () => {
@@ -180,11 +191,7 @@ export async function stage(
       tokenEndpoint({ ...common, nowToShow, grantedDetail }),
       introspectEndpoint({
         broker,
-        clientAssertion: async (assertion, clientId) => {
-          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api')
-            throw refusal('No such client.')
-          return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
-        },
+        clientAssertion,
         verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
         grantedDetail,
         now,

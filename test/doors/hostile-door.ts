@@ -117,6 +117,7 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   })
   const door = httpDoor({
     ...common,
+    clientAssertion,
     operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
     newRequestId: () => `r-${++requests}`,
     ticks: () => performance.now(),
