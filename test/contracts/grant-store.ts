@@ -552,6 +552,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         decisions: decisions.map((decision) => JSON.stringify(decision)),
         head: JSON.stringify(grant.head),
         events: [],
+        uses: [],
       })
       expect(found?.events.map(({ version, seq, text }) => ({ version, seq, eventHash: sha256(text) }))).toEqual(
         receipts.map(({ seq, eventHash }, n) => ({ version: n + 1, seq, eventHash })),
