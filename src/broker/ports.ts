@@ -262,7 +262,7 @@ export interface Acknowledgement {
 }
 /** Of one grant that has left `active`: how far the word of it has gone. */
 export interface Reach {
-  /** When it left, by the store's own clock. */
+  /** When it left. */
   readonly at: Instant
   /** Of each instance that counts when it acknowledged that, or a later place; undefined where it has not. */
   readonly consumers: readonly { readonly name: string; readonly acknowledgedAt: Instant | undefined }[]

@@ -4,14 +4,12 @@ import { notFound } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
-import { type MisuseAnswer, type MisuseReason, misuseOf, type Use } from '../domain/use.ts'
+import { type MisuseReason, misuseOf, type Use } from '../domain/use.ts'
 import { eventOf, witness } from './change.ts'
+import type { AnswerMisuse } from './misuse.ts'
 import type { Ports, UseToKeep } from './ports.ts'
 import { type Reached, reachOf, serverOf } from './revocations.ts'
 import { type ViewPorts, view } from './view.ts'
-
-/** Ends what the policy answers misuse of this grant with. Idempotent: a repeated report asks for it again. */
-export type AnswerMisuse = (grant: Grant, answers: readonly MisuseAnswer[], reason: string) => Promise<void>
 
 export interface Reported {
   /** New here, kept or only counted. */
@@ -36,13 +34,14 @@ export const reportUses =
     )
     if (done === undefined) throw notFound()
     await Promise.all(done.receipts.map((receipt) => witness(p, receipt)))
-    const found = uses.find((use) => misuseOf(use) !== undefined)
+    const fresh = [...done.kept, ...done.left]
     // Also where all were here before: the first report may have died in between.
-    if (found !== undefined) await answered(p, answerMisuse, grant, found)
+    const found = [...fresh, ...done.repeated].find((use) => misuseOf(use) !== undefined)
+    if (found !== undefined) await answered(p, answerMisuse, { grant, use: found, isNew: fresh.includes(found) })
     return {
-      accepted: done.kept.length + done.left.length,
+      accepted: fresh.length,
       repeated: done.repeated.length,
-      misuse: [...done.kept, ...done.left].flatMap((use) => misuseOf(use) ?? []),
+      misuse: fresh.flatMap((use) => misuseOf(use) ?? []),
     }
   }
 
@@ -55,11 +54,16 @@ function toKeep(p: Pick<Ports, 'nowToEnd'>, { ask }: Grant, by: string, use: Use
 }
 
 /** As the policy loaded here says of this entitlement: ending goes on whatever the control record says. */
-async function answered(p: ReportPorts, answerMisuse: AnswerMisuse, grant: Grant, use: Use): Promise<void> {
+async function answered(
+  p: ReportPorts,
+  answerMisuse: AnswerMisuse,
+  { grant, use, isNew }: { readonly grant: Grant; readonly use: Use; readonly isNew: boolean },
+): Promise<void> {
   const { intent } = grant.ask
   const entitlement = p.rulesToEnd().policy.entitlement(intent.entitlement)
   const answers = (entitlement?.tenant === intent.tenant ? entitlement.onMisuse : undefined) ?? []
-  if (answers.length > 0) await answerMisuse(grant, answers, `misuse was reported: ${misuseOf(use) ?? ''}`)
+  if (answers.length === 0) return
+  await answerMisuse({ grant, answers, reason: `misuse was reported: ${misuseOf(use) ?? ''}`, isNew })
 }
 
 type KnownUses = Awaited<ReturnType<Ports['uses']['of']>>

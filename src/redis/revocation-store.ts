@@ -5,7 +5,7 @@ import type { Reach, Revocation, RevocationStore, RevocationsRead } from '../bro
 import { BrokerError } from '../domain/errors.ts'
 import { type GrantId, isGrantId, type Shard, shardOf } from '../domain/ids.ts'
 import { type Duration, days, earliest, type Instant, instant } from '../domain/instant.ts'
-import { type EventId, parsePlaces, passedUntil, placeBefore, placesIn, timeOf } from '../domain/place.ts'
+import { type EventId, parsePlaces, passedUntil, placeBefore, placesIn } from '../domain/place.ts'
 import type { Calls, Reply } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
 import { readEvent } from './grant-record.ts'
@@ -167,13 +167,12 @@ export function revocationStore({ issuing, memory, connects, shards }: Revocatio
       const of = { grant: grantKeys(id), server }
       const reply = await memory.watch(shard, (seen) => issuing.left(shard, seen, of), connects())
       if (reply[0] !== 'ok') throw unavailable(new Error(`${reply[0]}: ${reply[4]}`))
-      const left = reply[4].find(([, text]) => {
-        const type = unlessDamaged(() => readEvent(text))?.type
-        return type === 'ending' || type === 'ended'
-      })
+      const left = reply[4].flatMap(([event, text]) => {
+        const told = unlessDamaged(() => readEvent(text))
+        return told?.type === 'ending' || told?.type === 'ended' ? [{ event, at: told.at }] : []
+      })[0]
       if (left === undefined) return undefined
-      const [event] = left
-      const at = timeOf(event)
+      const { event, at } = left
       const consumers = countingAt(at, consumersIn(reply[5]))
       if (consumers.length === 0) return { at, consumers: [] }
       const acked = await memory.watch(

@@ -39,6 +39,8 @@ export interface StoreUnderTest {
   /** The store's own time. */
   now(): Promise<Instant>
   advance(span: Duration): Promise<void>
+  /** Lets a short time pass by which events are dated as well. */
+  passes(span: Duration): Promise<void>
   /** Another broker on the same data, which knows of this sequence from elsewhere. */
   another(lowWater?: number): ShardStore
   /** Takes the control record away and leaves all the rest. */
