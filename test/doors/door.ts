@@ -2,7 +2,7 @@
 // what is tested here is the wire; that the real checks hold is tested where they live.
 import { type IncomingHttpHeaders, request } from 'node:http'
 import type { Broker } from '../../src/broker/broker.ts'
-import type { Budget, Quota } from '../../src/broker/ports.ts'
+import type { Budget, Quota, Server } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, type PrincipalId, shard, type Thumbprint } from '../../src/domain/ids.ts'
@@ -92,6 +92,8 @@ export interface Stage {
     own: OwnToken | undefined
     checks: Check[]
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** Of whom this is the client assertion. */
+    clientAssertion: (assertion: string, clientId: string | undefined) => Promise<Server>
     /** The real operations, where a test wants them. */
     operations: Operations | undefined
     /** What the budget says: go on, unless there is a time to wait. */
@@ -119,6 +121,11 @@ export async function stage(
     checks: [],
     operations: undefined,
     quota: { retryMs: undefined },
+    clientAssertion: async (assertion, clientId) => {
+      if (![SERVER_ASSERTION, 'webshop-assertion'].includes(assertion) || (clientId ?? 'webshop-api') !== 'webshop-api')
+        throw refusal('No such client.')
+      return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
+    },
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
       if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
@@ -138,6 +145,7 @@ export async function stage(
       },
   })
   const authenticate = (token: string, key: Thumbprint | undefined) => state.authenticate(token, key)
+  const clientAssertion: Stage['state']['clientAssertion'] = (...sent) => state.clientAssertion(...sent)
   const now = (): Instant => {
     if (!state.clockTrusted) throw new BrokerError('clock_untrusted', 'The clock has jumped.')
     return state.now
@@ -155,11 +163,6 @@ export async function stage(
   }
   const recorder = metrics()
   const log = jsonLog({ write: (line) => lines.push(line), time: () => '2026-11-21T22:00:00.000Z' })
-  const clientAssertion = async (assertion: string, clientId: string | undefined) => {
-    if (![SERVER_ASSERTION, 'webshop-assertion'].includes(assertion) || (clientId ?? 'webshop-api') !== 'webshop-api')
-      throw refusal('No such client.')
-    return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
-  }
   const common = {
     broker,
     authenticate,
