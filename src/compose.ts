@@ -40,6 +40,7 @@ import {
   measuredExchange,
   measuredSeal,
   measuredStore,
+  watchedReports,
 } from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { scrape } from './observe/scrape.ts'
@@ -277,7 +278,11 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const { settings, log, lanes, metrics: figures, traces } = adapters
   const ticks = (): number => performance.now()
   const bound = broker(ports)
-  const measured: Broker = { ...bound, exchange: measuredExchange(bound.exchange, { figures, ticks }) }
+  const measured: Broker = {
+    ...bound,
+    exchange: measuredExchange(bound.exchange, { figures, ticks }),
+    reportUses: watchedReports(bound.reportUses, { figures, log }),
+  }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const worker = await startWorker({

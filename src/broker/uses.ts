@@ -15,6 +15,9 @@ export interface Reported {
   /** New here, kept or only counted. */
   readonly accepted: number
   readonly repeated: number
+  /** Of the new ones, by what became of them. */
+  readonly used: number
+  readonly refused: number
   /** Of the new ones those that are misuse, by their reasons. */
   readonly misuse: readonly MisuseReason[]
 }
@@ -41,6 +44,8 @@ export const reportUses =
     return {
       accepted: fresh.length,
       repeated: done.repeated.length,
+      used: fresh.filter(({ outcome }) => outcome === 'used').length,
+      refused: fresh.filter(({ outcome }) => outcome === 'refused').length,
       misuse: fresh.flatMap((use) => misuseOf(use) ?? []),
     }
   }

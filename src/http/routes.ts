@@ -55,8 +55,6 @@ export interface Route extends Pick<Row<unknown, unknown>, 'method' | 'path' | '
 }
 
 const BODY_LIMIT = 65_536
-/** A hundred uses, each as long as may be. */
-const SERVER_BODY_LIMIT = 262_144
 
 export const ROUTES: readonly Route[] = [
   route({
@@ -420,7 +418,7 @@ function serverRoute<B, Q>(row: ServerRow<B, Q>): Route {
       method: row.method,
       path: row.path,
       name: row.name,
-      takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: SERVER_BODY_LIMIT },
+      takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: BODY_LIMIT },
       answer: async (incoming) => {
         const server = await serverOf(p, incoming)
         // By a name that nobody in the directory can have.

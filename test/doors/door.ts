@@ -14,7 +14,7 @@ import { secret } from '../../src/domain/secret.ts'
 import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
 import { openApiDocument } from '../../src/http/openapi.ts'
-import type { Operations } from '../../src/http/routes.ts'
+import { type Operations, ROUTES } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
@@ -249,6 +249,13 @@ export interface Received {
 }
 
 const check = openApiCheck(openApiDocument(ISSUER))
+const FOR_SERVERS = ROUTES.filter(({ action }) => action === 'server').map(({ method, path }) => ({
+  method,
+  path: new RegExp(`^${path.replace(':id', '[^/]+')}$`),
+}))
+/** Whether only a resource server is let in there. */
+export const isForServers = (method: string, path: string): boolean =>
+  FOR_SERVERS.some((row) => row.method === method && row.path.test(path.split('?')[0] ?? ''))
 
 /** One request on a connection of its own, its answer held against the API document; with a bearer token unless told otherwise. */
 function send(
@@ -259,7 +266,8 @@ function send(
 ): Promise<Received> {
   const names = headers.map(([name]) => name.toLowerCase())
   const pairs = [...headers]
-  if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
+  if (anonymous !== true && !names.includes('authorization'))
+    pairs.push(['Authorization', `Bearer ${isForServers(method, path) ? SERVER_ASSERTION : TOKEN}`])
   if (!names.includes('host')) pairs.push(['Host', 'elsewhere.example'])
   // As browsers and fetch do: a POST without a body says so.
   if (method === 'POST' && body === undefined && !names.includes('content-length')) pairs.push(['Content-Length', '0'])
