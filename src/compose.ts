@@ -41,6 +41,7 @@ import {
   measuredExchange,
   measuredSeal,
   measuredStore,
+  watchedReports,
 } from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { scrape } from './observe/scrape.ts'
@@ -199,6 +200,8 @@ export async function openAdapters(
       grants: measuredStore(store, measuring),
       freezes: store.freezes,
       containments: store.containments,
+      revocations: store.revocations,
+      uses: store.uses,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl, statusTtl: settings.statusTtl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
@@ -219,6 +222,7 @@ export async function openAdapters(
       now: clock.now,
       nowToEnd: clock.nowToEnd,
       evenly: () => new Promise((resolve) => setTimeout(resolve, EVENLY_MS)),
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref()),
       newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
@@ -276,7 +280,11 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const { settings, log, lanes, metrics: figures, traces } = adapters
   const ticks = (): number => performance.now()
   const bound = broker(ports)
-  const measured: Broker = { ...bound, exchange: measuredExchange(bound.exchange, { figures, ticks }) }
+  const measured: Broker = {
+    ...bound,
+    exchange: measuredExchange(bound.exchange, { figures, ticks }),
+    reportUses: watchedReports(bound.reportUses, { figures, log }),
+  }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const worker = await startWorker({
@@ -363,6 +371,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     proofs,
     parseJson,
     operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    clientAssertion,
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),

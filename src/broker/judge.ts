@@ -476,4 +476,5 @@ export const asFiled = ({ intent, ...ask }: Grant['ask']): Entitlement => ({
   maxApprovers: 0,
   release: undefined,
   bindClaims: {},
+  onMisuse: undefined,
 })

@@ -27,9 +27,11 @@ import type { Duration, Instant } from '../domain/instant.ts'
 import type { Status } from '../domain/lifecycle.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import type { CountedPasskey } from '../domain/passkey.ts'
+import type { EventId, Places } from '../domain/place.ts'
 import type { Absence, Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
 import type { ListName } from '../domain/status-list.ts'
+import type { Use, UseOutcome } from '../domain/use.ts'
 import type { Policy } from '../policy/policy.ts'
 
 /** Under what an allowing decision was judged. If one of these moved before the commit, the commit is refused as `stale`. */
@@ -45,6 +47,12 @@ export interface Control {
 export interface Account {
   readonly issuer: string
   readonly subject: string
+}
+
+/** Who checks our tokens: each audience is one server's alone. */
+export interface Server {
+  readonly id: string
+  readonly audiences: readonly string[]
 }
 
 /**
@@ -74,6 +82,9 @@ export interface Directory {
   manifestOf(id: PrincipalId): Digest | undefined
   /** Whether this principal reaches the target (its id) without Writ, as declared. */
   hasStandingAccess(id: PrincipalId, target: string): boolean
+  /** The resource server of this id, as it is set up now. */
+  resourceServer(id: string): Server | undefined
+  resourceServers(): readonly Server[]
   /** Members are natural persons who are active. */
   group(tenant: TenantId, name: GroupId): { readonly administrative: boolean; readonly members: number }
 }
@@ -164,6 +175,8 @@ export interface Retired {
   readonly decisions: readonly string[]
   readonly head: string
   readonly events: readonly { readonly version: number; readonly seq: number; readonly text: string }[]
+  /** What resource servers reported of its credentials. */
+  readonly uses: readonly { readonly receivedAt: Instant; readonly text: string }[]
 }
 
 export interface LivePage {
@@ -215,9 +228,103 @@ export interface GrantStore {
   retired(keep: Duration, limit: number): Promise<readonly Retired[]>
   /**
    * Removes these grants with their events and answers how many there were. Whatever is not over for `keep`, or is not at the version
-   * named, stays. Idempotent. Rejects `recovering`: what may have to be looked into is left as it is.
+   * named, stays; so does what more uses have been reported of than are named. Idempotent. Rejects `recovering`: what may have to be looked into
+   * is left as it is.
    */
-  forget(grants: readonly Pick<Retired, 'id' | 'version'>[], keep: Duration): Promise<number>
+  forget(grants: readonly Forgettable[], keep: Duration): Promise<number>
+}
+export type Forgettable = Pick<Retired, 'id' | 'version'> & Partial<Pick<Retired, 'uses'>>
+
+/** A grant that went on its way to its end, or is there. */
+export interface Revocation {
+  readonly grant: GrantId
+  readonly audience: string
+  readonly at: Instant
+  readonly status: 'ending' | 'ended'
+  readonly shard: Shard
+  readonly event: EventId
+}
+export interface RevocationsRead {
+  readonly revocations: readonly Revocation[]
+  /** Where to go on. */
+  readonly next: Places
+  /** By the store's own clock: everything until then was read. */
+  readonly until: Instant
+  /** There was more to read at this moment. */
+  readonly more: boolean
+}
+export interface Acknowledgement {
+  readonly server: string
+  readonly consumer: string
+  /** Everything up to here it refuses. */
+  readonly places: Places
+  /** From here on, up to `places`, nothing concerned it, as far as is known. */
+  readonly unbroken: Places
+}
+/** Of one grant that has left `active`: how far the word of it has gone. */
+export interface Reach {
+  /** When it left. */
+  readonly at: Instant
+  /** Of each instance that counts when it acknowledged that, or a later place; undefined where it has not. */
+  readonly consumers: readonly { readonly name: string; readonly acknowledgedAt: Instant | undefined }[]
+}
+
+export interface RevocationStore {
+  /**
+   * Which grants began or finished their end after this place, oldest first, of about `limit` events that are looked at; without a place only
+   * where to begin from now on. Rejects `recovering` in every shard's state in which nothing is issued, and `store_unavailable`: an empty answer
+   * means that there was nothing. What cannot be read is left out: no introspection answers for it either.
+   */
+  read(after: Places | undefined, limit: number): Promise<RevocationsRead>
+  /** A place as `read` gave it, as text. Rejects `invalid_request` for what is none. */
+  parse(text: string): Places
+  /** The place that everything follows that was committed at this time or later. */
+  since(at: Instant): Places
+  /**
+   * Remembers when this consumer first was at this place. Going back changes nothing. Rejects `invalid_request` for a place ahead of the store's
+   * clock, `too_many_requests` where a server has too many consumers, `recovering`. An end never waits for it.
+   */
+  acknowledge(acknowledgement: Acknowledgement): Promise<void>
+  /**
+   * Undefined where the grant has not left `active`. An instance counts that had been heard of when it left, and within a day before; where
+   * there was none, the first that was heard of afterwards.
+   */
+  reach(grant: GrantId, server: string): Promise<Reach | undefined>
+}
+
+/** A use as it was reported. */
+export interface ReportedUse extends Use {
+  readonly receivedAt: Instant
+  /** The resource server. */
+  readonly by: string
+}
+export interface UseToKeep {
+  readonly use: Use
+  /** Where it is misuse. */
+  readonly event: GrantEvent | undefined
+}
+export interface UsesKept {
+  readonly kept: readonly Use[]
+  /** Counted alone: as many of their kind as may be are there. */
+  readonly left: readonly Use[]
+  /** Under an id that was there already. */
+  readonly repeated: readonly Use[]
+  /** Of the events that were written. */
+  readonly receipts: readonly Receipt[]
+}
+export interface UseStore {
+  /**
+   * Keeps these uses of a grant, 1 to 100, each id once; of each outcome so many, and counts what is not kept. An event of one that is kept is in
+   * the order of commits, under the grant's version, which it does not move. Undefined where there is no such grant. Rejects `recovering`.
+   */
+  report(grant: GrantId, by: string, uses: readonly UseToKeep[]): Promise<UsesKept | undefined>
+  /** Oldest first, by when they came; what was not kept is only counted. */
+  of(grant: GrantId): Promise<{
+    readonly uses: readonly ReportedUse[]
+    /** How many came, kept or not. */
+    readonly counts: Readonly<Record<UseOutcome, number>>
+    readonly left: number
+  }>
 }
 
 /** What a broker does to its control record: at start, when a file changes, when an operator says so. */
@@ -472,6 +579,8 @@ export interface Ports {
   readonly grants: GrantStore
   readonly freezes: FreezeStore
   readonly containments: ContainmentStore
+  readonly revocations: RevocationStore
+  readonly uses: UseStore
   readonly credentials: CredentialSource
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
@@ -495,6 +604,8 @@ export interface Ports {
   nowToEnd(): Instant
   /** Resolves a set time from now, whatever else is done meanwhile; for when to say that there is no such grant. */
   evenly(): Promise<void>
+  /** Resolves after so many milliseconds. Keeps no process alive. */
+  pause(ms: number): Promise<void>
   newGrantId(): GrantId
   /** The one grant id of this text: the same at every broker, and of no other text. */
   grantIdOf(text: string): GrantId

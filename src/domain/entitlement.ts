@@ -5,6 +5,7 @@ import type { EntitlementId, GroupId, PersonId, TenantId } from './ids.ts'
 import type { Duration, Instant } from './instant.ts'
 import type { Flag } from './risk.ts'
 import type { Tier } from './tier.ts'
+import type { MisuseAnswer } from './use.ts'
 
 /** What an action does to its target. `destructive`, `escalating` and `transfer` are never approved without a person. */
 export const ACTION_CLASSES = ['read', 'write', 'deploy', 'destructive', 'escalating', 'transfer'] as const
@@ -144,6 +145,8 @@ export interface Entitlement {
   readonly release: Release | undefined
   /** Claims of the executor's own token that must equal these members of the intent (`sha` = plan commit and so on). */
   readonly bindClaims: Readonly<Record<string, string>>
+  /** What is ended when a resource server reports misuse of a credential; undefined where that is only shown. */
+  readonly onMisuse: readonly MisuseAnswer[] | undefined
 }
 
 /** The lane of the deadline set that a grant's end waits in: one per backend, so that a hanging backend delays only its own. */

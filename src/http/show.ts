@@ -2,7 +2,7 @@
 // ended: the status is the stored one, word for word.
 
 import type { z } from 'zod'
-import { type Explained, type Question, useWithin } from '../broker/broker.ts'
+import { type Beside, type Explained, type Question, useWithin } from '../broker/broker.ts'
 import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
 import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
@@ -18,6 +18,7 @@ import {
 import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
+import { misuseOf } from '../domain/use.ts'
 import { lengthOf } from '../domain/window.ts'
 import type {
   DryRunAnswer,
@@ -28,6 +29,9 @@ import type {
   mintAnswer,
   questionsAnswer,
   ruleAnswer,
+  usesAnswer,
+  usesSummary,
+  waitAnswer,
 } from './wire.ts'
 
 /** Approved, and its window is not open yet. */
@@ -271,6 +275,52 @@ function linksOf(grant: Grant): Record<string, string> {
   if (!isTerminal(status)) links.revoke = `${self}/revoke`
   return links
 }
+
+const showUses = ({ uses, counts, left }: Beside['uses']): z.infer<typeof usesSummary> => {
+  const last = uses.at(-1)
+  return {
+    ...counts,
+    misuse: uses.filter((use) => misuseOf(use) !== undefined).length,
+    notKept: left,
+    ...(last === undefined ? {} : { lastReportedAt: formatInstant(last.receivedAt) }),
+  }
+}
+
+/** What is known of a grant beside itself. */
+export const showBeside = ({ reach, uses }: Beside): Pick<z.infer<typeof waitAnswer>, 'reach' | 'uses'> => ({
+  ...(reach === undefined
+    ? {}
+    : {
+        reach: {
+          consumers: reach.consumers,
+          acknowledged: reach.acknowledged,
+          ...(reach.withinMs === undefined ? {} : { withinSeconds: reach.withinMs / 1_000 }),
+          pending: [...reach.pending],
+        },
+      }),
+  uses: showUses(uses),
+})
+
+export const showUsesOf = (grant: Grant, known: Beside['uses']): z.infer<typeof usesAnswer> => ({
+  grant: grant.id,
+  digest: grant.ask.digest,
+  policy: { ...grant.ask.policy },
+  decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
+  uses: known.uses.map((use) => ({
+    id: use.id,
+    at: formatInstant(use.at),
+    receivedAt: formatInstant(use.receivedAt),
+    by: use.by,
+    credential: use.credential,
+    outcome: use.outcome,
+    ...(use.reason === undefined ? {} : { reason: use.reason }),
+    misuse: misuseOf(use) !== undefined,
+    action: use.action,
+    target: use.target,
+    ...(use.argumentDigest === undefined ? {} : { argumentDigest: use.argumentDigest }),
+  })),
+  summary: showUses(known),
+})
 
 /** The store's sequence stays inside: it tells how much happens elsewhere. */
 export const showEvent = (

@@ -9,6 +9,7 @@ import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { isPasskeyName, PASSKEY_NAME } from '../domain/passkey.ts'
 import { FLAGS, type Flag } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
+import { REFUSAL_REASONS, USE_OUTCOMES } from '../domain/use.ts'
 
 // Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
 // isolates; and whatever Unicode says need not be drawn: fillers, tags, soft hyphens, selectors. Joiners stay, because several scripts
@@ -354,6 +355,8 @@ const count = (most: number) =>
     .pipe(z.int().min(1).max(most))
     .meta({ type: 'integer', pattern: undefined, minimum: 1, maximum: most })
 const cursor = z.string().regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
+/** Of a store of many shards it is long. */
+const position = z.string().regex(/^[A-Za-z0-9._:~-]{1,4000}$/, 'is not a position of ours')
 const yes = z.literal('true').transform(() => true as const)
 export const noQuery = z.strictObject({})
 export const containQuery = z.strictObject({
@@ -395,6 +398,22 @@ export const eventsQuery = z.strictObject({
   after: cursor.optional().meta({ description: 'The id of the last event seen; only later ones follow.' }),
   limit: count(100).default(50),
 })
+export const revocationsQuery = z
+  .strictObject({
+    after: position.optional().meta({ description: 'A position as the feed gave it; only what ended later follows.' }),
+    since: time
+      .optional()
+      .meta({ description: 'What ended at this time or later, RFC 3339. Now, where neither is said.' }),
+    wait: z
+      .string()
+      .regex(/^\d{1,2}$/, 'is a number')
+      .transform(Number)
+      .pipe(z.int().min(0).max(30))
+      .meta({ type: 'integer', pattern: undefined, minimum: 0, maximum: 30 })
+      .optional()
+      .meta({ description: 'Seconds to wait for the first one, at most 30.' }),
+  })
+  .refine(({ after, since }) => after === undefined || since === undefined, 'after and since exclude each other')
 export const waitQuery = z
   .strictObject({
     wait: count(60).optional().meta({ description: 'Seconds to wait for a change, at most 60.' }),
@@ -408,6 +427,38 @@ export const waitQuery = z
     ({ wait, for: what, since }) => wait !== undefined || (what === undefined && since === undefined),
     'for and since go with wait',
   )
+
+/** What a resource server says. */
+export const acksBody = z.strictObject({
+  position: position.meta({ description: 'Everything up to here is refused by this instance.' }),
+  consumer: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'is 1 to 64 letters, digits, dots, dashes or underscores')
+    .meta({ description: 'The name of the instance; one that stays over its restarts.' }),
+})
+const usedOf = {
+  id: word(64).min(1).meta({ description: 'Chosen for each use: the same id again is the same use.' }),
+  at: time,
+  credential: word(255).min(1).meta({ description: 'The jti of the token.' }),
+  action: line(200).min(1).refine(showsSomething, 'says nothing'),
+  target: line(500).min(1).refine(showsSomething, 'says nothing'),
+  argumentDigest: digest.optional().meta({ description: 'Of what the action was called with.' }),
+}
+export const usesBody = z.strictObject({
+  uses: z
+    .array(
+      z.discriminatedUnion('outcome', [
+        z.strictObject({ ...usedOf, outcome: z.literal('used') }),
+        z.strictObject({
+          ...usedOf,
+          outcome: z.literal('refused'),
+          reason: z.enum(REFUSAL_REASONS).meta({ description: 'Why it was refused.' }),
+        }),
+      ]),
+    )
+    .min(1)
+    .max(100),
+})
 
 // Answers. Times are RFC 3339 in UTC.
 const text = z.string()
@@ -570,7 +621,76 @@ export const grantAnswer = z.strictObject({
 })
 export type GrantAnswer = z.infer<typeof grantAnswer>
 
-export const waitAnswer = z.strictObject({ ...grantAnswer.shape, timed_out: z.boolean().optional() })
+/** How far the word of an end has gone. */
+export const reachAnswer = z.strictObject({
+  consumers: z.int().meta({ description: 'Instances of the resource server that are to know.' }),
+  acknowledged: z.int().meta({ description: 'Those of them that have said that they refuse it.' }),
+  withinSeconds: z
+    .number()
+    .optional()
+    .meta({ description: 'How long after the end the slowest of those said so; absent where none has.' }),
+  pending: z.array(text).meta({
+    description: 'The others: server/instance, or the server alone where no instance of it was ever heard of.',
+  }),
+})
+/** What was reported of a grant's credentials. All zero: not reported. */
+export const usesSummary = z.strictObject({
+  used: z.int(),
+  refused: z.int(),
+  misuse: z.int().meta({ description: 'Refused uses that are misuse, of those that are kept.' }),
+  notKept: z.int().meta({ description: 'How many are only counted, because as many as may be are kept.' }),
+  lastReportedAt: text.optional(),
+})
+export const waitAnswer = z.strictObject({
+  ...grantAnswer.shape,
+  reach: reachAnswer
+    .optional()
+    .meta({ description: 'Of a grant that has left active, where a resource server is set up for its audience.' }),
+  uses: usesSummary.optional().meta({ description: 'Of a grant of which a credential was made.' }),
+  timed_out: z.boolean().optional(),
+})
+export const usesAnswer = z.strictObject({
+  grant: text,
+  digest: text,
+  policy: z.strictObject({ revision: z.int(), digest: text }),
+  decisions: z.array(decisionAnswer),
+  uses: z.array(
+    z.strictObject({
+      id: text,
+      at: text.meta({ description: 'By the clock of the resource server.' }),
+      receivedAt: text,
+      by: text.meta({ description: 'The resource server.' }),
+      credential: text,
+      outcome: z.enum(USE_OUTCOMES),
+      reason: z.enum(REFUSAL_REASONS).optional(),
+      misuse: z.boolean(),
+      action: text,
+      target: text,
+      argumentDigest: text.optional(),
+    }),
+  ),
+  summary: usesSummary,
+})
+export const reportedAnswer = z.strictObject({
+  accepted: z.int().meta({ description: 'New here.' }),
+  repeated: z.int().meta({ description: 'Reported before under the same id.' }),
+  misuse: z.int().meta({ description: 'Of the new ones those that are misuse.' }),
+})
+export const revocationsAnswer = z.strictObject({
+  revocations: z.array(
+    z.strictObject({
+      grant: text,
+      audience: text,
+      at: text,
+      status: z.enum(['ending', 'ended']),
+      position: text,
+    }),
+  ),
+  position: text.meta({ description: 'Go on after this one.' }),
+  timed_out: z.boolean().meta({ description: 'There was nothing, and the store was read up to the position.' }),
+})
+/** Of an answer that says nothing. */
+export const emptyAnswer = z.null()
 export const listAnswer = z.strictObject({ grants: z.array(grantAnswer), next: text.optional() })
 export const exchangeAnswer = z.strictObject({
   grant: grantAnswer,

@@ -8,8 +8,10 @@ import type {
   FreezeStore,
   GrantStore,
   Passkeys,
+  RevocationStore,
   Seal,
   Timetable,
+  UseStore,
 } from '../broker/ports.ts'
 import type { Step } from '../domain/grant.ts'
 
@@ -61,6 +63,16 @@ export const CONTAINMENT_CALLS: Rows<ContainmentStore> = {
   note: (_id, _shard, { stages }) => ({ count: stages.length }),
   progress: () => ({}),
   page: () => ({}),
+}
+
+export const REVOCATION_CALLS: Rows<Pick<RevocationStore, 'read' | 'acknowledge' | 'reach'>> = {
+  read: () => ({}),
+  acknowledge: () => ({}),
+  reach: (grant) => ({ grant }),
+}
+export const USE_CALLS: Rows<UseStore> = {
+  report: (grant, _, uses) => ({ grant, count: uses.length }),
+  of: (grant) => ({ grant }),
 }
 
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {

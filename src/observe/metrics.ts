@@ -24,6 +24,16 @@ export const METRICS = {
     labels: [],
     help: 'Of the approvals of the last 30 days that this broker took since it started, the share given to somebody who gave one back.',
   },
+  uses_reported_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: 'Uses of credentials that resource servers reported, repeated reports not counted: used or refused.',
+  },
+  misuse_total: {
+    kind: 'counter',
+    labels: ['reason'],
+    help: 'Refused uses that are misuse, by the reason that the resource server gave.',
+  },
   mint_seconds: {
     kind: 'histogram',
     labels: ['kind'],

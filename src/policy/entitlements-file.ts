@@ -5,6 +5,7 @@ import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitl
 import { type Duration, days, parseDuration, parseInstant, seconds } from '../domain/instant.ts'
 import { FLAGS, SENSITIVITIES, TRUSTS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
+import { MISUSE_ANSWERS } from '../domain/use.ts'
 
 const must = (what: string) => (issue: { readonly input?: unknown }) =>
   issue.input === undefined ? `This is missing: write ${what}.` : `Write ${what}.`
@@ -196,6 +197,13 @@ const entitlement = members({
       error: must('a mapping from a claim to what it must equal'),
     })
     .optional(),
+  onMisuse: members({
+    contain: listOf(
+      z.enum(MISUSE_ANSWERS, { error: must(`one of: ${MISUSE_ANSWERS.join(', ')}`) }),
+      1,
+      MISUSE_ANSWERS.join(', '),
+    ),
+  }).optional(),
 })
 
 export const MAX_ENTITLEMENTS = 1_000

@@ -17,6 +17,7 @@ import { type Duration, days, duration, formatDuration, minutes, seconds, shorte
 import { asSet } from '../domain/intent.ts'
 import { type Catalogue, FLAGS, type Flag } from '../domain/risk.ts'
 import { atLeast, TIERS, type Tier } from '../domain/tier.ts'
+import { MISUSE_ANSWERS } from '../domain/use.ts'
 import {
   type EntitlementFile,
   MAX_ENTITLEMENTS,
@@ -241,7 +242,15 @@ function compileOne(id: string, written: EntitlementFile, tier: TierFile, report
     maxApprovers: tier.maxApprovers ?? DEFAULT_MAX_APPROVERS,
     release: releaseOf(written, report),
     bindClaims: written.bindClaims ?? {},
+    onMisuse: onMisuseOf(written, report),
   }
+}
+
+/** In the order of the table, so that the order in the file means nothing. */
+function onMisuseOf({ onMisuse }: EntitlementFile, report: Report): Entitlement['onMisuse'] {
+  if (onMisuse === undefined) return undefined
+  const answers = distinct(onMisuse.contain, ['onMisuse', 'contain'], report)
+  return MISUSE_ANSWERS.filter((answer) => answers.includes(answer))
 }
 
 const classIn = (does: EntitlementFile['actions'][string]): ActionClass =>

@@ -5,7 +5,16 @@ import { z } from 'zod'
 import type { FreezeId, Shard } from '../domain/ids.ts'
 import type { ListName } from '../domain/status-list.ts'
 import { damaged, within } from './connect.ts'
-import { containmentKeys, dueKey, type GrantKeys, shardKeys, statusKey, statusListsKey } from './keys.ts'
+import {
+  acksKey,
+  consumersKey,
+  containmentKeys,
+  dueKey,
+  type GrantKeys,
+  shardKeys,
+  statusKey,
+  statusListsKey,
+} from './keys.ts'
 import { type FunctionName, type Library, loadLibrary } from './library.ts'
 
 /** How far a shard's one order of commits has come: the sequence, and the stream id of the newest event ('' for none). */
@@ -118,6 +127,25 @@ const REPLIES = {
   containment_read: z.union([z.tuple([...head('ok'), z.array(text), count, z.array(count)]), ...failed]),
   containment_page: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
+  revocation_ack: z.union([
+    z.tuple([...head('ok')]),
+    z.tuple([...head('behind')]),
+    z.tuple([...head('ahead')]),
+    z.tuple([...head('full')]),
+    ...failed,
+  ]),
+  revocation_left: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, text])), z.array(text)]), ...failed]),
+  revocation_acked: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
+  use_report: z.union([
+    z.tuple([...head('ok'), z.array(z.tuple([z.enum(['kept', 'left', 'repeated']), count]))]),
+    z.tuple([...head('missing')]),
+    z.tuple([...head('behind')]),
+    ...failed,
+  ]),
+  use_read: z.union([
+    z.tuple([...head('ok'), z.array(z.tuple([count, text])), z.array(z.tuple([text, count]))]),
+    ...failed,
+  ]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
   status_read: z.union([z.tuple([...head('ok'), text, z.literal([0, 1]), z.instanceof(Uint8Array)]), ...failed]),
   status_lists: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
@@ -230,9 +258,13 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [
           ...base(shard),
           shardKeys(shard).retire,
-          ...grants.flatMap(({ keys, indexes }) => [keys.ask, keys.decisions, keys.head, ...indexes]),
+          ...grants.flatMap(({ keys, indexes }) => [keys.ask, keys.decisions, keys.head, keys.uses, ...indexes]),
         ],
-        [...at(seen), keepMs, ...grants.flatMap(({ id, version, indexes }) => [id, version, indexes.length])],
+        [
+          ...at(seen),
+          keepMs,
+          ...grants.flatMap(({ id, version, uses, indexes }) => [id, version, uses, indexes.length]),
+        ],
       ),
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
@@ -292,6 +324,35 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
       call('status_read', [...base(shard), statusKey(list)], at(seen)),
     statusLists: (shard: Shard, seen: Position) =>
       call('status_lists', [...base(shard), statusListsKey(shard)], at(seen)),
+    acknowledge: (shard: Shard, seen: Position, ack: AckRecord) =>
+      call(
+        'revocation_ack',
+        [...base(shard), acksKey(shard, ack.server, ack.consumer), consumersKey(shard, ack.server)],
+        [...at(seen), ack.consumer, ack.event, ack.unbroken, ack.most, ack.keepMs, ack.mostConsumers, ack.freshMs],
+      ),
+    left: (shard: Shard, seen: Position, { grant, server }: { grant: GrantKeys; server: string }) =>
+      call('revocation_left', [...base(shard), grant.head, consumersKey(shard, server)], at(seen)),
+    acked: (
+      shard: Shard,
+      seen: Position,
+      { server, consumers, event }: { server: string; consumers: readonly string[]; event: string },
+    ) =>
+      call(
+        'revocation_acked',
+        [...base(shard), ...consumers.map((consumer) => acksKey(shard, server, consumer))],
+        [...at(seen), event],
+      ),
+    reportUses: (
+      shard: Shard,
+      seen: Position,
+      { keys, id, most, uses }: { keys: GrantKeys; id: string; most: number; uses: readonly UseRecord[] },
+    ) =>
+      call(
+        'use_report',
+        [...base(shard), keys.head, keys.uses],
+        [...at(seen), id, most, ...uses.flatMap((use) => [use.id, use.kind, use.text, use.event])],
+      ),
+    uses: (shard: Shard, seen: Position, grant: GrantKeys) => call('use_read', [...base(shard), grant.uses], at(seen)),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
       call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }
@@ -313,10 +374,33 @@ export interface NoteRecord {
   readonly stages: readonly { readonly id: string; readonly stage: number }[]
 }
 
+export interface AckRecord {
+  readonly server: string
+  readonly consumer: string
+  readonly event: string
+  /** From here on nothing concerns it, up to `event`; '' where that is not known. */
+  readonly unbroken: string
+  readonly most: number
+  readonly keepMs: number
+  readonly mostConsumers: number
+  readonly freshMs: number
+}
+
+export interface UseRecord {
+  readonly id: string
+  /** Of each kind so many are kept. */
+  readonly kind: string
+  readonly text: string
+  /** '' where it is no event. */
+  readonly event: string
+}
+
 export interface ForgetRecord {
   readonly keys: GrantKeys
   readonly id: string
   readonly version: number
+  /** How many uses were read of it. */
+  readonly uses: number
   /** Every set that it is in. */
   readonly indexes: readonly string[]
 }

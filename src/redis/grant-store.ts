@@ -15,16 +15,19 @@ import type {
   Loaded,
   Receipt,
   Retired,
+  RevocationStore,
   StatusLists,
+  UseStore,
 } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
-import { type GrantId, isGrantId, type Shard, shard as shardNumber, shardOf, type TenantId } from '../domain/ids.ts'
+import { type GrantId, isGrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
 import { days, hours, type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { isLive, STATUSES, type Status } from '../domain/lifecycle.ts'
+import { parsePlaces, printPlaces } from '../domain/place.ts'
 import { type ListName, parseList, statusPlaceOf } from '../domain/status-list.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
@@ -34,7 +37,9 @@ import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { deniedKey, grantKeys, indexKey, lastingIndexes, statusKey, statusListsKey, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
+import { revocationStore } from './revocation-store.ts'
 import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
+import { storedUses, useStore } from './use-store.ts'
 
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
@@ -43,6 +48,8 @@ export interface ShardStore extends GrantStore, ControlStore {
   readonly freezes: FreezeStore
   readonly containments: ContainmentStore
   readonly statuses: StatusLists
+  readonly revocations: RevocationStore
+  readonly uses: UseStore
   /**
    * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
    * the same (`recovering`) on a shard that has ever been committed to.
@@ -200,12 +207,21 @@ export function grantStore({
     const keys = grantKeys(id)
     // The events first: if the grant is still there afterwards, none of them had been forgotten.
     const events = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, keys)))[4]
+    const { uses } = await storedUses({ issuing, memory, connects }, id)
     const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys])))[5]
     const [version, head, ask, decisions, born = 0] = row ?? []
     if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
     // What it is found by follows from what it says: one that cannot be read could not be forgotten.
     readable(() => readGrant(id, { version, head, ask, decisions, born }))
-    return { id, version, ask, decisions, head, events: events.map(([of, seq, text]) => ({ version: of, seq, text })) }
+    return {
+      id,
+      version,
+      ask,
+      decisions,
+      head,
+      events: events.map(([of, seq, text]) => ({ version: of, seq, text })),
+      uses,
+    }
   }
 
   async function retired(shard: Shard, keepMs: number, limit: number): Promise<readonly Retired[]> {
@@ -284,6 +300,8 @@ export function grantStore({
     statuses,
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
     containments: containmentStore({ ending, memory, shards }),
+    revocations: revocationStore({ issuing, memory, connects, shards }),
+    uses: useStore({ issuing, memory, connects, shards, sha256 }),
     load,
     commit,
     commitEach,
@@ -343,11 +361,11 @@ export function grantStore({
           places.set(shard, event)
           // An event above the stored version was never committed: its writer died between the two.
           if (grant === undefined || version > grant.version) continue
-          fed.push({ ...readable(() => readEvent(text)), version, seq, place: printPlace(places), of: grant })
+          fed.push({ ...readable(() => readEvent(text)), version, seq, place: printPlaces(places), of: grant })
         }
         places.set(shard, reply[4])
       }
-      return { events: fed, next: printPlace(places), more }
+      return { events: fed, next: printPlaces(places), more }
     },
 
     live: async ({ shard, lane, cursor }) => {
@@ -391,11 +409,12 @@ export function grantStore({
             some.map(({ id }) => id),
             readableOnly(false),
           )
-          const records = some.flatMap(({ id, version }) => {
+          const records = some.flatMap(({ id, version, uses = [] }) => {
             const grant = stored.find((candidate) => candidate.id === id)
             if (grant === undefined) return []
             const of = [statusIndex(grant, grant.head.status), ...lastingIndexes(grant.ask)]
-            return { keys: grantKeys(id), id, version, indexes: of.map((index) => indexKey(shard, index)) }
+            const indexes = of.map((index) => indexKey(shard, index))
+            return { keys: grantKeys(id), id, version, uses: uses.length, indexes }
           })
           if (records.length === 0) continue
           const reply = await issued(shard, (seen) => issuing.forget(shard, seen, keep, records))
@@ -570,21 +589,12 @@ async function loadInOrder(
 const newestFirst = (a: readonly [string, number], b: readonly [string, number]): number =>
   b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
 
-/** Where a reader of the feed is, shard by shard: `0.1732540000000-0`, joined by `_`. Of shards that there are none of, nothing is kept. */
+/** Of shards that there are none of, nothing is kept. */
 function parsePlace(text: string | undefined, shards: readonly Shard[]): Map<Shard, string> {
-  const places = new Map<Shard, string>()
-  if (text === undefined) return places
-  for (const part of text.split('_')) {
-    const [, of, event] = /^(\d{1,4})\.(\d{1,15}-\d{1,15})$/.exec(part) ?? []
-    if (of === undefined || event === undefined)
-      throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
-    const shard = shardNumber(Number(of))
-    if (shards.includes(shard)) places.set(shard, event)
-  }
-  return places
+  const places = text === undefined ? new Map() : parsePlaces(text)
+  if (places === undefined) throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
+  return new Map([...places].filter(([shard]) => shards.includes(shard)))
 }
-const printPlace = (places: ReadonlyMap<Shard, string>): string =>
-  [...places].map(([shard, event]) => `${shard}.${event}`).join('_')
 
 const printCursor = (filedAt: number, id: string): string => `${filedAt}-${id}`
 

@@ -31,6 +31,8 @@ export interface GrantKeys {
    * of its birth.
    */
   readonly head: string
+  /** Hash: what resource servers reported of its credentials, and how many came of each kind. There only when something was. */
+  readonly uses: string
 }
 
 const tag = (shard: Shard): string => `{writ:${shard}}`
@@ -79,6 +81,12 @@ export const passkeyKeys = (
 /** String: a ceremony that waits for a passkey, by the SHA-256 of its id. Gone when it was used or is over. */
 export const ceremonyKey = (shard: Shard, hash: string): string => `${tag(shard)}:ceremony:${hash}`
 
+/** Of one resource server. Hash: consumer by when it was first and last heard of. */
+export const consumersKey = (shard: Shard, server: string): string => `${tag(shard)}:consumers:${server}`
+/** Sorted set, all of one score: each place of the feed that this consumer acknowledged, with when it first did. */
+export const acksKey = (shard: Shard, server: string, consumer: string): string =>
+  `${tag(shard)}:acks:${server}:${consumer}`
+
 /** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
 export function indexKey(shard: Shard, index: Index): string {
   if ('status' in index) return `${tag(shard)}:in:${index.tenant}:${index.status}`
@@ -118,5 +126,10 @@ export function lastingIndexes({ intent, requesterTenant }: Ask): readonly Index
 
 export function grantKeys(id: GrantId): GrantKeys {
   const of = tag(shardOf(id))
-  return { ask: `${of}:ask:${id}`, decisions: `${of}:decisions:${id}`, head: `${of}:head:${id}` }
+  return {
+    ask: `${of}:ask:${id}`,
+    decisions: `${of}:decisions:${id}`,
+    head: `${of}:head:${id}`,
+    uses: `${of}:uses:${id}`,
+  }
 }

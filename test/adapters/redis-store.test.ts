@@ -32,6 +32,7 @@ import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.t
 import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract, liftedBy, sampleFreeze } from '../contracts/freeze-store.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
+import { revocationStoreContract } from '../contracts/revocation-store.ts'
 import { shippedDirectory } from '../support/directory.ts'
 import { offsetLibrary } from '../support/offset-library.ts'
 import {
@@ -96,6 +97,7 @@ describe('the Redis store', () => {
   grantStoreContract(() => underTest(connections))
   freezeStoreContract(() => underTest(connections))
   containmentStoreContract(() => underTest(connections))
+  revocationStoreContract(() => underTest(connections))
 })
 
 describe('the functions', () => {

@@ -7,6 +7,7 @@ import { shardMemory } from '../../src/redis/shard-memory.ts'
 import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract } from '../contracts/freeze-store.ts'
 import { grantStoreContract, type StoreUnderTest } from '../contracts/grant-store.ts'
+import { revocationStoreContract } from '../contracts/revocation-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
 describe('the memory store', () => {
@@ -21,6 +22,9 @@ describe('the memory store', () => {
       advance: async (span) => {
         time = after(time, span)
       },
+      passes: async (span) => {
+        time = after(time, span)
+      },
       another: (lowWater = 0) => memory.another(() => lowWater),
       loseControl: async () => memory.loseControl(of),
       snapshot: async () => {
@@ -31,6 +35,7 @@ describe('the memory store', () => {
   }
   grantStoreContract(make)
   freezeStoreContract(make)
+  revocationStoreContract(make)
   containmentStoreContract(make)
 })
 

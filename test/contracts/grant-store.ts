@@ -40,6 +40,8 @@ export interface StoreUnderTest {
   /** The store's own time. */
   now(): Promise<Instant>
   advance(span: Duration): Promise<void>
+  /** Lets a short time pass by which events are dated as well. */
+  passes(span: Duration): Promise<void>
   /** Another broker on the same data, which knows of this sequence from elsewhere. */
   another(lowWater?: number): ShardStore
   /** Takes the control record away and leaves all the rest. */
@@ -661,6 +663,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         decisions: decisions.map((decision) => JSON.stringify(decision)),
         head: JSON.stringify(grant.head),
         events: [],
+        uses: [],
       })
       expect(found?.events.map(({ version, seq, text }) => ({ version, seq, eventHash: sha256(text) }))).toEqual(
         receipts.map(({ seq, eventHash }, n) => ({ version: n + 1, seq, eventHash })),

@@ -2,7 +2,7 @@
 // what is tested here is the wire; that the real checks hold is tested where they live.
 import { type IncomingHttpHeaders, request } from 'node:http'
 import type { Broker } from '../../src/broker/broker.ts'
-import type { Budget, Quota } from '../../src/broker/ports.ts'
+import type { Budget, Quota, Server } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, type PrincipalId, shard, type Thumbprint } from '../../src/domain/ids.ts'
@@ -14,7 +14,7 @@ import { secret } from '../../src/domain/secret.ts'
 import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
 import { openApiDocument } from '../../src/http/openapi.ts'
-import type { Operations } from '../../src/http/routes.ts'
+import { type Operations, ROUTES } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
@@ -39,6 +39,9 @@ export const jwt = (claims: object): string =>
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
     .concat('.c2ln')
+/** Of the resource server webshop-api; any number of times. */
+export const SERVER_ASSERTION = jwt({ iss: 'webshop-api', sub: 'webshop-api' })
+const NOTHING_BESIDE = { reach: undefined, uses: { uses: [], counts: { used: 0, refused: 0 }, left: 0 } }
 export const TOKEN = jwt({ sub: 'vera' })
 export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
 /** Proofs of the two keys, and two that are refused. */
@@ -92,6 +95,8 @@ export interface Stage {
     /** What the status lists say. */
     statuses: StatusPorts
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** Of whom this is the client assertion. */
+    clientAssertion: (assertion: string, clientId: string | undefined) => Promise<Server>
     /** The real operations, where a test wants them. */
     operations: Operations | undefined
     /** What the budget says: go on, unless there is a time to wait. */
@@ -120,6 +125,11 @@ export async function stage(
     statuses: { list: async () => undefined, uris: async () => [] },
     operations: undefined,
     quota: { retryMs: undefined },
+    clientAssertion: async (assertion, clientId) => {
+      if (![SERVER_ASSERTION, 'webshop-assertion'].includes(assertion) || (clientId ?? 'webshop-api') !== 'webshop-api')
+        throw refusal('No such client.')
+      return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
+    },
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
       if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
@@ -130,13 +140,16 @@ export async function stage(
     get:
       (_, verb: keyof Broker) =>
       async (...args: unknown[]): Promise<unknown> => {
-        calls.push({ verb, args })
         const answer = verbs[verb] as ((...args: unknown[]) => unknown) | undefined
+        // Asked beside every grant that is shown: where a test says nothing of it, nothing is known.
+        if (verb === 'beside' && answer === undefined) return NOTHING_BESIDE
+        calls.push({ verb, args })
         if (answer === undefined) throw new Error(`nobody expected ${verb} to be called`)
         return answer(...args)
       },
   })
   const authenticate = (token: string, key: Thumbprint | undefined) => state.authenticate(token, key)
+  const clientAssertion: Stage['state']['clientAssertion'] = (...sent) => state.clientAssertion(...sent)
   const now = (): Instant => {
     if (!state.clockTrusted) throw new BrokerError('clock_untrusted', 'The clock has jumped.')
     return state.now
@@ -170,6 +183,7 @@ export async function stage(
   }
   const door = httpDoor({
     ...common,
+    clientAssertion,
     nowToShow,
     operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
     newRequestId: () => {
@@ -184,11 +198,7 @@ export async function stage(
       tokenEndpoint({ ...common, nowToShow, grantedDetail }),
       introspectEndpoint({
         broker,
-        clientAssertion: async (assertion, clientId) => {
-          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api')
-            throw refusal('No such client.')
-          return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
-        },
+        clientAssertion,
         verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
         grantedDetail,
         now,
@@ -244,6 +254,13 @@ export interface Received {
 }
 
 const check = openApiCheck(openApiDocument(ISSUER))
+const FOR_SERVERS = ROUTES.filter(({ action }) => action === 'server').map(({ method, path }) => ({
+  method,
+  path: new RegExp(`^${path.replace(':id', '[^/]+')}$`),
+}))
+/** Whether only a resource server is let in there. */
+export const isForServers = (method: string, path: string): boolean =>
+  FOR_SERVERS.some((row) => row.method === method && row.path.test(path.split('?')[0] ?? ''))
 
 /** One request on a connection of its own, its answer held against the API document; with a bearer token unless told otherwise. */
 function send(
@@ -254,7 +271,8 @@ function send(
 ): Promise<Received> {
   const names = headers.map(([name]) => name.toLowerCase())
   const pairs = [...headers]
-  if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
+  if (anonymous !== true && !names.includes('authorization'))
+    pairs.push(['Authorization', `Bearer ${isForServers(method, path) ? SERVER_ASSERTION : TOKEN}`])
   if (!names.includes('host')) pairs.push(['Host', 'elsewhere.example'])
   // As browsers and fetch do: a POST without a body says so.
   if (method === 'POST' && body === undefined && !names.includes('content-length')) pairs.push(['Content-Length', '0'])

@@ -37,6 +37,10 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   freeze: { where: { task: 'another-task' }, reason: 'alarm' },
   contain: { where: { task: 'another-task' }, reason: 'alarm' },
   lift_freeze: { reason: 'over' },
+  acknowledge: { position: '0.1-1', consumer: 'eu-1' },
+  report_uses: {
+    uses: [{ id: 'use-1', at: '2026-11-21T22:00:00Z', credential: 'jti-1', outcome: 'used', action: 'a', target: 't' }],
+  },
   recover: { reason: 'as it is' },
   accept_clock: { reason: 'as it is' },
 })
@@ -51,6 +55,12 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     const found = (w.book.current().directory as PeopleDirectory).resolve(iss, claims)
     if (found === undefined) throw new BrokerError('unauthenticated', 'The token is nobody’s.')
     return { principal: found.principal, key, session: '', facts: {} }
+  }
+  on.state.clientAssertion = async (token) => {
+    const { sub } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+    const server = (w.book.current().directory as PeopleDirectory).resourceServer(sub)
+    if (server === undefined) throw new BrokerError('unauthenticated', 'There is no such client here.')
+    return server
   }
   const operate = {
     shards: [HOME],

@@ -41,6 +41,9 @@ interface ShardData {
   containments: Map<string, Contained>
   /** Status lists by key: a bit per place as Redis counts them, and until when it is kept. */
   lists: Map<string, { bits: Uint8Array; keepUntil: number }>
+  consumers: Map<string, Map<string, { first: number; last: number }>>
+  acks: Map<string, { place: string; at: number }[]>
+  uses: Map<string, { rows: Map<string, { at: number; event: string; text: string }>; counts: Map<string, number> }>
 }
 
 export interface MemoryStore {
@@ -87,6 +90,9 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       freezes: new Map(),
       containments: new Map(),
       lists: new Map(),
+      consumers: new Map(),
+      acks: new Map(),
+      uses: new Map(),
     }
     data.set(shard, fresh)
     return fresh
@@ -388,16 +394,19 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const shard = of(at)
       if (isBehind(shard, seen)) return top('behind', shard, 1)
       let forgotten = 0
-      for (const { keys, id, version, indexes } of grants) {
+      for (const { keys, id, version, uses, indexes } of grants) {
         const row = shard.rows.get(keys.head)
         const over = shard.retire.get(id)
         if (row?.version !== version || !isTerminal(row.status as Status)) continue
         if (over === undefined || over > now() - keepMs) continue
-        for (const entry of row.events) {
+        const reported = [...(shard.uses.get(keys.uses)?.rows.values() ?? [])]
+        if (reported.length !== uses) continue
+        for (const entry of [...row.events, ...reported.flatMap(({ event }) => event || [])]) {
           if (isAfter(entry, shard.gone)) shard.gone = entry
           shard.events.delete(entry)
         }
         shard.rows.delete(keys.head)
+        shard.uses.delete(keys.uses)
         for (const key of indexes) indexIn(shard, key).delete(id)
         shard.retire.delete(id)
         forgotten += 1
@@ -496,6 +505,84 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
         .filter(([, stage]) => stage >= from && stage <= to)
         .sort((one, other) => one[1] - other[1] || (one[0] < other[0] ? -1 : 1))
       return [...top('ok', shard, isBehind(shard, seen)), rows.slice(offset, offset + limit)]
+    },
+    acknowledge: async (at, seen, { server, consumer, event, unbroken, most, mostConsumers, freshMs }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      if (isAfter(event, `${now()}-999999999999999`)) return top('ahead', shard, 0)
+      const consumers = shard.consumers.get(server) ?? new Map<string, { first: number; last: number }>()
+      shard.consumers.set(server, consumers)
+      if (!consumers.has(consumer) && consumers.size >= mostConsumers) {
+        const [oldest] = [...consumers]
+          .filter(([, { last }]) => last < now() - freshMs)
+          .sort((a, b) => a[1].last - b[1].last)
+        if (oldest === undefined) return top('full', shard, 0)
+        consumers.delete(oldest[0])
+      }
+      consumers.set(consumer, { first: consumers.get(consumer)?.first ?? now(), last: now() })
+      const key = `${server}/${consumer}`
+      const acks = shard.acks.get(key) ?? []
+      shard.acks.set(key, acks)
+      const last = acks.at(-1)
+      if (last !== undefined && !isAfter(event, last.place)) return top('ok', shard, 0)
+      if (last !== undefined && unbroken !== '' && !isAfter(unbroken, last.place)) last.place = event
+      else acks.push({ place: event, at: now() })
+      acks.splice(0, acks.length - most)
+      return top('ok', shard, 0)
+    },
+    left: async (at, seen, { grant, server }) => {
+      const shard = of(at)
+      const events = (shard.rows.get(grant.head)?.events ?? []).flatMap((id): [string, string][] => {
+        const event = shard.events.get(id)
+        return event ? [[id, event.text]] : []
+      })
+      const consumers = [...(shard.consumers.get(server) ?? [])].flatMap(([name, { first, last }]) => [
+        name,
+        `${first} ${last}`,
+      ])
+      return [...top('ok', shard, isBehind(shard, seen)), events, consumers]
+    },
+    acked: async (at, seen, { server, consumers, event }) => {
+      const shard = of(at)
+      const times = consumers.map((consumer) => {
+        const acks = shard.acks.get(`${server}/${consumer}`) ?? []
+        return String(acks.find(({ place }) => !isAfter(event, place))?.at ?? '')
+      })
+      return [...top('ok', shard, isBehind(shard, seen)), times]
+    },
+    reportUses: async (at, seen, { keys, id, most, uses }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      const grant = shard.rows.get(keys.head)
+      if (grant === undefined) return top('missing', shard, 0)
+      const stored = shard.uses.get(keys.uses) ?? { rows: new Map(), counts: new Map<string, number>() }
+      shard.uses.set(keys.uses, stored)
+      const count = (kind: string): void => void stored.counts.set(kind, (stored.counts.get(kind) ?? 0) + 1)
+      const rows = uses.map((use): ['kept' | 'left' | 'repeated', number] => {
+        if (stored.rows.has(use.id)) return ['repeated', 0]
+        if ((stored.counts.get(use.kind) ?? 0) >= most) {
+          count(use.kind)
+          count('left')
+          return ['left', 0]
+        }
+        let event = ''
+        if (use.event !== '') {
+          shard.seq += 1
+          event = nextEntry()
+          shard.event = event
+          shard.events.set(event, { grant: id, version: grant.version, seq: shard.seq, text: use.event })
+        }
+        stored.rows.set(use.id, { at: now(), event, text: use.text })
+        count(use.kind)
+        return ['kept', event === '' ? 0 : shard.seq]
+      })
+      return [...top('ok', shard, 0), rows]
+    },
+    uses: async (at, seen, keys) => {
+      const shard = of(at)
+      const stored = shard.uses.get(keys.uses)
+      const rows = [...(stored?.rows.values() ?? [])].map(({ at: when, text }): [number, string] => [when, text])
+      return [...top('ok', shard, isBehind(shard, seen)), rows, [...(stored?.counts ?? [])]]
     },
     freezes: async (at, seen) => {
       const shard = of(at)

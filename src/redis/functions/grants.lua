@@ -381,8 +381,12 @@ local function retired_grants(keys, args)
   return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '-inf', now_ms() - keep, 'LIMIT', 0, limit))
 end
 
--- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, and at this version. Reads only, and reads every key
--- that `forget` writes.
+-- What a hash of uses holds: `u:<id>` is one use (when it came, its event or '', its text), `n:<kind>` how many of a kind came, and `n:left`
+-- how many of them were not kept.
+local USE = '^(%d+) (%S*) (.+)$'
+
+-- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, at this version, and with as many uses as the caller knows
+-- of. Reads only, and reads every key that `forget` writes.
 local function forgettable(shard, retire, grant, before)
   local head = redis.call('HMGET', grant.head_key, 'version', 'status', 'ev')
   local over_at = tonumber(redis.call('ZSCORE', retire, grant.id) or '')
@@ -393,6 +397,16 @@ local function forgettable(shard, retire, grant, before)
     if not string.match(entry, STREAM_ID) then return nil end
     entries[#entries + 1] = entry
   end
+  local uses, stored = 0, redis.call('HGETALL', grant.uses_key)
+  for n = 1, #stored, 2 do
+    if string.sub(stored[n], 1, 2) == 'u:' then
+      local _, entry = string.match(stored[n + 1], USE)
+      if not entry then return nil end
+      uses = uses + 1
+      if entry ~= '' then entries[#entries + 1] = entry end
+    end
+  end
+  if uses ~= grant.uses then return nil end
   for _, index in ipairs(grant.indexes) do redis.call('ZCARD', index) end
   redis.call('XLEN', shard.events)
   return entries
@@ -404,31 +418,31 @@ local function forget(shard, retire, grant, entries)
   end
   redis.call('HSET', shard.key, 'gone', shard.gone)
   for _, entry in ipairs(entries) do redis.call('XDEL', shard.events, entry) end
-  redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key)
+  redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key, grant.uses_key)
   for _, index in ipairs(grant.indexes) do redis.call('ZREM', index, grant.id) end
   redis.call('ZREM', retire, grant.id)
 end
 
 -- grant_forget: 1 to 100 grants of one shard, each removed with its events if it has been terminal for `keep`; the others stay.
--- KEYS  3 retire  4… of each: ask, decisions, head, then the indexes that it is in
--- ARGV  3 keepMs  4… of each: id, version, how many indexes
+-- KEYS  3 retire  4… of each: ask, decisions, head, uses, then the indexes that it is in
+-- ARGV  3 keepMs  4… of each: id, version, how many uses, how many indexes
 -- Reply 'ok' count; 'behind'
 local function forget_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   local keep, grants, k = tonumber(args[3]), {}, 4
-  for i = 4, #args, 3 do
+  for i = 4, #args, 4 do
     local grant = {
-      ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], id = args[i], version = tonumber(args[i + 1]),
-      indexes = {},
+      ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], uses_key = keys[k + 3], id = args[i],
+      version = tonumber(args[i + 1]), uses = tonumber(args[i + 2] or ''), indexes = {},
     }
-    local count = tonumber(args[i + 2] or '')
-    if not is_count(grant.version) or not is_count(count) or not keys[k + 2 + count] or #grants == 100 then
+    local count = tonumber(args[i + 3] or '')
+    if not is_count(grant.version) or not is_count(grant.uses) or not is_count(count) or not keys[k + 3 + count] or #grants == 100 then
       return reply('malformed', shard, 'arguments')
     end
-    for n = 1, count do grant.indexes[n] = keys[k + 2 + n] end
+    for n = 1, count do grant.indexes[n] = keys[k + 3 + n] end
     grants[#grants + 1] = grant
-    k = k + 3 + count
+    k = k + 4 + count
   end
   if not is_count(keep) or k ~= #keys + 1 then return reply('malformed', shard, 'arguments') end
   if shard.behind == 1 then return reply('behind', shard) end
@@ -711,6 +725,160 @@ local function status_lists(keys, args)
   return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '(' .. now_ms(), '+inf'))
 end
 
+-- An id of the stream as text that sorts as the ids do.
+local function sortable(id)
+  local ms, n = string.match(id, STREAM_ID)
+  return string.format('%015d-%015d', tonumber(ms), tonumber(n))
+end
+local ACK = '^(%d+%-%d+):(%d+)$'
+local SEEN = '^(%d+) (%d+)$'
+
+-- Room for one more consumer, or false: of those that have not been seen for `fresh` the longest unseen goes first.
+local function has_room(consumers, most, before)
+  if redis.call('HLEN', consumers) < most then return true end
+  local oldest, oldest_at
+  local stored = redis.call('HGETALL', consumers)
+  for n = 1, #stored, 2 do
+    local _, seen = string.match(stored[n + 1], SEEN)
+    seen = tonumber(seen or '0')
+    if seen < before and (not oldest or seen < oldest_at) then oldest, oldest_at = stored[n], seen end
+  end
+  if oldest then redis.call('HDEL', consumers, oldest) end
+  return oldest ~= nil
+end
+
+-- revocation_ack: a consumer refuses everything up to a place. Kept is when each place was first reached, in the order of both. Where nothing
+-- that concerns it lies between its last place and this one (from `unbroken` on there is nothing), its last one is moved on and keeps its time:
+-- so what is kept grows with the revocations and not with the acknowledgements. A place that it has passed already changes nothing.
+-- KEYS  3 acks (sorted set, all of score 0: place:time)  4 consumers (hash: first and last seen)
+-- ARGV  3 consumer  4 place  5 unbroken, or ''  6 most acks  7 keepMs  8 most consumers  9 freshMs
+-- Reply 'ok'; 'behind', 'ahead' (of this clock: nobody can have read that far), 'full' (as many fresh consumers as may be)
+local function acknowledge(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local consumer, id, unbroken = args[3], args[4], args[5]
+  local most, keep, most_consumers, fresh = tonumber(args[6]), tonumber(args[7]), tonumber(args[8]), tonumber(args[9])
+  if not keys[4] or consumer == '' or not string.match(id, STREAM_ID) or (unbroken ~= '' and not string.match(unbroken, STREAM_ID))
+    or not is_count(most) or most == 0 or not is_count(keep) or keep == 0 or not is_count(most_consumers) or not is_count(fresh) then
+    return reply('malformed', shard, 'acknowledgement')
+  end
+  if shard.behind == 1 then return reply('behind', shard) end
+  local now = now_ms()
+  if is_after(id, now .. LAST_OF_MS) then return reply('ahead', shard) end
+  local last = redis.call('ZREVRANGE', keys[3], 0, 0)[1]
+  local known = redis.call('HGET', keys[4], consumer)
+  if not known and not has_room(keys[4], most_consumers, now - fresh) then return reply('full', shard) end
+  local first = known and string.match(known, SEEN) or string.format('%d', now)
+  redis.call('HSET', keys[4], consumer, first .. ' ' .. string.format('%d', now))
+  redis.call('PEXPIRE', keys[4], keep)
+  local place = sortable(id)
+  local last_place, last_at = string.match(last or '', ACK)
+  if not last_place or last_place < place then
+    local at = string.format('%d', now)
+    if last_place and unbroken ~= '' and last_place >= sortable(unbroken) then
+      redis.call('ZREM', keys[3], last)
+      at = last_at
+    end
+    redis.call('ZADD', keys[3], 0, place .. ':' .. at)
+    redis.call('ZREMRANGEBYRANK', keys[3], 0, -(most + 1))
+  end
+  redis.call('PEXPIRE', keys[3], keep)
+  return reply('ok', shard)
+end
+
+-- revocation_left: the events of one grant with their ids, none above its stored version, and who consumes what concerns it.
+-- KEYS  3 head  4 consumers        Reply 'ok' { { id, event }, … } { consumer, seen, … }
+local function left_by(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local head = redis.call('HMGET', keys[3], 'version', 'ev')
+  local version, rows = tonumber(head[1] or '0'), {}
+  for entry in string.gmatch(head[2] or '', '[^,]+') do
+    for _, found in ipairs(redis.call('XRANGE', keys[2], entry, entry)) do
+      if tonumber(found[2][4]) <= version then rows[#rows + 1] = { found[1], found[2][8] } end
+    end
+  end
+  return reply('ok', shard, rows, redis.call('HGETALL', keys[4]))
+end
+
+-- revocation_acked: of each consumer when it first was at this place or further, or ''.
+-- KEYS  3… acks        ARGV  3 place        Reply 'ok' { time, … }
+local function acked_by(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if not string.match(args[3] or '', STREAM_ID) then return reply('malformed', shard, 'place') end
+  local from, times = '[' .. sortable(args[3]), {}
+  for k = 3, #keys do
+    local found = redis.call('ZRANGEBYLEX', keys[k], from, '+', 'LIMIT', 0, 1)[1]
+    local _, at = string.match(found or '', ACK)
+    times[#times + 1] = at or ''
+  end
+  return reply('ok', shard, times)
+end
+
+-- use_report: what a resource server saw of a grant's credentials, each under its own id once. Of each kind only `most` are kept, so that a flood of
+-- one hides none of the other; what is not kept is counted. A use that comes with an event has its place in the shard's order, as a freeze has,
+-- under the version of the grant, which it does not move.
+-- KEYS  3 head  4 uses        ARGV  3 grant  4 most of a kind  5… of each: id, kind, text, event or ''
+-- Reply 'ok' { { 'kept' or 'left' or 'repeated', seq of its event or 0 }, … }; 'missing', 'behind'
+local function report_uses(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local most = tonumber(args[4] or '')
+  if #keys ~= 4 or not is_count(most) or #args < 8 or #args > 404 or #args % 4 ~= 0 then return reply('malformed', shard, 'uses') end
+  for i = 5, #args, 4 do
+    if args[i] == '' or args[i + 1] == '' or args[i + 1] == 'left' or args[i + 2] == '' then return reply('malformed', shard, 'use') end
+  end
+  if shard.behind == 1 then return reply('behind', shard) end
+  local version = redis.call('HGET', keys[3], 'version')
+  if not version then return reply('missing', shard) end
+  redis.call('HLEN', keys[4])
+  local rows, now = {}, string.format('%d', now_ms())
+  for i = 5, #args, 4 do
+    local field, kind, row = 'u:' .. args[i], 'n:' .. args[i + 1], { 'kept', 0 }
+    if redis.call('HEXISTS', keys[4], field) == 1 then
+      row[1] = 'repeated'
+    elseif tonumber(redis.call('HGET', keys[4], kind) or '0') >= most then
+      row[1] = 'left'
+      redis.call('HINCRBY', keys[4], kind, 1)
+      redis.call('HINCRBY', keys[4], 'n:left', 1)
+    else
+      local entry = ''
+      if args[i + 3] ~= '' then
+        shard.seq = shard.seq + 1
+        local seq = string.format('%d', shard.seq)
+        entry = redis.call('XADD', shard.events, '*', 'grant', args[3], 'version', version, 'seq', seq, 'event', args[i + 3])
+        shard.event = entry
+        redis.call('HSET', shard.key, 'n', seq, 'event', entry)
+        row[2] = shard.seq
+      end
+      redis.call('HSET', keys[4], field, now .. ' ' .. entry .. ' ' .. args[i + 2])
+      redis.call('HINCRBY', keys[4], kind, 1)
+    end
+    rows[#rows + 1] = row
+  end
+  return reply('ok', shard, rows)
+end
+
+-- use_read: all uses of a grant, and how many came of each kind.
+-- KEYS  3 uses        Reply 'ok' { { receivedAt, text }, … } { { kind, count }, … }
+local function read_uses(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local rows, counts, stored = {}, {}, redis.call('HGETALL', keys[3])
+  for n = 1, #stored, 2 do
+    local what, name = string.sub(stored[n], 1, 2), string.sub(stored[n], 3)
+    if what == 'u:' then
+      local at, _, text = string.match(stored[n + 1], USE)
+      if not at then return reply('malformed', shard, 'use') end
+      rows[#rows + 1] = { tonumber(at), text }
+    else
+      counts[#counts + 1] = { name, tonumber(stored[n + 1]) }
+    end
+  end
+  return reply('ok', shard, rows, counts)
+end
+
 local function register(name, callback, ...)
   redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
 end
@@ -737,6 +905,11 @@ register('containment_claim', claim_walk, 'allow-oom')
 register('containment_note', note_contained, 'allow-oom')
 register('containment_read', read_containment, 'no-writes')
 register('containment_page', page_contained, 'no-writes')
+register('revocation_ack', acknowledge)
+register('revocation_left', left_by, 'no-writes')
+register('revocation_acked', acked_by, 'no-writes')
+register('use_report', report_uses)
+register('use_read', read_uses, 'no-writes')
 register('rate_take', take, 'allow-oom')
 register('use_once', use_once, 'allow-oom')
 register('status_read', read_status, 'no-writes')
