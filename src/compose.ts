@@ -174,7 +174,7 @@ export async function openAdapters(
     const library: Library = renderLibrary()
     const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
     const book = rulebook(configuration.rules)
-    const vault = backends && vaultCredentialSource(backends, processTimer)
+    const vault = backends && vaultCredentialSource(backends, processTimer, clock.nowToEnd)
     toClose.push(() => vault?.stop())
     const queue = openTimetable({
       redis: redisAddress(settings.redisUrl),

@@ -243,11 +243,8 @@ export interface Hold {
   readonly accessor: string
   readonly token: Secret<string>
 }
-export interface VaultSecret {
-  readonly username: string
-  readonly password: string
-  readonly [member: string]: string
-}
+/** What is handed out, member by member. */
+export type VaultSecret = Readonly<Record<string, string>>
 export interface MintPlan {
   readonly grant: GrantId
   readonly mint: MintId
@@ -257,12 +254,21 @@ export interface MintPlan {
   readonly credential: VaultCredential
 }
 
+/** What the backend answers about a mint that was closed. */
+export interface Gone {
+  /** Nothing more will come, and what could be ended has ended. */
+  readonly gone: boolean
+  readonly answer: string
+  /** Where something was made that nobody can end: how long after its making it ends by itself, at the latest. */
+  readonly lasts?: Duration
+}
+
 export interface CredentialSource {
   /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
   open(plan: MintPlan): Promise<Hold>
   /** Lifts the hold's life to `left`. */
   keep(hold: Hold, left: Duration): Promise<void>
-  /** Makes the secret under the hold; it dies by itself within `left`. */
+  /** Makes the secret under the hold; it dies by itself within `left`. What cannot be revoked has a lease without an id. */
   issue(
     hold: Hold,
     plan: MintPlan,
@@ -271,7 +277,7 @@ export interface CredentialSource {
   /** Ends everything that this mint may have left, found by its ids alone. Idempotent: closing what is closed succeeds. */
   close(plan: MintPlan, mint: Mint): Promise<void>
   /** Asks the backend for leases and sessions, not for the accessor. An error or a time-out rejects; it is never read as gone. */
-  confirmGone(plan: MintPlan, mint: Mint): Promise<{ readonly gone: boolean; readonly answer: string }>
+  confirmGone(plan: MintPlan, mint: Mint): Promise<Gone>
 }
 
 export interface TokenFacts {

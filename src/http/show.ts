@@ -4,17 +4,16 @@
 import type { z } from 'zod'
 import { type Explained, type Question, useWithin } from '../broker/broker.ts'
 import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
-import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
+import {
+  type ApprovalRule,
+  type CredentialRule,
+  type Entitlement,
+  revocabilityOf,
+  worstResidue,
+} from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
-import {
-  type Duration,
-  earliest,
-  formatDuration,
-  formatInstant,
-  type Instant,
-  milliseconds,
-} from '../domain/instant.ts'
+import { type Duration, earliest, formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
@@ -52,6 +51,7 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     policy: { ...ask.policy },
     rule: showRule(ask.rule),
     reasons: [...ask.reasons],
+    ...showRevocability(ask.credential, lengthOf(ask.intent.window)),
     decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
     conditions: showConditions(grant.decisions),
     ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
@@ -250,8 +250,11 @@ function nextAction(grant: Grant, now: Instant): string {
     case 'withdrawn':
     case 'lapsed':
       return 'Ask again if it is still needed.'
-    case 'ended':
-      return 'Nothing: it has ended.'
+    case 'ended': {
+      const { residueUntil } = grant.head.facts
+      if (residueUntil <= now) return 'Nothing: it has ended.'
+      return `Nothing can be done: what was handed out may still be accepted until ${formatInstant(residueUntil)}.`
+    }
   }
 }
 
@@ -320,17 +323,15 @@ export function showDryRun(explained: Explained): DryRunAnswer['grants'][number]
     useWithin: formatDuration(useWithin(entitlement, executor)),
     audience: entitlement.target.audience,
     credential: showCredential(credential),
-    revocability: credential.kind === 'jwt' ? 'at_once' : credential.revocability,
-    residue: formatDuration(residueOf(entitlement, intent)),
+    ...showRevocability(credential, lengthOf(intent.window)),
     policy: { ...policy },
   }
 }
 
-/** How long a credential may outlive a revoke, at worst: what verifiers may cache, or the whole window where nothing can be revoked. */
-const residueOf = ({ credential }: Entitlement, { window }: Intent): Duration => {
-  if (credential.kind === 'jwt') return credential.verifierCache
-  return credential.revocability === 'at_once' ? milliseconds(0) : lengthOf(window)
-}
+const showRevocability = (credential: CredentialRule, window: Duration) => ({
+  revocability: revocabilityOf(credential),
+  residue: formatDuration(worstResidue(credential, window)),
+})
 
 const showCredential = (credential: Entitlement['credential']) =>
   credential.kind === 'jwt' ? { kind: 'jwt' as const, sender: credential.sender } : { kind: credential.kind }
@@ -347,6 +348,7 @@ export const showEntitlement = (
   actions: { ...entitlement.actions },
   scopes: [...entitlement.scopes],
   credential: showCredential(entitlement.credential),
+  ...showRevocability(entitlement.credential, entitlement.limits.maxDuration),
   approval: showRule(entitlement.approval),
   limits: {
     maxDuration: formatDuration(entitlement.limits.maxDuration),

@@ -450,7 +450,9 @@ export const factsAnswer = z.strictObject({
   cause: cause.optional(),
   endedAt: text.optional(),
   confirmation: confirmation.optional(),
-  residueUntil: text.optional(),
+  residueUntil: text
+    .optional()
+    .meta({ description: 'Until when something may still take the credential for good, at the latest.' }),
 })
 
 /** A signed statement of a person, or of the policy. What does not apply to its kind is left out. */
@@ -477,6 +479,14 @@ export const decisionAnswer = z.strictObject({
   withdrawn: z.boolean().optional().meta({ description: 'This was taken back.' }),
   passkey: z.boolean().meta({ description: 'Signed with the person’s passkey, besides by the broker.' }),
 })
+
+/** The class of a credential and what it may leave behind, before anybody approves it. */
+const revocability = {
+  revocability: z.enum(['at_once', 'expiry']).meta({
+    description: 'Whether it ends at once when it is revoked, or only by its own expiry.',
+  }),
+  residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+}
 
 export const grantAnswer = z.strictObject({
   id: text,
@@ -525,6 +535,7 @@ export const grantAnswer = z.strictObject({
   policy: z.strictObject({ revision: z.int(), digest: text }),
   rule: ruleAnswer,
   reasons: z.array(text),
+  ...revocability,
   decisions: z.array(decisionAnswer),
   conditions: z
     .array(
@@ -601,8 +612,7 @@ export const dryRunAnswer = z.strictObject({
       useWithin: text.meta({ description: 'How soon after approval, or opening, the first exchange must be.' }),
       audience: text,
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
-      revocability: z.enum(['at_once', 'expiry']),
-      residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+      ...revocability,
       policy: z.strictObject({ revision: z.int(), digest: text }),
     }),
   ),
@@ -620,6 +630,7 @@ export const endsAnswer = z.strictObject({
     z.strictObject({
       id: text,
       status: z.enum(STATUSES as [string, ...string[]]),
+      residueUntil: text.optional().meta({ description: 'Of one that has ended: what may be left is gone by then.' }),
       refused: text.optional().meta({ description: 'Why this one was left as it is: the code of a refusal.' }),
     }),
   ),
@@ -677,6 +688,7 @@ export const entitlementsAnswer = z.strictObject({
       actions: z.record(text, z.enum(ACTION_CLASSES)),
       scopes: z.array(text),
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
+      ...revocability,
       approval: ruleAnswer,
       limits: z.strictObject({ maxDuration: text, horizon: text, decideWithin: text, maxUses: z.int() }),
       ticketRequired: z.boolean(),

@@ -42,6 +42,8 @@ const OFFER = {
   actions: { 'report.read': 'read' },
   scopes: [],
   credential: { kind: 'jwt', sender: 'dpop' },
+  revocability: 'at_once',
+  residue: '30s',
   approval: { mode: 'auto' },
   limits: { maxDuration: '1h', horizon: '14d', decideWithin: '1d', maxUses: 20 },
   ticketRequired: false,
