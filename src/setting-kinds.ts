@@ -103,6 +103,15 @@ export const span = (least: (mode: Around['mode']) => Duration): Kind<Duration> 
       : problem(`must be a duration like 30d, at least ${formatDuration(least(mode))}`)
   })
 
+/** 0 says never. */
+export const spanOrNever = (least: Duration): Kind<Duration> =>
+  kind((text) => {
+    const value = parseDuration(text)
+    return value !== undefined && (value === 0 || value >= least)
+      ? { value }
+      : problem(`must be a duration like 1h, at least ${formatDuration(least)}, or 0s for never`)
+  })
+
 export interface Rate {
   readonly count: number
   readonly per: Duration

@@ -22,6 +22,7 @@ import {
   redisUrl,
   redisUrlFile,
   span,
+  spanOrNever,
   subnets,
   whole,
 } from './setting-kinds.ts'
@@ -54,6 +55,8 @@ export interface Settings {
   readonly sweepEveryMs: number
   /** How long what is over stays in Redis before it leaves for the archive. */
   readonly retention: Duration
+  /** How often a canary of each entitlement of a backend is made; 0 for never. */
+  readonly canaryEvery: Duration
   /** Per principal; ends have a budget of their own, so that nobody is kept from revoking by having asked much. */
   readonly rateLimit: Rate
   readonly rateLimitEnds: Rate
@@ -193,6 +196,13 @@ export const SETTINGS = {
     meaning: 'how long an ended grant stays before it leaves for the archive, at least 1d; in dev at least 1m',
     example: '90d',
     fallback: '30d',
+  },
+  WRIT_CANARY_EVERY: {
+    kind: spanOrNever(seconds(10)),
+    meaning:
+      'how often a credential of each entitlement of a backend is made for nobody and ended, to know that ending works; at least 10s, 0s for never',
+    example: '15m',
+    fallback: '1h',
   },
   WRIT_RATE_LIMIT: {
     kind: rate,
@@ -413,6 +423,7 @@ function settingsOf(values: Values): Settings {
     keysDir: values.WRIT_KEYS_DIR,
     sweepEveryMs: values.WRIT_SWEEP_EVERY_MS,
     retention: values.WRIT_RETENTION,
+    canaryEvery: values.WRIT_CANARY_EVERY,
     rateLimit: values.WRIT_RATE_LIMIT,
     rateLimitEnds: values.WRIT_RATE_LIMIT_ENDS,
     flood: {

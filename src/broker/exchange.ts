@@ -8,6 +8,7 @@ import { after, earliest, type Instant, instant, latest, seconds } from '../doma
 import { type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
+import { checkCanary } from './canary.ts'
 import { change, eventOf, type Move } from './change.ts'
 import { type Claimed, claimMint, endLost, makeVaultCredential } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
@@ -69,6 +70,7 @@ async function chooseWay(p: ExchangePorts, loaded: Loaded, caller: Caller, attem
   const freezes = await freezesOf(p, loaded)
   const now = p.now()
   await judgeExchange(p, rules, grant, caller, now, freezes)
+  await checkCanary(p, rules.policy.entitlement(grant.ask.intent.entitlement))
   const tried = mintsOf(grant.head.mints, attempt, caller.key)
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)

@@ -2,6 +2,7 @@
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
 import type { Assertion } from '../domain/assertion.ts'
 import type { AuthorRole } from '../domain/authorship.ts'
+import type { Canary, OpenCanary } from '../domain/canary.ts'
 import type { Canonical } from '../domain/canonical.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
@@ -280,6 +281,21 @@ export interface CredentialSource {
   confirmGone(plan: MintPlan, mint: Mint): Promise<Gone>
 }
 
+/** The last canary of each entitlement, and those that may still be there; the same for all brokers. Rejects `store_unavailable`. */
+export interface Canaries {
+  /** What cannot be read is left out: it says nothing. */
+  all(): Promise<readonly Canary[]>
+  last(entitlement: EntitlementId): Promise<Canary | undefined>
+  keep(canary: Canary): Promise<void>
+  /** Those that were noted and not ended; at most one of an entitlement. */
+  open(): Promise<readonly OpenCanary[]>
+  note(open: OpenCanary): Promise<void>
+  ended(entitlement: EntitlementId): Promise<void>
+  /** True for one at a time of any number of brokers, until it is given back or `lease` is over. */
+  turn(entitlement: EntitlementId, lease: Duration): Promise<boolean>
+  giveBack(entitlement: EntitlementId): Promise<void>
+}
+
 export interface TokenFacts {
   readonly grant: Grant
   readonly audience: string
@@ -420,6 +436,7 @@ export interface Ports {
   readonly grants: GrantStore
   readonly freezes: FreezeStore
   readonly credentials: CredentialSource
+  readonly canaries: Canaries
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
   readonly stepUp: StepUp

@@ -3,6 +3,7 @@
 
 import type { z } from 'zod'
 import { type Explained, type Question, useWithin } from '../broker/broker.ts'
+import type { Tried } from '../broker/operate.ts'
 import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
 import {
   type ApprovalRule,
@@ -19,6 +20,7 @@ import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
 import { lengthOf } from '../domain/window.ts'
 import type {
+  canariesAnswer,
   DryRunAnswer,
   entitlementsAnswer,
   eventsAnswer,
@@ -335,6 +337,21 @@ const showRevocability = (credential: CredentialRule, window: Duration) => ({
 
 const showCredential = (credential: Entitlement['credential']) =>
   credential.kind === 'jwt' ? { kind: 'jwt' as const, sender: credential.sender } : { kind: credential.kind }
+
+/** Names of ours and words of ours: what a backend said is not in it. */
+export const showTried = ({
+  entitlement,
+  credential,
+  canary,
+}: Tried): z.infer<typeof canariesAnswer>['canaries'][number] => ({
+  ...{ entitlement, backend: credential.backend, engine: credential.engine, revocability: credential.revocability },
+  result: canary?.result ?? 'none',
+  ...(canary === undefined
+    ? {}
+    : { at: formatInstant(canary.at), took: formatDuration(canary.took), next: formatInstant(canary.next) }),
+  ...(canary?.step === undefined ? {} : { step: canary.step }),
+  ...(canary?.reason === undefined ? {} : { reason: canary.reason }),
+})
 
 /** Mounts, connections and roles of the backend are the operator's, not the asker's. */
 export const showEntitlement = (

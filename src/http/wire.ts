@@ -1,6 +1,7 @@
 // Every body and every answer of `/v1` as a strict schema: an unknown member is refused, a default is written here and nowhere else.
 // Invariant: a text that passes shows exactly what it holds: no control, no bidirectional override, nothing invisible.
 import { z } from 'zod'
+import { CANARY_RESULTS, CANARY_STEPS } from '../domain/canary.ts'
 import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
@@ -712,5 +713,25 @@ export const stepUpAnswer = z.strictObject({
 })
 export const passkeysAnswer = z.strictObject({
   passkeys: z.array(z.strictObject({ id: text, name: text, registeredAt: text, transports: z.array(text) })),
+})
+/** The last canary of everything that comes from a backend. */
+export const canariesAnswer = z.strictObject({
+  canaries: z.array(
+    z.strictObject({
+      entitlement: text,
+      backend: text,
+      engine: z.enum(['database', 'path']),
+      revocability: revocability.revocability,
+      result: z.enum([...CANARY_RESULTS, 'none']).meta({
+        description:
+          'ok: made and confirmed gone. failed: shown not to work. unknown: it could not be tried. none: not tried yet.',
+      }),
+      step: z.enum(CANARY_STEPS).optional().meta({ description: 'Where it stopped.' }),
+      reason: text.optional(),
+      at: text.optional(),
+      took: text.optional(),
+      next: text.optional(),
+    }),
+  ),
 })
 export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

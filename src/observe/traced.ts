@@ -3,6 +3,7 @@ import type { Ports } from '../broker/ports.ts'
 import { isGrantId } from '../domain/ids.ts'
 import {
   type Around,
+  CANARY_CALLS,
   type CallFacts,
   CEREMONY_CALLS,
   CREDENTIAL_CALLS,
@@ -28,6 +29,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
     grants: told(ports.grants, STORE_CALLS, around('redis')),
     freezes: told(ports.freezes, FREEZE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
+    canaries: told(ports.canaries, CANARY_CALLS, around('redis')),
     forges: told(ports.forges, FORGE_CALLS, around('forge')),
     passkeys: told(ports.passkeys, PASSKEY_CALLS, around('redis')),
     ceremonies: told(ports.ceremonies, CEREMONY_CALLS, around('redis')),

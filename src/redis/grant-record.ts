@@ -64,7 +64,8 @@ const intent: z.ZodType<Intent> = record({
 
 const span = z.int().nonnegative() as unknown as z.ZodType<Extract<CredentialRule, { kind: 'jwt' }>['maxLife']>
 const ofVault = { kind: z.literal('vault'), backend: text, revocability: z.enum(['at_once', 'expiry']) }
-const credential: z.ZodType<CredentialRule> = z.discriminatedUnion('kind', [
+/** Also where a rule is kept beside a grant. */
+export const credential: z.ZodType<CredentialRule> = z.discriminatedUnion('kind', [
   record({ kind: z.literal('jwt'), sender: z.enum(['dpop', 'bearer']), maxLife: span, verifierCache: span }),
   z.discriminatedUnion('engine', [
     record({

@@ -3,7 +3,7 @@ import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
 import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
-import type { GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { EntitlementId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 
 export interface ShardKeys {
@@ -62,6 +62,15 @@ export const passkeyKeys = (
 
 /** String: a ceremony that waits for a passkey, by the SHA-256 of its id. Gone when it was used or is over. */
 export const ceremonyKey = (shard: Shard, hash: string): string => `${tag(shard)}:ceremony:${hash}`
+
+/** Of the canaries. Hash: the last result by entitlement. Hash: one that may still be there, by entitlement. */
+export const canaryKeys = (shard: Shard): { readonly results: string; readonly open: string } => ({
+  results: `${tag(shard)}:canaries`,
+  open: `${tag(shard)}:canaries-open`,
+})
+/** String: there while a broker makes the canary of this entitlement. */
+export const canaryTurnKey = (shard: Shard, entitlement: EntitlementId): string =>
+  `${tag(shard)}:canary-turn:${entitlement}`
 
 /** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
 export function indexKey(shard: Shard, index: Index): string {

@@ -2,7 +2,7 @@
 // and clock are in memory. Counts what is written to the store, so that a test can say that nothing was.
 import { type Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
@@ -117,7 +117,11 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   })
   const door = httpDoor({
     ...common,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate),
+      acceptClock: acceptClock(operate),
+      canaries: canaries({ ...w.ports, ...operate }),
+    },
     newRequestId: () => `r-${++requests}`,
     ticks: () => performance.now(),
     watch,
