@@ -113,7 +113,6 @@ describe('a canary at Vault and PostgreSQL', () => {
     await world?.stop()
   })
 
-  let made = 0
   const canaries = memoryCanaries({ now: () => instant(Date.now()) })
   const policy = { entitlements: () => [{ id: ENTITLEMENT, credential: CREDENTIAL }] } as unknown as Rules['policy']
   let ahead = 0
@@ -129,7 +128,7 @@ describe('a canary at Vault and PostgreSQL', () => {
     newGrantId: () =>
       grantIdFrom(
         HOME,
-        Uint8Array.from({ length: 17 }, () => (made += 13) % 256),
+        Uint8Array.from({ length: 17 }, () => Math.floor(Math.random() * 256)),
       ),
     jitter: () => 0.5,
     sha256,
