@@ -145,7 +145,7 @@ export function ruleInWords(rule: GrantAnswer['rule']): string {
 /** How it ends, and what a revoke may leave behind. */
 export const endFacts = ({ revocability, residue }: Pick<GrantAnswer, 'revocability' | 'residue'>): readonly Fact[] => [
   ['ends', revocability === 'at_once' ? 'at once when it is revoked' : 'by its own expiry; it cannot be revoked'],
-  ['may outlive it', residue === '0s' ? 'by nothing: its end is confirmed' : `by ${residue} at worst`],
+  ['may outlive it', residue === '0s' ? 'nothing does: its end is confirmed' : `up to ${residue} at worst`],
 ]
 
 /** The rule, and what each review must bring. */
