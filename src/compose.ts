@@ -3,10 +3,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type Broker, broker } from './broker/broker.ts'
+import { canaryRound } from './broker/canary.ts'
 import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
-import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
+import { acceptClock, canaries, type OperatePorts, recover, triedNow } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
@@ -52,6 +53,7 @@ import { asksForPasskeys } from './policy/policy.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
+import { redisCanaries } from './redis/canaries.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
 import {
   assertSafeRedis,
@@ -178,7 +180,7 @@ export async function openAdapters(
     const library: Library = renderLibrary()
     const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
     const book = rulebook(configuration.rules)
-    const vault = backends && vaultCredentialSource(backends, processTimer)
+    const vault = backends && vaultCredentialSource(backends, processTimer, clock.nowToEnd)
     toClose.push(() => vault?.stop())
     const queue = openTimetable({
       redis: redisAddress(settings.redisUrl),
@@ -203,6 +205,7 @@ export async function openAdapters(
       revocations: store.revocations,
       uses: store.uses,
       credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
+      canaries: redisCanaries({ redis: connections.issue, shard: HOME, deadlineMs: 700 }),
       tokens: tokenSigner({ ring, issuer: settings.publicUrl, statusTtl: settings.statusTtl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       records,
@@ -301,6 +304,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     offboardAlone(adapters, ports),
     containAlone(adapters, ports),
     retireAlone(adapters, ports),
+    ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
     every(
       60_000,
       () =>
@@ -370,7 +374,11 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     authenticate,
     proofs,
     parseJson,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate),
+      acceptClock: acceptClock(operate),
+      canaries: canaries({ ...operate, canaries: ports.canaries, sha256 }),
+    },
     clientAssertion,
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
@@ -459,7 +467,7 @@ const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
 ]
 
 function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: readonly Check[]) {
-  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book } = adapters
+  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book, ports } = adapters
   return scrape({
     figures,
     build: { version: VERSION, node: process.version },
@@ -475,6 +483,7 @@ function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: reado
     clockState: clock.state,
     witnessHealthy: witness.healthy,
     recovering: () => SHARDS.some((of) => store.recovering(of) !== undefined),
+    tried: () => triedNow({ rulesToEnd: book.current, canaries: ports.canaries, sha256 }),
   })
 }
 
@@ -660,6 +669,42 @@ function retireAlone({ settings, archive, log }: Adapters, ports: Ports): () => 
     stopped = true
     clearTimeout(timer)
   }
+}
+
+/** A look every few seconds at what is due; who makes one is settled between the brokers. */
+const CANARY_LOOK_MS = 5_000
+
+function canariesAlone({ settings, log }: Adapters, ports: Ports): () => void {
+  const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+  const round = canaryRound({ ...ports, every: settings.canaryEvery, pause })
+  let running = false
+  let hindered = false
+  const run = async (): Promise<void> => {
+    for (const { entitlement, result, step, reason, took } of await round()) {
+      const about = {
+        entitlement,
+        ...(step === undefined ? {} : { step }),
+        ...(reason === undefined ? {} : { reason }),
+      }
+      if (result === 'ok') log('info', 'a canary was made and has ended', { ...about, ms: took })
+      else if (result === 'failed') log('error', 'a canary failed: see writ doctor', { ...about, ms: took })
+      else log('warn', 'a canary could not be tried', { ...about, ms: took })
+    }
+    hindered = false
+  }
+  return every(CANARY_LOOK_MS, () => {
+    if (running) return
+    running = true
+    void run()
+      .catch((thrown: unknown) => {
+        // Told once: what hinders it is told by whoever publishes, too.
+        if (!hindered) log('warn', 'canaries cannot be looked at', thrownRecord(thrown))
+        hindered = true
+      })
+      .finally(() => {
+        running = false
+      })
+  })
 }
 
 const NO_BACKEND: CredentialSource = (() => {

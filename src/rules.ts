@@ -122,11 +122,12 @@ export function readConfiguration(
 function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {
   return policy.entitlements().flatMap(({ id, credential }) => {
     if (credential.kind !== 'vault') return []
-    const { backend, database } = credential
+    const { backend } = credential
     const known = backends.get(backend)
-    if (known?.probes.has(database.connection)) return []
+    const connection = credential.engine === 'database' ? credential.database.connection : undefined
+    if (known !== undefined && (connection === undefined || known.probes.has(connection))) return []
     const what =
-      known === undefined ? `no backend ${backend}` : `no probe for the connection ${database.connection} of ${backend}`
+      known === undefined ? `no backend ${backend}` : `no probe for the connection ${connection} of ${backend}`
     const { line } = policy.source.placeOf(['entitlements', id, 'credential'])
     return [
       {

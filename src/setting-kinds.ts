@@ -111,6 +111,15 @@ export const span = (
     )
   })
 
+/** 0 says never. */
+export const spanOrNever = (least: Duration): Kind<Duration> =>
+  kind((text) => {
+    const value = parseDuration(text)
+    return value !== undefined && (value === 0 || value >= least)
+      ? { value }
+      : problem(`must be a duration like 1h, at least ${formatDuration(least)}, or 0s for never`)
+  })
+
 export interface Rate {
   readonly count: number
   readonly per: Duration

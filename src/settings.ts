@@ -22,6 +22,7 @@ import {
   redisUrl,
   redisUrlFile,
   span,
+  spanOrNever,
   subnets,
   whole,
 } from './setting-kinds.ts'
@@ -56,6 +57,8 @@ export interface Settings {
   readonly retention: Duration
   /** How long a verifier goes by a status list before it fetches it again. */
   readonly statusTtl: Duration
+  /** How often a canary of each entitlement of a backend is made; 0 for never. */
+  readonly canaryEvery: Duration
   /** Per principal; ends have a budget of their own, so that nobody is kept from revoking by having asked much. */
   readonly rateLimit: Rate
   readonly rateLimitEnds: Rate
@@ -203,6 +206,13 @@ export const SETTINGS = {
       'how long a verifier goes by a status list before it fetches it again, whole seconds from 1s to 1h: so long a revoked token may pass there',
     example: '15s',
     fallback: '30s',
+  },
+  WRIT_CANARY_EVERY: {
+    kind: spanOrNever(seconds(10)),
+    meaning:
+      'how often a credential of each entitlement of a backend is made for nobody and ended, to know that ending works; at least 10s, 0s for never',
+    example: '15m',
+    fallback: '1h',
   },
   WRIT_RATE_LIMIT: {
     kind: rate,
@@ -423,6 +433,7 @@ function settingsOf(values: Values): Settings {
     keysDir: values.WRIT_KEYS_DIR,
     sweepEveryMs: values.WRIT_SWEEP_EVERY_MS,
     retention: values.WRIT_RETENTION,
+    canaryEvery: values.WRIT_CANARY_EVERY,
     rateLimit: values.WRIT_RATE_LIMIT,
     rateLimitEnds: values.WRIT_RATE_LIMIT_ENDS,
     flood: {

@@ -9,6 +9,7 @@ import {
   after,
   type Duration,
   earliest,
+  formatInstant,
   type Instant,
   latest,
   milliseconds,
@@ -23,6 +24,7 @@ import {
   closed,
   closing,
   isUnfinished,
+  MINT_DEADLINE,
   type Mint,
 } from '../domain/mint.ts'
 import { changeToEnd, eventOf, type Move, witness } from './change.ts'
@@ -103,12 +105,14 @@ export function endLocally(
     answer: 'introspection refuses from this commit on',
     at: now,
   }
+  const residueUntil = residueOf(grant, now)
+  const details = { outcome: cause.outcome, reason: cause.reason, residueUntil: formatInstant(residueUntil) }
   return advance(grant, {
     to: 'ended',
     mints: grant.head.mints.map((mint) => (mint.status === 'closed' ? mint : closed(mint, now, confirmation))),
-    facts: { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil: residueOf(grant, now), result },
+    facts: { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil, result },
     result,
-    event: eventOf(grant.ask, 'ended', now, cause.by, { outcome: cause.outcome, reason: cause.reason }),
+    event: eventOf(grant.ask, 'ended', now, cause.by, details),
   })
 }
 
@@ -199,13 +203,27 @@ export async function closeMint(
     if (mint.status === 'closing' && mint.makerUntil !== undefined && p.nowToEnd() < mint.makerUntil) {
       return { mint, error: 'still_being_made' }
     }
-    const { gone, answer } = await p.credentials.confirmGone(plan, mint)
+    const { gone, answer, lasts } = await p.credentials.confirmGone(plan, mint)
     if (!gone) return { mint, error: 'not_confirmed' }
     const at = p.nowToEnd()
-    return { mint: closed(mint, at, { asked: 'backend', answer, at }, released), error: undefined }
+    const over = closed(mint, at, { asked: 'backend', answer, at }, released)
+    return {
+      mint: lasts === undefined ? over : { ...over, expiresAt: nativeEnd(grant, mint, lasts) },
+      error: undefined,
+    }
   } catch (thrown) {
     return { mint, error: thrown instanceof BrokerError ? thrown.code : 'unexpected' }
   }
+}
+
+/**
+ * When that ends which nobody can end, at the latest: its maker was through by the mint's first deadline. What was recorded had been held
+ * against the window, too.
+ */
+function nativeEnd(grant: Grant, mint: Mint, lasts: Duration): Instant {
+  const end = after(after(mint.claimedAt, MINT_DEADLINE), lasts)
+  const isRecorded = 'lease' in mint && mint.lease !== undefined
+  return isRecorded ? earliest(end, grant.ask.intent.window.closesAt) : end
 }
 
 export function planOf(grant: Grant, n: number): MintPlan | undefined {
@@ -221,15 +239,15 @@ function endedStep(grant: GrantIn<'ending'> | GrantIn<'stuck'>, mints: readonly 
     answers.length === 0
       ? { asked: 'nothing', answer: 'nothing had been issued', at: now }
       : { asked: 'backend', answer: [...new Set(answers)].join('; '), at: now }
-  const facts = {
+  // A closed mint of a backend has an end of its own only where nobody else could end it.
+  const lasting = mints.flatMap((mint) => (mint.status === 'closed' ? (mint.expiresAt ?? []) : []))
+  const residueUntil = latest(now, ...lasting)
+  const facts = { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil, result: grant.head.result }
+  const details = {
     outcome: cause.outcome,
-    cause,
-    endedAt: now,
-    confirmation,
-    residueUntil: now,
-    result: grant.head.result,
+    confirmed: confirmation.answer,
+    residueUntil: formatInstant(residueUntil),
   }
-  const details = { outcome: cause.outcome, confirmed: confirmation.answer }
   const change = { to: 'ended' as const, facts, mints, event: eventOf(grant.ask, 'ended', now, cause.by, details) }
   return inStatus(grant, 'ending') ? advance(grant, change) : advance(grant, change)
 }

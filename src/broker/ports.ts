@@ -2,6 +2,7 @@
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
 import type { Assertion } from '../domain/assertion.ts'
 import type { AuthorRole } from '../domain/authorship.ts'
+import type { Canary, OpenCanary } from '../domain/canary.ts'
 import type { Canonical } from '../domain/canonical.ts'
 import type { Progress, Stage, Walk } from '../domain/containment.ts'
 import type { Decision } from '../domain/decision.ts'
@@ -408,11 +409,8 @@ export interface Hold {
   readonly accessor: string
   readonly token: Secret<string>
 }
-export interface VaultSecret {
-  readonly username: string
-  readonly password: string
-  readonly [member: string]: string
-}
+/** What is handed out, member by member. */
+export type VaultSecret = Readonly<Record<string, string>>
 export interface MintPlan {
   readonly grant: GrantId
   readonly mint: MintId
@@ -422,12 +420,21 @@ export interface MintPlan {
   readonly credential: VaultCredential
 }
 
+/** What the backend answers about a mint that was closed. */
+export interface Gone {
+  /** Nothing more will come, and what could be ended has ended. */
+  readonly gone: boolean
+  readonly answer: string
+  /** Where something was made that nobody can end: how long after its making it ends by itself, at the latest. */
+  readonly lasts?: Duration
+}
+
 export interface CredentialSource {
   /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
   open(plan: MintPlan): Promise<Hold>
   /** Lifts the hold's life to `left`. */
   keep(hold: Hold, left: Duration): Promise<void>
-  /** Makes the secret under the hold; it dies by itself within `left`. */
+  /** Makes the secret under the hold; it dies by itself within `left`. What cannot be revoked has a lease without an id. */
   issue(
     hold: Hold,
     plan: MintPlan,
@@ -436,7 +443,22 @@ export interface CredentialSource {
   /** Ends everything that this mint may have left, found by its ids alone. Idempotent: closing what is closed succeeds. */
   close(plan: MintPlan, mint: Mint): Promise<void>
   /** Asks the backend for leases and sessions, not for the accessor. An error or a time-out rejects; it is never read as gone. */
-  confirmGone(plan: MintPlan, mint: Mint): Promise<{ readonly gone: boolean; readonly answer: string }>
+  confirmGone(plan: MintPlan, mint: Mint): Promise<Gone>
+}
+
+/** The last canary of each entitlement, and those that may still be there; the same for all brokers. Rejects `store_unavailable`. */
+export interface Canaries {
+  /** What cannot be read is left out: it says nothing. */
+  all(): Promise<readonly Canary[]>
+  last(entitlement: EntitlementId): Promise<Canary | undefined>
+  keep(canary: Canary): Promise<void>
+  /** Those that were noted and not ended; at most one of an entitlement. */
+  open(): Promise<readonly OpenCanary[]>
+  note(open: OpenCanary): Promise<void>
+  ended(entitlement: EntitlementId): Promise<void>
+  /** True for one at a time of any number of brokers, until it is given back or `lease` is over. */
+  turn(entitlement: EntitlementId, lease: Duration): Promise<boolean>
+  giveBack(entitlement: EntitlementId): Promise<void>
 }
 
 export interface TokenFacts {
@@ -582,6 +604,7 @@ export interface Ports {
   readonly revocations: RevocationStore
   readonly uses: UseStore
   readonly credentials: CredentialSource
+  readonly canaries: Canaries
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
   readonly stepUp: StepUp

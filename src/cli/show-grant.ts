@@ -66,6 +66,7 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer & Beside, issuer:
       ? [['decide by', `${grant.decideBy}, and lapses at ${grant.lapsesAt}`] as const]
       : []),
     ['flags', grant.flags.join(', ')],
+    ...endFacts(grant),
     ...ruleFacts(grant.rule),
     ...grant.decisions.flatMap((one) => decisionFacts(one)),
     ...grant.conditions.map(conditionFact),
@@ -167,6 +168,12 @@ export function ruleInWords(rule: GrantAnswer['rule']): string {
   const signed = rule.stepUp ? '; each with a passkey' : ''
   return `${counted(rule.approvals, 'person')}: ${[...seats, owner].join(', and ')}${signed}`
 }
+
+/** How it ends, and what a revoke may leave behind. */
+export const endFacts = ({ revocability, residue }: Pick<GrantAnswer, 'revocability' | 'residue'>): readonly Fact[] => [
+  ['ends', revocability === 'at_once' ? 'at once when it is revoked' : 'by its own expiry; it cannot be revoked'],
+  ['may outlive it', residue === '0s' ? 'nothing does: its end is confirmed' : `up to ${residue} at worst`],
+]
 
 /** The rule, and what each review must bring. */
 export const ruleFacts = (rule: GrantAnswer['rule']): readonly Fact[] => [

@@ -419,7 +419,11 @@ export const answer = async (p: GrantsPorts, { caller, incoming, body }: Saying)
 /** 202 while an end is not confirmed; 200 also where some were refused, each with its code. */
 const endsAnswerOf = (ended: Awaited<ReturnType<Broker['revokeEach']>>): Answer => {
   const confirmed = ended.every(({ status }) => isTerminal(status))
-  const grants = ended.map(({ id, status, refused }) => ({ id, status, ...(refused === undefined ? {} : { refused }) }))
+  const grants = ended.map(({ id, status, residueUntil, refused }) => ({
+    ...{ id, status },
+    ...(residueUntil === undefined ? {} : { residueUntil: formatInstant(residueUntil) }),
+    ...(refused === undefined ? {} : { refused }),
+  }))
   const waiting = ended.some(({ status, refused }) => refused === undefined && !isTerminal(status))
   return json(waiting ? 202 : 200, { grants, confirmed } satisfies z.infer<typeof endsAnswer>)
 }

@@ -420,4 +420,11 @@ export const ABOUT: Readonly<Record<string, About>> = {
     gives: { 200: { what: 'What was done.' } },
     examples: OPERATOR,
   },
+  canaries: {
+    tag: 'Operations',
+    summary: 'Whether ending works, as it was last tried',
+    description:
+      'For operators. For everything that comes from a backend, the last canary: a real credential that was made for nobody and ended, when the entitlement was loaded and every WRIT_CANARY_EVERY since. Where ending was shown not to work, nothing that should end at once is handed out until it works again.',
+    gives: { 200: { what: 'One for each entitlement of a backend.' } },
+  },
 }

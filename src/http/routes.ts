@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import type { Action } from '../broker/broker.ts'
 import { paid } from '../broker/budget.ts'
+import type { Tried } from '../broker/operate.ts'
 import type { Budget, Limits, Quota } from '../broker/ports.ts'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import type { PrincipalId } from '../domain/ids.ts'
@@ -17,12 +18,14 @@ import * as passkeys from './passkeys.ts'
 import { problem } from './problem.ts'
 import * as revocations from './revocations.ts'
 import { type ServerAuthentication, serverOf } from './server-auth.ts'
+import { showTried } from './show.ts'
 import * as wire from './wire.ts'
 
 /** What operators may do to the broker itself. The verb judges `Operate`; the record is what it did, without secrets. */
 export interface Operations {
   recover(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
   acceptClock(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
+  canaries(caller: Caller): Promise<readonly Tried[]>
 }
 export interface V1Ports extends revocations.RevocationsPorts, Authentication, ServerAuthentication {
   readonly operations: Operations
@@ -383,6 +386,17 @@ export const ROUTES: readonly Route[] = [
     body: wire.reasonBody,
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.acceptClock(caller, body.reason)),
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/operations/canaries',
+    name: 'canaries',
+    action: 'Operate',
+    answers: wire.canariesAnswer,
+    run: async (p, { caller }) =>
+      json(200, {
+        canaries: (await p.operations.canaries(caller)).map(showTried),
+      } satisfies z.infer<typeof wire.canariesAnswer>),
   }),
 ]
 

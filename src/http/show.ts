@@ -3,24 +3,25 @@
 
 import type { z } from 'zod'
 import { type Beside, type Explained, type Question, useWithin } from '../broker/broker.ts'
+import type { Tried } from '../broker/operate.ts'
 import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
-import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
+import {
+  type ApprovalRule,
+  type CredentialRule,
+  type Entitlement,
+  revocabilityOf,
+  worstResidue,
+} from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
-import {
-  type Duration,
-  earliest,
-  formatDuration,
-  formatInstant,
-  type Instant,
-  milliseconds,
-} from '../domain/instant.ts'
+import { type Duration, earliest, formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
 import { misuseOf } from '../domain/use.ts'
 import { lengthOf } from '../domain/window.ts'
 import type {
+  canariesAnswer,
   DryRunAnswer,
   entitlementsAnswer,
   eventsAnswer,
@@ -56,6 +57,7 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     policy: { ...ask.policy },
     rule: showRule(ask.rule),
     reasons: [...ask.reasons],
+    ...showRevocability(ask.credential, lengthOf(ask.intent.window)),
     decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
     conditions: showConditions(grant.decisions),
     ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
@@ -254,8 +256,11 @@ function nextAction(grant: Grant, now: Instant): string {
     case 'withdrawn':
     case 'lapsed':
       return 'Ask again if it is still needed.'
-    case 'ended':
-      return 'Nothing: it has ended.'
+    case 'ended': {
+      const { residueUntil } = grant.head.facts
+      if (residueUntil <= now) return 'Nothing: it has ended.'
+      return `Nothing can be done: what was handed out may still be accepted until ${formatInstant(residueUntil)}.`
+    }
   }
 }
 
@@ -370,20 +375,33 @@ export function showDryRun(explained: Explained): DryRunAnswer['grants'][number]
     useWithin: formatDuration(useWithin(entitlement, executor)),
     audience: entitlement.target.audience,
     credential: showCredential(credential),
-    revocability: credential.kind === 'jwt' ? 'at_once' : credential.revocability,
-    residue: formatDuration(residueOf(entitlement, intent)),
+    ...showRevocability(credential, lengthOf(intent.window)),
     policy: { ...policy },
   }
 }
 
-/** How long a credential may outlive a revoke, at worst: what verifiers may cache, or the whole window where nothing can be revoked. */
-const residueOf = ({ credential }: Entitlement, { window }: Intent): Duration => {
-  if (credential.kind === 'jwt') return credential.verifierCache
-  return credential.revocability === 'at_once' ? milliseconds(0) : lengthOf(window)
-}
+const showRevocability = (credential: CredentialRule, window: Duration) => ({
+  revocability: revocabilityOf(credential),
+  residue: formatDuration(worstResidue(credential, window)),
+})
 
 const showCredential = (credential: Entitlement['credential']) =>
   credential.kind === 'jwt' ? { kind: 'jwt' as const, sender: credential.sender } : { kind: credential.kind }
+
+/** Names of ours and words of ours: what a backend said is not in it. */
+export const showTried = ({
+  entitlement,
+  credential,
+  canary,
+}: Tried): z.infer<typeof canariesAnswer>['canaries'][number] => ({
+  ...{ entitlement, backend: credential.backend, engine: credential.engine, revocability: credential.revocability },
+  result: canary?.result ?? 'none',
+  ...(canary === undefined
+    ? {}
+    : { at: formatInstant(canary.at), took: formatDuration(canary.took), next: formatInstant(canary.next) }),
+  ...(canary?.step === undefined ? {} : { step: canary.step }),
+  ...(canary?.reason === undefined ? {} : { reason: canary.reason }),
+})
 
 /** Mounts, connections and roles of the backend are the operator's, not the asker's. */
 export const showEntitlement = (
@@ -397,6 +415,7 @@ export const showEntitlement = (
   actions: { ...entitlement.actions },
   scopes: [...entitlement.scopes],
   credential: showCredential(entitlement.credential),
+  ...showRevocability(entitlement.credential, entitlement.limits.maxDuration),
   approval: showRule(entitlement.approval),
   limits: {
     maxDuration: formatDuration(entitlement.limits.maxDuration),

@@ -1,6 +1,7 @@
 // Every body and every answer of `/v1` as a strict schema: an unknown member is refused, a default is written here and nowhere else.
 // Invariant: a text that passes shows exactly what it holds: no control, no bidirectional override, nothing invisible.
 import { z } from 'zod'
+import { CANARY_RESULTS, CANARY_STEPS } from '../domain/canary.ts'
 import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
@@ -520,7 +521,9 @@ export const factsAnswer = z.strictObject({
   cause: cause.optional(),
   endedAt: text.optional(),
   confirmation: confirmation.optional(),
-  residueUntil: text.optional(),
+  residueUntil: text
+    .optional()
+    .meta({ description: 'Until when something may still take the credential for good, at the latest.' }),
 })
 
 /** A signed statement of a person, or of the policy. What does not apply to its kind is left out. */
@@ -547,6 +550,14 @@ export const decisionAnswer = z.strictObject({
   withdrawn: z.boolean().optional().meta({ description: 'This was taken back.' }),
   passkey: z.boolean().meta({ description: 'Signed with the person’s passkey, besides by the broker.' }),
 })
+
+/** The class of a credential and what it may leave behind, before anybody approves it. */
+const revocability = {
+  revocability: z.enum(['at_once', 'expiry']).meta({
+    description: 'Whether it ends at once when it is revoked, or only by its own expiry.',
+  }),
+  residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+}
 
 export const grantAnswer = z.strictObject({
   id: text,
@@ -595,6 +606,7 @@ export const grantAnswer = z.strictObject({
   policy: z.strictObject({ revision: z.int(), digest: text }),
   rule: ruleAnswer,
   reasons: z.array(text),
+  ...revocability,
   decisions: z.array(decisionAnswer),
   conditions: z
     .array(
@@ -740,8 +752,7 @@ export const dryRunAnswer = z.strictObject({
       useWithin: text.meta({ description: 'How soon after approval, or opening, the first exchange must be.' }),
       audience: text,
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
-      revocability: z.enum(['at_once', 'expiry']),
-      residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+      ...revocability,
       policy: z.strictObject({ revision: z.int(), digest: text }),
     }),
   ),
@@ -759,6 +770,7 @@ export const endsAnswer = z.strictObject({
     z.strictObject({
       id: text,
       status: z.enum(STATUSES as [string, ...string[]]),
+      residueUntil: text.optional().meta({ description: 'Of one that has ended: what may be left is gone by then.' }),
       refused: text.optional().meta({ description: 'Why this one was left as it is: the code of a refusal.' }),
     }),
   ),
@@ -880,6 +892,7 @@ export const entitlementsAnswer = z.strictObject({
       actions: z.record(text, z.enum(ACTION_CLASSES)),
       scopes: z.array(text),
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
+      ...revocability,
       approval: ruleAnswer,
       limits: z.strictObject({ maxDuration: text, horizon: text, decideWithin: text, maxUses: z.int() }),
       ticketRequired: z.boolean(),
@@ -903,5 +916,25 @@ export const stepUpAnswer = z.strictObject({
 })
 export const passkeysAnswer = z.strictObject({
   passkeys: z.array(z.strictObject({ id: text, name: text, registeredAt: text, transports: z.array(text) })),
+})
+/** The last canary of everything that comes from a backend. */
+export const canariesAnswer = z.strictObject({
+  canaries: z.array(
+    z.strictObject({
+      entitlement: text,
+      backend: text,
+      engine: z.enum(['database', 'path']),
+      revocability: revocability.revocability,
+      result: z.enum([...CANARY_RESULTS, 'none']).meta({
+        description:
+          'ok: made and confirmed gone. failed: shown not to work. unknown: it could not be tried. none: not tried yet.',
+      }),
+      step: z.enum(CANARY_STEPS).optional().meta({ description: 'Where it stopped.' }),
+      reason: text.optional(),
+      at: text.optional(),
+      took: text.optional(),
+      next: text.optional(),
+    }),
+  ),
 })
 export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

@@ -1,6 +1,7 @@
 // The calls that go through a port, told to whoever measures or traces them. Invariant: a told port answers and rejects exactly as the one
 // that it wraps, and every method has its row here: a new one does not compile until it says what may be told of it.
 import type {
+  Canaries,
   Ceremonies,
   ContainmentStore,
   CredentialSource,
@@ -81,6 +82,17 @@ export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
   issue: (_, { grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   close: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   confirmGone: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
+}
+
+export const CANARY_CALLS: Rows<Canaries> = {
+  all: () => ({}),
+  last: () => ({}),
+  keep: () => ({}),
+  open: () => ({}),
+  note: ({ grant, credential }) => ({ grant, backend: credential.backend }),
+  ended: () => ({}),
+  turn: () => ({}),
+  giveBack: () => ({}),
 }
 
 /** What is asked about is text of whoever asked. */

@@ -90,6 +90,12 @@ export const METRICS = {
     buckets: FAST_SECONDS,
     help: 'Calls of the backends (Vault and the question behind it): done, refused or failed.',
   },
+  canaries: {
+    kind: 'gauge',
+    labels: ['result'],
+    help: 'Entitlements of a backend by their last canary: ok, failed (ending was shown not to work), unknown, none yet.',
+  },
+  canary_age_seconds: { kind: 'gauge', labels: [], help: 'Since the oldest of the last canaries was made.' },
   ready: { kind: 'gauge', labels: [], help: '1 when every check of /readyz passes, else 0.' },
   check_failing: { kind: 'gauge', labels: ['check'], help: '1 while this check of /readyz fails, else 0.' },
   clock_state: {

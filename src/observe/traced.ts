@@ -3,6 +3,7 @@ import type { Ports } from '../broker/ports.ts'
 import { isGrantId } from '../domain/ids.ts'
 import {
   type Around,
+  CANARY_CALLS,
   type CallFacts,
   CEREMONY_CALLS,
   CONTAINMENT_CALLS,
@@ -34,6 +35,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
     revocations: told(ports.revocations, REVOCATION_CALLS, around('redis')),
     uses: told(ports.uses, USE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
+    canaries: told(ports.canaries, CANARY_CALLS, around('redis')),
     forges: told(ports.forges, FORGE_CALLS, around('forge')),
     passkeys: told(ports.passkeys, PASSKEY_CALLS, around('redis')),
     ceremonies: told(ports.ceremonies, CEREMONY_CALLS, around('redis')),

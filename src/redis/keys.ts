@@ -3,7 +3,7 @@ import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
 import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
-import type { FreezeId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { EntitlementId, FreezeId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
 import type { ListName } from '../domain/status-list.ts'
 
@@ -86,6 +86,14 @@ export const consumersKey = (shard: Shard, server: string): string => `${tag(sha
 /** Sorted set, all of one score: each place of the feed that this consumer acknowledged, with when it first did. */
 export const acksKey = (shard: Shard, server: string, consumer: string): string =>
   `${tag(shard)}:acks:${server}:${consumer}`
+/** Of the canaries. Hash: the last result by entitlement. Hash: one that may still be there, by entitlement. */
+export const canaryKeys = (shard: Shard): { readonly results: string; readonly open: string } => ({
+  results: `${tag(shard)}:canaries`,
+  open: `${tag(shard)}:canaries-open`,
+})
+/** String: there while a broker makes the canary of this entitlement. */
+export const canaryTurnKey = (shard: Shard, entitlement: EntitlementId): string =>
+  `${tag(shard)}:canary-turn:${entitlement}`
 
 /** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
 export function indexKey(shard: Shard, index: Index): string {

@@ -177,7 +177,7 @@ export async function stage(
       take: async (_: PrincipalId, budget: Budget) => ({ budget, most: 10, perMs: 1_000, left: 9, ...state.quota }),
     },
   }
-  const operation = (verb: keyof Operations) => async (caller: Caller, reason: string) => {
+  const operation = (verb: 'recover' | 'acceptClock') => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
     return (await state.operations?.[verb](caller, reason)) ?? { done: true }
   }
@@ -185,7 +185,11 @@ export async function stage(
     ...common,
     clientAssertion,
     nowToShow,
-    operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
+    operations: {
+      recover: operation('recover'),
+      acceptClock: operation('acceptClock'),
+      canaries: async (caller) => (await state.operations?.canaries(caller)) ?? [],
+    },
     newRequestId: () => {
       requests += 1
       return `r-${requests}`

@@ -3,7 +3,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { type Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
@@ -125,7 +125,11 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   const door = httpDoor({
     ...common,
     clientAssertion,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate),
+      acceptClock: acceptClock(operate),
+      canaries: canaries({ ...w.ports, ...operate }),
+    },
     newRequestId: () => `r-${++requests}`,
     ticks: () => performance.now(),
     watch,

@@ -1,6 +1,6 @@
 // The http door with the whole broker behind it, on memory ports. Who calls is resolved by the directory in force from the account that a
 // token names; that a token is genuine is tested where that is checked.
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
@@ -71,7 +71,11 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     acceptClock: w.now,
     record: async () => undefined,
   }
-  on.state.operations = { recover: recover(operate), acceptClock: acceptClock(operate) }
+  on.state.operations = {
+    recover: recover(operate),
+    acceptClock: acceptClock(operate),
+    canaries: canaries({ ...operate, ...w.ports }),
+  }
   return {
     on,
     send: (who, method, path, body) => {
