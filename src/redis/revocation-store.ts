@@ -47,8 +47,12 @@ export function revocationStore({ issuing, memory, connects, shards }: Revocatio
     })
     const stored = new Map<GrantId, { readonly version: number; readonly audience: string }>()
     const ids = [...new Set(ends.map(({ grant }) => grant))]
-    for (let from = 0; from < ids.length; from += BATCH)
-      for (const one of await loaded(shard, ids.slice(from, from + BATCH))) stored.set(one.id, one)
+    const batches = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, n) =>
+      ids.slice(n * BATCH, (n + 1) * BATCH),
+    )
+    // Asked together: in a storm of ends the way to Redis and back is most of the time.
+    for (const some of await Promise.all(batches.map((batch) => loaded(shard, batch))))
+      for (const one of some) stored.set(one.id, one)
     return ends.flatMap(({ version, ...end }) => {
       const grant = stored.get(end.grant)
       // An event above the stored version was never committed: its writer died between the two.
