@@ -153,10 +153,14 @@ export const SCHEMAS_BESIDE = {
     description: 'RFC 7517.',
   },
   Alive: strict({ alive: { const: true } }),
-  Ready: strict({
-    ready: { type: 'boolean' },
-    failing: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
-  }),
+  Ready: strict(
+    {
+      ready: { type: 'boolean' },
+      failing: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
+      warnings: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
+    },
+    'warnings',
+  ),
 }
 
 /** Answers of the OAuth door by status. */

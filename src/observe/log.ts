@@ -15,6 +15,8 @@ const NAMES = [
   'at',
   'grant',
   'mint',
+  'kind',
+  'handle',
   'principal',
   'passkey',
   'lane',

@@ -25,6 +25,8 @@ export interface Sources {
   clockState(): string
   witnessHealthy(): boolean
   recovering(): boolean
+  /** Sets what is known of the backends' inventories; absent where none is looked through. */
+  readonly inventory?: () => void
 }
 
 const ANSWER_WITHIN_MS = 1_000
@@ -59,6 +61,7 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
   return async (failing) => {
     await Promise.all([stored(), ...p.lanes.map(due)])
     own(failing)
+    p.inventory?.()
     return figures.text()
   }
 }

@@ -237,7 +237,32 @@ export function grantStore({
     return { control, seq: reply[2], behind: reply[1] === 1 }
   }
 
+  async function loadEach(ids: readonly GrantId[]): ReturnType<GrantStore['loadEach']> {
+    const found = new Map<GrantId, Grant | 'unreadable'>()
+    const note = async (shard: Shard, some: readonly GrantId[]): Promise<void> => {
+      const { grants, control, behind } = await loadMany(shard, some)
+      if (behind) throw recoveringError(BEHIND)
+      if (control === undefined) throw recoveringError(NO_CONTROL)
+      for (const grant of grants) if (grant) found.set(grant.id, grant)
+    }
+    for (const [shard, all] of byShard(ids.filter(isOurs), shardOf)) {
+      for (const some of batches(all)) {
+        memory.refuseIfBehind(shard)
+        await note(shard, some).catch(async (thrown: unknown) => {
+          if (!isDamage(thrown)) throw thrown
+          for (const id of some)
+            await note(shard, [id]).catch((alone: unknown) => {
+              if (!isDamage(alone)) throw alone
+              found.set(id, 'unreadable')
+            })
+        })
+      }
+    }
+    return ids.map((id) => found.get(id))
+  }
+
   return {
+    loadEach,
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
     load,
     commit,
