@@ -13,6 +13,8 @@
 //                        gone, Vault keeps the lease until the role's ttl and nobody has the password: the probe sees the login,
 //                        says "not gone", and the native end, before the window's, is the last resort.
 // 6. lease recorded      It is revoked by id, synchronously, and confirmed by Vault no longer knowing it, and by the probe.
+// 7. Vault put back from  Vault knows neither lease nor hold, and the login is there all the same: it is ended in PostgreSQL itself, or
+//    an earlier copy      it would never be gone.
 import type { CredentialSource, Hold, MintPlan, VaultSecret } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Duration, toSeconds } from '../domain/instant.ts'
@@ -22,7 +24,8 @@ import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, refused, saysGone, unanswered, unavailable } from './failures.ts'
 import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
-import { type Probe, postgresProbe } from './postgres-probe.ts'
+import { type PostgresLogins, postgresLogins } from './postgres-logins.ts'
+import { type Left, type Probe, postgresProbe } from './postgres-probe.ts'
 import { type Slots, slots } from './slots.ts'
 import { databaseStatements } from './statements.ts'
 import { type Timer, within } from './timer.ts'
@@ -51,6 +54,7 @@ interface Engine {
   readonly issuing: Slots
   readonly ending: Slots
   readonly probes: ReadonlyMap<string, Probe>
+  readonly logins: ReadonlyMap<string, PostgresLogins>
 }
 interface BackendHold extends Hold {
   readonly backend: string
@@ -144,6 +148,7 @@ function engineOf(name: string, settings: VaultBackend, timer: Timer): Engine {
     issuing: slots(settings.issueConcurrency, settings.issueQueue),
     ending: slots(settings.endConcurrency, settings.endQueue),
     probes: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresProbe(probe, timer)])),
+    logins: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresLogins(probe, timer)])),
   }
 }
 
@@ -308,13 +313,29 @@ async function askWhatIsLeft(
     return { gone: false, answer: 'Vault: the hold is still there' }
   const probe = engine.probes.get(plan.credential.database.connection)
   if (probe === undefined) throw refused('backends.yaml', 'no_probe_for_connection')
-  const left = await probe.left(loginName(plan.mint), signal)
+  const found = await probe.left(loginName(plan.mint), signal)
+  const isForgotten = found.logins > 0 && (lease !== undefined || accessor !== undefined)
+  const left = isForgotten ? await endForgotten(engine, plan, probe, signal) : found
   const vault =
     lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
   return {
     gone: left.logins + left.sessions + left.statements === 0,
     answer: `${vault}; PostgreSQL: ${left.logins} logins, ${left.sessions} sessions, ${left.statements} statements`,
   }
+}
+
+/**
+ * A login under a lease, or a hold, that Vault knows nothing of: Vault is just ending it, which takes no harm from this, or has forgotten it, and
+ * then nobody else ends it. What is left afterwards is asked all the same, so a failure here says nothing.
+ */
+async function endForgotten(engine: Engine, plan: MintPlan, probe: Probe, signal: AbortSignal): Promise<Left> {
+  const { connection, ownerRole } = plan.credential.database
+  const login = loginName(plan.mint)
+  await engine.logins
+    .get(connection)
+    ?.end(login, ownerRole)
+    .catch(() => undefined)
+  return probe.left(login, signal)
 }
 
 async function isThere(engine: Engine, path: string, body: Body, signal: AbortSignal): Promise<boolean> {
