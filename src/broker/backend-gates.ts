@@ -69,6 +69,14 @@ export function backendGates(p: GatePorts): BackendGates {
     gate.closed = next
   }
 
+  /** What had ended was there again. A gate that was shut for another reason knows now why; what was found is gone, so nothing more is asked. */
+  const found = (backend: string, gate: Gate): void => {
+    if (gate.closed === undefined) shut(backend, gate, 'restored')
+    if (gate.closed === 'restored') return
+    gate.closed = 'restored'
+    p.told(backend, 'restored')
+  }
+
   /** Shuts the gate where the mark that it is open by is not there any more. A mark that was replaced meanwhile says nothing. */
   const isSame = async (backend: string, gate: Gate): Promise<boolean> => {
     for (;;) {
@@ -110,7 +118,7 @@ export function backendGates(p: GatePorts): BackendGates {
     try {
       const result = await p.reconcile(backend)
       if (gate.closed === undefined) await isSame(backend, gate)
-      if (result.revived > 0 && gate.closed === undefined) shut(backend, gate, 'restored')
+      if (result.revived > 0) found(backend, gate)
       if (result.failed.length > 0 || gate.closings !== closings) return result
       vouched = (await p.marks.isThere(backend, next)) && gate.closings === closings
       if (!vouched) return result
