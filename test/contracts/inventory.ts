@@ -1,5 +1,6 @@
 // What every Inventory promises, as tests: run on the memory inventory and on real Vault with PostgreSQL. A world is an inventory with a backend
 // in which things can be planted and looked for by others' eyes.
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ARTEFACT_KINDS, type Artefact, type ArtefactKind, type Inventory } from '../../src/broker/ports.ts'
 import { isBrokerError } from '../../src/domain/errors.ts'
@@ -31,11 +32,8 @@ export async function listed(artefacts: AsyncIterable<Artefact>): Promise<readon
   return found
 }
 
-let made = 0
 export const newMint = (n = 1, group = 'bbbbbb'): MintName => {
-  made += 1
-  const bytes = Buffer.from(`${process.hrtime.bigint()} ${made}`.padStart(32, ' '))
-  const found = readMintId(mintId(grantIdFrom(shard(0), group, bytes.subarray(-20)), n))
+  const found = readMintId(mintId(grantIdFrom(shard(0), group, randomBytes(20)), n))
   if (found === undefined) throw new Error('not a mint')
   return found
 }
