@@ -201,7 +201,15 @@ export async function openAdapters(
     const records = recordSigner({ ring, now: clock.nowToEnd })
     const grants = measuredStore(store, measuring)
     const gates =
-      backends && gatesOf(backends, places, { grants, control: () => store.control(HOME), group, log, toClose })
+      backends &&
+      gatesOf(backends, places, {
+        grants,
+        control: () => store.control(HOME),
+        group,
+        log,
+        toClose,
+        ...hearsay(group, witness, store),
+      })
     const source = measuredCredentials(vault ?? NO_BACKEND, measuring)
     const plain: Ports = {
       grants,
@@ -286,6 +294,24 @@ const placesIn =
           : [],
       )
 
+/**
+ * What the brokers of a group tell each other at the backends: how far each shard had come. So one that comes new, with an empty data folder, to a
+ * Redis that was emptied or put back does not take everything that lives for orphans.
+ */
+function hearsay(group: string, witness: Pick<Witness, 'highest'>, store: Pick<ShardStore, 'heard'>) {
+  return {
+    says: (): string => `${group} ${SHARDS.map((of) => `${of}.${witness.highest(of)}`).join('_')}`,
+    heard(said: string): void {
+      const [, whose, far = ''] = /^([a-z2-7]{6}) (\d{1,4}\.\d{1,15}(?:_\d{1,4}\.\d{1,15})*)$/.exec(said) ?? []
+      if (whose !== group) return
+      for (const part of far.split('_')) {
+        const [of, seq] = part.split('.').map(Number)
+        for (const ours of SHARDS) if (ours === of && seq !== undefined) store.heard(ours, seq)
+      }
+    },
+  }
+}
+
 function gatesOf(
   backends: Backends,
   places: Places,
@@ -293,13 +319,15 @@ function gatesOf(
     readonly group: string
     readonly log: Log
     readonly toClose: (() => void)[]
+    readonly says: () => string
+    readonly heard: (said: string) => void
   },
 ): BackendGates | undefined {
   for (const [backend, { inventory }] of backends)
     if (inventory === undefined)
       p.log('warn', 'nothing looks for orphans at this backend: it names no inventory login', { backend })
-  const inventory = vaultInventory(backends, places, processTimer)
-  const marks = vaultMarks(backends, places, processTimer)
+  const inventory = vaultInventory(backends, places, processTimer, p.heard)
+  const marks = vaultMarks(backends, places, processTimer, p.says)
   p.toClose.push(inventory.stop, marks.stop)
   if (inventory.backends.length === 0) return undefined
   return backendGates({

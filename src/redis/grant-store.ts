@@ -46,6 +46,8 @@ export interface ShardStore extends GrantStore, ControlStore {
   control(shard: Shard): Promise<Control>
   /** Why this shard allows nothing at present, as far as this broker has noticed; undefined when all is well. */
   recovering(shard: Shard): string | undefined
+  /** Somebody outside Redis says that this shard has come so far: it is recovering from its next answer on if it has not. */
+  heard(shard: Shard, seq: number): void
   /**
    * An operator takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record
    * is restored under these rules. The caller must record who did it. Every broker that noticed must accept for itself.
@@ -410,6 +412,7 @@ export function grantStore({
     },
 
     recovering: memory.reason,
+    heard: memory.heard,
 
     accept: async (shard, rules) => {
       const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })

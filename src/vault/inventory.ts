@@ -54,13 +54,20 @@ interface Engine {
   readonly logins: ReadonlyMap<string, PostgresLogins>
   /** Of every accessor that was listed last: what it is never changes, and each look-up is a call. */
   readonly known: Map<string, Token>
+  readonly heard: (said: string) => void
 }
 
 /** The inventory of every backend that names a login for it. Everything rejects with a BrokerError. */
-export function vaultInventory(backends: Backends, places: Places, timer: Timer): VaultInventory {
+export function vaultInventory(
+  backends: Backends,
+  places: Places,
+  timer: Timer,
+  /** Told what the mark of a broker says, before anything that was listed with it is given out. */
+  heard: (said: string) => void = () => undefined,
+): VaultInventory {
   const engines = new Map(
     [...backends].flatMap(([name, settings]) => {
-      const engine = engineOf(name, settings, timer)
+      const engine = engineOf(name, settings, timer, heard)
       return engine === undefined ? [] : [[name, engine] as const]
     }),
   )
@@ -87,7 +94,12 @@ export function vaultInventory(backends: Backends, places: Places, timer: Timer)
 
 const NEVER = new AbortController().signal
 
-function engineOf(name: string, settings: VaultBackend, timer: Timer): Engine | undefined {
+function engineOf(
+  name: string,
+  settings: VaultBackend,
+  timer: Timer,
+  heard: (said: string) => void,
+): Engine | undefined {
   const { inventory, address, ca, namespace, appRoleMount, callTimeoutMs, probes } = settings
   if (inventory === undefined) return undefined
   const at = { address: { url: address, ca }, namespace, appRoleMount, connections: AT_ONCE }
@@ -101,6 +113,7 @@ function engineOf(name: string, settings: VaultBackend, timer: Timer): Engine | 
     room: slots(AT_ONCE, MOST_WAITING),
     logins: new Map([...probes].map(([connection, probe]) => [connection, postgresLogins(probe, timer)])),
     known: new Map(),
+    heard,
   }
 }
 
@@ -129,15 +142,17 @@ async function* holds(engine: Engine): AsyncGenerator<Artefact> {
   const accessors = await names(engine, ACCESSORS, ACCESSORS)
   const listed = new Set(accessors)
   for (const accessor of engine.known.keys()) if (!listed.has(accessor)) engine.known.delete(accessor)
+  // All of them are looked at before the first is given out: the marks among them say how far the store had come.
+  const tokens: Token[] = []
   for (let from = 0; from < accessors.length; from += AT_ONCE) {
     const some = accessors.slice(from, from + AT_ONCE)
-    const tokens = await Promise.all(some.map((accessor) => tokenOf(engine, accessor)))
-    for (const [n, accessor] of some.entries()) {
-      const token = tokens[n] ?? 'others'
-      if (token === 'others') continue
-      const mint = token === 'unmarked' ? undefined : token
-      yield { backend: engine.name, kind: 'hold', place: '', handle: accessor, mint }
-    }
+    tokens.push(...(await Promise.all(some.map((accessor) => tokenOf(engine, accessor)))))
+  }
+  for (const [n, accessor] of accessors.entries()) {
+    const token = tokens[n] ?? 'others'
+    if (token === 'others') continue
+    const mint = token === 'unmarked' ? undefined : token
+    yield { backend: engine.name, kind: 'hold', place: '', handle: accessor, mint }
   }
 }
 
@@ -156,15 +171,18 @@ async function tokenOf(engine: Engine, accessor: string): Promise<Token> {
   return token
 }
 
-function readToken({ settings }: Engine, { path, display_name: name, meta }: Body): Token {
+function readToken({ settings, heard }: Engine, { path, display_name: name, meta }: Body): Token {
   if (path !== `auth/token/create/${settings.tokenRole}`) return 'others'
   const { grant, mint, [MARK]: mark } = objectOf(meta)
-  if (mark !== undefined) return 'others'
+  if (mark !== undefined) {
+    heard(String(mark))
+    return 'others'
+  }
   const found = typeof mint === 'string' ? readMintId(mint) : undefined
   const isWhole = found !== undefined && grant === found.grant && name === `token-${displayName(found.mint)}`
   return isWhole ? found : 'unmarked'
 }
-/** The member of a token's metadata by which a broker knows its own mark again (`marks.ts`): it is nobody's hold. */
+/** The member of a token's metadata that makes it a broker's mark (`marks.ts`) and nobody's hold; its value is what the broker says. */
 export const MARK = 'mark'
 
 async function* leases(engine: Engine, mount: string): AsyncGenerator<Artefact> {

@@ -22,7 +22,13 @@ const RENEW = 'auth/token/renew-accessor'
 const REVOKE = 'auth/token/revoke-accessor'
 
 /** Marks with connections and a login of their own: asking for one waits for nothing else. */
-export function vaultMarks(backends: Backends, places: Places, timer: Timer): VaultMarks {
+export function vaultMarks(
+  backends: Backends,
+  places: Places,
+  timer: Timer,
+  /** What the broker has to say to those who come after it; no secret. */
+  says: () => string = () => '',
+): VaultMarks {
   const engines = new Map(
     [...backends].map(([name, settings]) => [name, { settings, client: clientOf(settings, timer) }]),
   )
@@ -46,7 +52,7 @@ export function vaultMarks(backends: Backends, places: Places, timer: Timer): Va
           ttl: `${BORN_SECONDS}s`,
           renewable: true,
           display_name: 'g-mark',
-          meta: { [MARK]: 'of a broker' },
+          meta: { [MARK]: says() },
         },
       })
       const { accessor } = (answer.auth ?? {}) as Body

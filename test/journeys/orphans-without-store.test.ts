@@ -38,3 +38,18 @@ it('nothing that lives is ended while the store is lost; once an operator has ta
   await session.closed
   for (const { login } of grants) expect(await see.tryLogin(login)).toMatch(/^refused/)
 }, 180_000)
+
+it('a broker that comes new to an emptied store hears at Vault that there was more, and ends nothing either', async () => {
+  const grant = await play.issued(broker.url, 900)
+  await broker.stop()
+  await emptied()
+  const newcomer = await stage.startBroker(1, { env: { WRIT_INVENTORY_EVERY: '1s' } })
+  await pause(10_000)
+  expect(await see.tryLogin(grant.login)).toBe('ok')
+  expect(newcomer.output()).not.toContain('an orphan was ended')
+  const ready = (await client(newcomer.url).get({ token: '' }, '/readyz')).body
+  expect(ready.failing.map(({ name }: { readonly name: string }) => name)).toContain('control')
+  broker = newcomer
+  expect((await recover()).said).toBe('ok')
+  await eventually('gone', see.left, (left) => JSON.stringify(left) === JSON.stringify(NOTHING), 60_000, 500)
+}, 180_000)
