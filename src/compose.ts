@@ -2,20 +2,22 @@
 // The only file that may import everything, and the only place where ids and randomness are made.
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { type BackendGates, backendGates, type Closed, whyClosed } from './broker/backend-gates.ts'
 import { type Broker, broker } from './broker/broker.ts'
 import { canaryRound } from './broker/canary.ts'
 import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
 import { acceptClock, canaries, type OperatePorts, recover, triedNow } from './broker/operate.ts'
-import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
+import type { Archive, Artefact, CredentialSource, Ports, Rules } from './broker/ports.ts'
+import { reconcile } from './broker/reconcile.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
 import { pageEndpoints } from './console/pages.ts'
 import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
-import { type AttemptId, freezeIdFrom, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
+import { type AttemptId, freezeIdFrom, grantIdFrom, groupTag, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
 import { type Door, httpDoor } from './http/door.ts'
@@ -34,6 +36,7 @@ import { statusEndpoints } from './oauth/status.ts'
 import { tokenEndpoint } from './oauth/token.ts'
 import { type Approvals, approvalsSeen } from './observe/approvals.ts'
 import { doorWatch } from './observe/door-watch.ts'
+import { type WatchedInventory, watchedInventory } from './observe/inventory.ts'
 import { jsonLog, type Log, thrownRecord } from './observe/log.ts'
 import {
   type Endings,
@@ -82,6 +85,8 @@ import { ownTokenVerifier } from './tokens/verify-own.ts'
 import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
 import { assertSafeEnvironment } from './vault/environment.ts'
+import { type Places, vaultInventory } from './vault/inventory.ts'
+import { vaultMarks } from './vault/marks.ts'
 import { processTimer } from './vault/timer.ts'
 import { knowsPasskeys, relyingParty } from './webauthn/relying-party.ts'
 import { stepUp } from './webauthn/step-up.ts'
@@ -111,6 +116,9 @@ export interface Adapters {
   readonly witness: Witness
   readonly archive: Archive
   readonly vault: VaultCredentialSource | undefined
+  /** Absent where there are no backends, or none of them names a login for the inventory. */
+  readonly gates: BackendGates | undefined
+  readonly places: Places
   readonly configuration: Configuration
   readonly backends: Backends | undefined
   readonly book: Rulebook
@@ -182,6 +190,8 @@ export async function openAdapters(
     const book = rulebook(configuration.rules)
     const vault = backends && vaultCredentialSource(backends, processTimer, clock.nowToEnd)
     toClose.push(() => vault?.stop())
+    const group = groupTag(createHash('sha256').update(settings.publicUrl).digest())
+    const places = placesIn(book)
     const queue = openTimetable({
       redis: redisAddress(settings.redisUrl),
       shards: SHARDS,
@@ -198,14 +208,28 @@ export async function openAdapters(
     const approvals = approvalsSeen(clock.nowToEnd)
     const measuring = { figures, endings, approvals, ticks: () => performance.now() }
     const records = recordSigner({ ring, now: clock.nowToEnd })
+    const grants = measuredStore(store, measuring)
+    const canaries = redisCanaries({ redis: connections.issue, shard: HOME, deadlineMs: 700 })
+    const gates =
+      backends &&
+      gatesOf(backends, places, {
+        grants,
+        canaries,
+        control: () => store.control(HOME),
+        group,
+        log,
+        toClose,
+        ...hearsay(group, witness, store),
+      })
+    const source = measuredCredentials(vault ?? NO_BACKEND, measuring)
     const plain: Ports = {
-      grants: measuredStore(store, measuring),
+      grants,
       freezes: store.freezes,
       containments: store.containments,
       revocations: store.revocations,
       uses: store.uses,
-      credentials: measuredCredentials(vault ?? NO_BACKEND, measuring),
-      canaries: redisCanaries({ redis: connections.issue, shard: HOME, deadlineMs: 700 }),
+      credentials: gates === undefined ? source : gates.guarded(source),
+      canaries,
       tokens: tokenSigner({ ring, issuer: settings.publicUrl, statusTtl: settings.statusTtl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       records,
@@ -226,8 +250,8 @@ export async function openAdapters(
       nowToEnd: clock.nowToEnd,
       evenly: () => new Promise((resolve) => setTimeout(resolve, EVENLY_MS)),
       pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref()),
-      newGrantId: () => grantIdFrom(HOME, randomBytes(17)),
-      grantIdOf: (text) => grantIdFrom(HOME, createHash('sha256').update(text).digest()),
+      newGrantId: () => grantIdFrom(HOME, group, randomBytes(17)),
+      grantIdOf: (text) => grantIdFrom(HOME, group, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
       newFreezeId: () => freezeIdFrom(randomBytes(17)),
       newTokenId: () => randomUUID(),
@@ -258,6 +282,8 @@ export async function openAdapters(
       witness,
       archive,
       vault,
+      gates,
+      places,
       configuration,
       backends,
       book,
@@ -268,6 +294,70 @@ export async function openAdapters(
     await close()
     throw thrown
   }
+}
+
+/** Where logins are made, by the policy that is loaded here. */
+const placesIn =
+  (book: Rulebook): Places =>
+  (backend) =>
+    book
+      .current()
+      .policy.entitlements()
+      .flatMap(({ id, credential }) =>
+        credential.kind === 'vault' && credential.engine === 'database' && credential.backend === backend
+          ? [{ entitlement: id, database: credential.database }]
+          : [],
+      )
+
+/**
+ * What the brokers of a group tell each other at the backends: how far each shard had come. So one that comes new, with an empty data folder, to a
+ * Redis that was emptied or put back does not take everything that lives for orphans.
+ */
+function hearsay(group: string, witness: Pick<Witness, 'highest'>, store: Pick<ShardStore, 'heard'>) {
+  return {
+    says: (): string => `${group} ${SHARDS.map((of) => `${of}.${witness.highest(of)}`).join('_')}`,
+    heard(said: string): void {
+      const [, whose, far = ''] = /^([a-z2-7]{6}) (\d{1,4}\.\d{1,15}(?:_\d{1,4}\.\d{1,15})*)$/.exec(said) ?? []
+      if (whose !== group) return
+      for (const part of far.split('_')) {
+        const [of, seq] = part.split('.').map(Number)
+        for (const ours of SHARDS) if (ours === of && seq !== undefined) store.heard(ours, seq)
+      }
+    },
+  }
+}
+
+function gatesOf(
+  backends: Backends,
+  places: Places,
+  p: Pick<Ports, 'grants' | 'canaries' | 'control'> & {
+    readonly group: string
+    readonly log: Log
+    readonly toClose: (() => void)[]
+    readonly says: () => string
+    readonly heard: (said: string) => void
+  },
+): BackendGates | undefined {
+  for (const [backend, { inventory }] of backends)
+    if (inventory === undefined)
+      p.log('warn', 'nothing looks for orphans at this backend: it names no inventory login', { backend })
+  const inventory = vaultInventory(backends, places, processTimer, p.heard)
+  const marks = vaultMarks(backends, places, processTimer, p.says)
+  p.toClose.push(inventory.stop, marks.stop)
+  if (inventory.backends.length === 0) return undefined
+  return backendGates({
+    backends: inventory.backends,
+    marks,
+    reconcile: reconcile({ ...p, inventory, shards: SHARDS }),
+    ticks: () => performance.now(),
+    told: (backend, gate) =>
+      gate === 'open'
+        ? p.log('info', 'the backend is clean: logins are made there', { backend })
+        : p.log(gate === 'not_looked_through' ? 'info' : 'error', 'no login is made at the backend', {
+            backend,
+            reason: whyClosed(gate),
+          }),
+  })
 }
 
 export interface RunningBroker {
@@ -298,7 +388,9 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     sweep: sweeps.sweep,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
+  const inventory = inventoryOf(adapters)
   const stops = [
+    ...(inventory === undefined ? [] : [every(1_000, inventory.tick)]),
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
@@ -313,7 +405,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
           .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
     ),
   ]
-  const door = doorOf(adapters, verbs, { worker, sweeps })
+  const door = doorOf(adapters, verbs, { worker, sweeps, inventory })
   const stop = async (): Promise<void> => {
     await door.close(10_000)
     for (const undo of stops) undo()
@@ -321,6 +413,8 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     await adapters.close()
   }
   try {
+    // Whoever comes first need not be refused only because nothing was looked through yet.
+    await inventory?.firstWithin(FIRST_PASS_MS)
     const port = await door.listen(settings.port, settings.host)
     log('info', 'listening', { address: settings.host, port, revision: adapters.book.current().policy.revision })
     return { broker: verbs, port, stop }
@@ -334,6 +428,29 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
 interface Workers {
   readonly worker: QueueWorker
   readonly sweeps: WatchedSweep
+  readonly inventory: WatchedInventory<Closed> | undefined
+}
+
+/** How long the start waits for the first pass over the backends; ends and tokens need none. */
+const FIRST_PASS_MS = 3_000
+
+function inventoryOf({
+  gates,
+  places,
+  metrics: figures,
+  log,
+  settings,
+}: Adapters): WatchedInventory<Closed> | undefined {
+  if (gates === undefined) return undefined
+  return watchedInventory({
+    gates,
+    isUsed: (backend) => places(backend).length > 0,
+    figures,
+    log,
+    ticks: () => performance.now(),
+    everyMs: settings.inventoryEvery,
+    jitter: Math.random,
+  })
 }
 
 function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
@@ -466,7 +583,7 @@ const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
   ...new Set(policy.entitlements().map(({ tenant }) => tenant)),
 ]
 
-function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: readonly Check[]) {
+function scrapeOf(adapters: Adapters, { worker, sweeps, inventory }: Workers, checks: readonly Check[]) {
   const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book, ports } = adapters
   return scrape({
     figures,
@@ -484,10 +601,11 @@ function scrapeOf(adapters: Adapters, { worker, sweeps }: Workers, checks: reado
     witnessHealthy: witness.healthy,
     recovering: () => SHARDS.some((of) => store.recovering(of) !== undefined),
     tried: () => triedNow({ rulesToEnd: book.current, canaries: ports.canaries, sha256 }),
+    ...(inventory === undefined ? {} : { inventory: inventory.figures }),
   })
 }
 
-function checksOf(adapters: Adapters, { worker, sweeps }: Workers): readonly Check[] {
+function checksOf(adapters: Adapters, { worker, sweeps, inventory }: Workers): readonly Check[] {
   const { settings, store, clock, book, ring, witness, vault, ports, connections } = adapters
   const said = async (work: () => unknown): Promise<string | undefined> => {
     try {
@@ -550,6 +668,57 @@ function checksOf(adapters: Adapters, { worker, sweeps }: Workers): readonly Che
             check: () => said(() => vault.ready()),
           },
         ]),
+    ...inventoryChecks(adapters, inventory),
+  ]
+}
+
+function inventoryChecks(
+  { backends, places }: Adapters,
+  inventory: WatchedInventory<Closed> | undefined,
+): readonly Check[] {
+  const without = [...(backends ?? [])].flatMap(([name, { inventory: login }]) => (login === undefined ? [name] : []))
+  // Whoever asks for readiness is nobody in particular: the log has the names.
+  const counted = (all: readonly Artefact[]): string =>
+    [...Map.groupBy(all, ({ backend, kind }) => `${kind} at ${backend}`)]
+      .map(([what, { length }]) => `${length} × ${what}`)
+      .join(', ')
+  if (backends === undefined) return []
+  return [
+    {
+      name: 'inventory',
+      mend: 'nothing at once: it opens by itself when all of it is gone; the log names what cannot be ended, and why',
+      check: async () => {
+        const [shut] = inventory?.closed() ?? []
+        return shut && `${shut.backend}: ${whyClosed(shut.why)}`
+      },
+    },
+    {
+      name: 'inventory',
+      mend: 'give backends.yaml the two files of the inventory login that npm run vault:setup writes',
+      warnsOnly: true,
+      check: async () => {
+        const used = without.filter((backend) => places(backend).length > 0)
+        return used.length === 0 ? undefined : `nothing looks for orphans at ${used.join(', ')}`
+      },
+    },
+    {
+      name: 'inventory',
+      mend: 'the log names each: find out whose it is, another broker group’s or made by hand; Writ never touches it',
+      warnsOnly: true,
+      check: async () => {
+        const unknown = inventory?.unknown() ?? []
+        return unknown.length === 0 ? undefined : `unknown, and left alone: ${counted(unknown)}`
+      },
+    },
+    {
+      name: 'inventory',
+      mend: 'see in the log why; it is tried again at each pass',
+      warnsOnly: true,
+      check: async () => {
+        const failed = inventory?.failed() ?? []
+        return failed.length === 0 ? undefined : `orphans that cannot be ended: ${counted(failed)}`
+      },
+    },
   ]
 }
 

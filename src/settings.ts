@@ -53,6 +53,8 @@ export interface Settings {
   /** False leaves the backends out: entitlements of kind `vault` cannot be exchanged. */
   readonly vault: boolean
   readonly sweepEveryMs: number
+  /** How often each backend is looked through for what no grant stands for. */
+  readonly inventoryEvery: Duration
   /** How long what is over stays in Redis before it leaves for the archive. */
   readonly retention: Duration
   /** How long a verifier goes by a status list before it fetches it again. */
@@ -193,6 +195,12 @@ export const SETTINGS = {
     meaning: 'interval of the sweep in milliseconds, 100 to 1000',
     example: '250',
     fallback: '500',
+  },
+  WRIT_INVENTORY_EVERY: {
+    kind: span(() => seconds(1)),
+    meaning: 'how often each backend is looked through for orphans, at least 1s; needs `inventory` in backends.yaml',
+    example: '15s',
+    fallback: '30s',
   },
   WRIT_RETENTION: {
     kind: span((mode) => (mode === 'dev' ? minutes(1) : days(1))),
@@ -432,6 +440,7 @@ function settingsOf(values: Values): Settings {
     dataDir: values.WRIT_DATA_DIR,
     keysDir: values.WRIT_KEYS_DIR,
     sweepEveryMs: values.WRIT_SWEEP_EVERY_MS,
+    inventoryEvery: values.WRIT_INVENTORY_EVERY,
     retention: values.WRIT_RETENTION,
     canaryEvery: values.WRIT_CANARY_EVERY,
     rateLimit: values.WRIT_RATE_LIMIT,

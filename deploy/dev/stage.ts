@@ -52,7 +52,9 @@ export interface DevStage {
     more?: { readonly program?: string; readonly env?: Readonly<Record<string, string>> },
   ): Promise<BrokerProcess>
   /** PostgreSQL and Vault with Writ's set-up, at the addresses that the brokers know already. */
-  bringVault(): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
+  bringVault(options?: {
+    readonly copyable?: boolean
+  }): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
   /** What `bringVault` started. */
   services(): Promise<{ readonly vault: VaultService; readonly postgres: PostgresService }>
   resourceServer(id: string): { readonly id: string; readonly privateKey: ProofKey['privateKey']; readonly kid: string }
@@ -129,10 +131,10 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     idp,
     settings,
     startBroker,
-    bringVault: async () => {
+    bringVault: async ({ copyable = false } = {}) => {
       const postgres = await startPostgres({ own: true, port: postgresPort })
       toStop.push(() => postgres.stop())
-      const vault = await startVault({ own: true, port: vaultPort })
+      const vault = await startVault({ own: true, port: vaultPort, copyable })
       toStop.push(() => vault.stop())
       await setUpDatabase(dir, vault, postgres)
       services = { vault, postgres }
@@ -227,6 +229,7 @@ export function writeBackends(
       address: vaultAddress,
       roleIdFile: 'secrets/vault-role-id',
       secretIdFile: 'secrets/vault-secret-id',
+      inventory: { roleIdFile: 'secrets/inventory-role-id', secretIdFile: 'secrets/inventory-secret-id' },
       probes: {
         payments: {
           ...postgres,

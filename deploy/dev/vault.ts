@@ -39,11 +39,15 @@ export interface VaultService extends Controls {
   readonly source: Source
   /** Undefined where it is no process of ours. */
   readonly pid: number | undefined
+  /** Where its data lie, in `storage`; undefined where that is out of reach. */
+  readonly dir: string | undefined
 }
 export interface VaultOptions {
   readonly port?: number
   /** Not the shared one named in the environment: a test that freezes or kills it needs its own. */
   readonly own?: boolean
+  /** No container: a test that puts a copy of its data back needs the folder. */
+  readonly copyable?: boolean
   readonly report?: Report
 }
 
@@ -228,7 +232,7 @@ const fromContainer = async (port: number): Promise<VaultService> => {
     await controls.restart()
     await unseal(addr, secrets.path)
   }
-  return { ...controls, restart, stop, addr, rootToken, source: 'container', pid: undefined }
+  return { ...controls, restart, stop, addr, rootToken, source: 'container', pid: undefined, dir: undefined }
 }
 
 const fromBinary = async (binary: Binary, port: number): Promise<VaultService> => {
@@ -250,7 +254,7 @@ const fromBinary = async (binary: Binary, port: number): Promise<VaultService> =
   const { controls, running } = await controlled(start, () => folder.remove())
   const service: VaultService = {
     ...controls,
-    ...{ addr, rootToken: readFileSync(join(dir, 'root-token'), 'utf8'), source: binary.source },
+    ...{ addr, rootToken: readFileSync(join(dir, 'root-token'), 'utf8'), source: binary.source, dir },
     get pid() {
       return running().pid
     },
@@ -264,10 +268,10 @@ export const startVault = async (options: VaultOptions = {}): Promise<VaultServi
   const { WRIT_TEST_VAULT_ADDR: addr, WRIT_TEST_VAULT_TOKEN: token } = process.env
   if (addr && !options.own) {
     if (!token) throw new Error('WRIT_TEST_VAULT_ADDR needs WRIT_TEST_VAULT_TOKEN beside it')
-    return { ...notOurs('Vault'), addr, rootToken: token, source: 'environment', pid: undefined }
+    return { ...notOurs('Vault'), addr, rootToken: token, source: 'environment', pid: undefined, dir: undefined }
   }
   const port = options.port ?? (await freePort())
-  if (await hasImage(IMAGE, report)) {
+  if (options.copyable !== true && (await hasImage(IMAGE, report))) {
     try {
       return await fromContainer(port)
     } catch (error) {

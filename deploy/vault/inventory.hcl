@@ -1,5 +1,5 @@
 # The second identity: finds what Writ may have left behind. It reads handles and never a credential, and it ends nothing.
-# Listing accessors and leases needs sudo in Vault; these are its only two.
+# Listing accessors and leases needs sudo in Vault; it has sudo for nothing else.
 path "auth/token/accessors" {
   capabilities = ["list", "sudo"]
 }

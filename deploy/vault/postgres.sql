@@ -33,7 +33,7 @@ ALTER ROLE :"vault_login" LOGIN INHERIT CREATEROLE NOSUPERUSER NOCREATEDB NOREPL
 GRANT pg_signal_backend TO :"vault_login";
 GRANT :"owner_role" TO :"vault_login";
 
--- The broker's probe: counts the sessions of a login and ends what slipped in between. It sees no data.
+-- The broker's probe: counts the sessions of a login and ends what slipped in between; below, it may end a login. It sees no data.
 ALTER ROLE :"probe_login" LOGIN INHERIT NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD :'probe_password';
 GRANT pg_monitor, pg_signal_backend TO :"probe_login";
 
@@ -45,4 +45,47 @@ BEGIN
                    current_setting('writ.granted_role'), current_setting('writ.vault_login'));
   END IF;
 END $$;
+
+-- The end of a login that Vault knows no more: after a copy of an older Vault was put back, only PostgreSQL knows what was made since. Two
+-- functions with the rights of Vault's login, which the probe may call: they touch nothing but logins that are named as Writ names them,
+-- and they make none. Shutting is a statement of its own, so that it holds whatever becomes of the rest.
+CREATE SCHEMA IF NOT EXISTS writ;
+CREATE OR REPLACE FUNCTION writ.shut_login(login text) RETURNS boolean
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $writ$
+BEGIN
+  IF login !~ '^writ-g[0-9]{1,4}-[a-z2-7]{26}-[1-9][0-9]{0,5}$' THEN
+    RAISE EXCEPTION 'not a login of Writ' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
+    RETURN false;
+  END IF;
+  PERFORM set_config('lock_timeout', '3s', true);
+  EXECUTE format('ALTER ROLE %I NOLOGIN', login);
+  RETURN true;
+END
+$writ$;
+CREATE OR REPLACE FUNCTION writ.end_login(login text, owner text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $writ$
+DECLARE
+  login_oid oid := (SELECT oid FROM pg_roles WHERE rolname = login);
+BEGIN
+  IF NOT writ.shut_login(login) THEN
+    RETURN;
+  END IF;
+  FOR round IN 1..20 LOOP
+    PERFORM pg_stat_clear_snapshot();
+    PERFORM pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usesysid = login_oid;
+    EXIT WHEN NOT FOUND;
+  END LOOP;
+  EXECUTE format('GRANT %I TO CURRENT_USER', login);
+  EXECUTE format('REASSIGN OWNED BY %I TO %I', login, owner);
+  EXECUTE format('DROP OWNED BY %I', login);
+  EXECUTE format('DROP ROLE %I', login);
+END
+$writ$;
+ALTER FUNCTION writ.shut_login(text) OWNER TO :"vault_login";
+ALTER FUNCTION writ.end_login(text, text) OWNER TO :"vault_login";
+REVOKE ALL ON FUNCTION writ.shut_login(text), writ.end_login(text, text) FROM PUBLIC;
+GRANT USAGE ON SCHEMA writ TO :"vault_login", :"probe_login";
+GRANT EXECUTE ON FUNCTION writ.shut_login(text), writ.end_login(text, text) TO :"probe_login";
 COMMIT;

@@ -19,6 +19,7 @@ import type {
   GrantId,
   GroupId,
   MintId,
+  MintName,
   PersonId,
   PrincipalId,
   Shard,
@@ -191,6 +192,11 @@ export interface LivePage {
 export interface GrantStore {
   /** Undefined for a grant that does not exist. Rejects `recovering` when the control record is absent or behind what this broker has seen. */
   load(id: GrantId): Promise<Loaded | undefined>
+  /**
+   * Any number of them in calls of up to 100, each as `load` answers it; one that cannot be read is `unreadable` and hides no other. Rejects
+   * `recovering` like `load`: what is not there proves nothing then.
+   */
+  loadEach(ids: readonly GrantId[]): Promise<readonly (Grant | 'unreadable' | undefined)[]>
   /** Like `load`, for ending: answers also while the store is recovering, because ending goes on then. */
   loadToEnd(id: GrantId): Promise<Grant | undefined>
   /**
@@ -459,6 +465,47 @@ export interface Canaries {
   /** True for one at a time of any number of brokers, until it is given back or `lease` is over. */
   turn(entitlement: EntitlementId, lease: Duration): Promise<boolean>
   giveBack(entitlement: EntitlementId): Promise<void>
+}
+
+/** What may lie at a backend in Writ's name: Vault's token and lease, Vault's role, the database's login. In the order in which they are ended. */
+export const ARTEFACT_KINDS = ['lease', 'hold', 'role', 'login'] as const
+export type ArtefactKind = (typeof ARTEFACT_KINDS)[number]
+/** One thing found at a backend. Its handle (an accessor, a lease's folder, a name) is no secret. */
+export interface Artefact {
+  readonly backend: string
+  readonly kind: ArtefactKind
+  /** The mount or the connection under which it is; empty for a hold. */
+  readonly place: string
+  readonly handle: string
+  /** Whose it says it is; undefined where it lies among what is Writ's and bears no mark that can be read. */
+  readonly mint: MintName | undefined
+}
+export interface Inventory {
+  /** The backends that can be looked through. */
+  readonly backends: readonly string[]
+  /**
+   * Everything at this backend that bears Writ's name, and what lies among it without a mark. What others made elsewhere is not in it. Reads
+   * handles, never a secret, and changes nothing. Rejects in the end where a part could not be read: then what it named is there all the same, and more may be.
+   */
+  list(backend: string): AsyncIterable<Artefact>
+  /**
+   * Ends it and asks whether it is gone; false where there was nothing to end. Sessions of a login are cut first. Idempotent. Rejects
+   * where that is not certain, `not_confirmed` or as the backend says, and for what bears no mark.
+   */
+  end(artefact: Artefact): Promise<boolean>
+}
+
+/**
+ * A mark that a broker leaves at a backend, to know it again: one that was restored from a copy made earlier has not got it. It holds no
+ * secret, gives nothing, and dies by itself.
+ */
+export interface BackendMarks {
+  /** Resolves when it is written. It dies an hour later at the latest. */
+  set(backend: string): Promise<string>
+  /** Whether it is there. An error or a time-out rejects; it is never read as an answer. */
+  isThere(backend: string, mark: string): Promise<boolean>
+  /** Idempotent. */
+  drop(backend: string, mark: string): Promise<void>
 }
 
 export interface TokenFacts {

@@ -12,13 +12,12 @@ export interface Finding {
   readonly name: string
   readonly ok: boolean
   readonly what: string
+  /** For what is wrong, and for what is well and could be better. */
   readonly mend?: string | undefined
 }
 
-const Ready = z.object({
-  ready: z.boolean(),
-  failing: z.array(z.object({ name: z.string(), why: z.string(), mend: z.string() })),
-})
+const Told = z.array(z.object({ name: z.string(), why: z.string(), mend: z.string() }))
+const Ready = z.object({ ready: z.boolean(), failing: Told, warnings: Told.optional() })
 const Metadata = z.object({
   issuer: z.string(),
   jwks_uri: z.string(),
@@ -37,7 +36,10 @@ const ABOUT: Readonly<Record<string, string>> = {
   sweep: 'ending what is due',
   queue: 'the timetable',
   vault: 'Vault and what is behind it',
+  inventory: 'what lies at Vault in our name',
 }
+/** The name of a finding that is told beside what is well. */
+const WARNING = 'warning'
 /** How far two clocks may be apart: what a token or a proof still forgives. */
 const SKEW_MS = 5_000
 
@@ -71,7 +73,7 @@ function show({ say, paint, sayJson }: Context, broker: string, findings: readon
   sayJson({ broker, checks: findings })
   for (const { name, ok, what, mend } of findings) {
     say(shown`${ok ? paint.good('✓') : paint.bad('✗')} ${padded(name, 18)} ${what}`)
-    if (!ok && mend !== undefined) say(shown`    → ${mend}`)
+    if (mend !== undefined && (!ok || name === WARNING)) say(shown`    → ${mend}`)
   }
 }
 
@@ -138,9 +140,18 @@ async function readiness(look: Look): Promise<readonly Finding[]> {
   const read = await jsonAt(look, '/readyz', Ready)
   if (read === undefined)
     return [{ name: 'ready', ok: false, what: '/readyz does not answer', mend: 'See the log of the broker.' }]
+  const about = (name: string, why: string): string => `${ABOUT[name] ?? name}: ${why}`
+  // What only warns makes no broker unusable, and so no exit code.
+  const warnings = (read.warnings ?? []).map(
+    ({ name, why, mend }): Finding => ({ name: WARNING, ok: true, what: about(name, why), mend }),
+  )
   if (read.failing.length === 0)
-    return [{ name: 'ready', ok: true, what: 'Redis, policy, witness, queue and backends are as they should be' }]
-  return read.failing.map(({ name, why, mend }) => ({ name, ok: false, what: `${ABOUT[name] ?? name}: ${why}`, mend }))
+    return [
+      { name: 'ready', ok: true, what: 'Redis, policy, witness, queue and backends are as they should be' },
+      ...warnings,
+    ]
+  const failing = read.failing.map(({ name, why, mend }) => ({ name, ok: false, what: about(name, why), mend }))
+  return [...failing, ...warnings]
 }
 
 async function documents(look: Look, broker: string): Promise<readonly Finding[]> {

@@ -5,10 +5,12 @@ import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endp
 import { problem } from './problem.ts'
 
 export interface Check {
-  /** `redis`, `control`, `policy`, `clock`, `keys`, `witness`, `sweep`, `queue`, `vault`. */
+  /** `redis`, `control`, `policy`, `clock`, `keys`, `witness`, `sweep`, `queue`, `vault`, `inventory`. */
   readonly name: string
   /** What an operator does about it, as one line. */
   readonly mend: string
+  /** It is told, and the broker takes traffic all the same. */
+  readonly warnsOnly?: boolean
   /** Rejects, or resolves to what is wrong; resolves to undefined when all is well. What it says is shown, so it holds no secret. */
   check(): Promise<string | undefined>
 }
@@ -29,12 +31,13 @@ export function healthEndpoints(p: HealthPorts): readonly Endpoint[] {
   return [
     get('/healthz', async () => json(200, { alive: true })),
     get('/readyz', async () => {
-      const failing = (await readiness()).flatMap((result) => result ?? [])
+      const { failing, warnings } = partsOf(await readiness())
       const ready = failing.length === 0
-      return json(ready ? 200 : 503, { ready, failing }, ready ? {} : { 'Retry-After': '2' })
+      const body = { ready, failing, ...(warnings.length === 0 ? {} : { warnings }) }
+      return json(ready ? 200 : 503, body, ready ? {} : { 'Retry-After': '2' })
     }),
     get('/metrics', async () => {
-      const failing = (await readiness()).flatMap((result) => result?.name ?? [])
+      const failing = partsOf(await readiness()).failing.map(({ name }) => name)
       return { status: 200, ...(await p.metrics(failing)) }
     }),
   ]
@@ -45,18 +48,26 @@ interface Failing {
   readonly why: string
   readonly mend: string
 }
+type Failed = Failing & { readonly warnsOnly: boolean }
 
-async function run({ name, mend, check }: Check, limitMs: number): Promise<Failing | undefined> {
+function partsOf(results: readonly (Failed | undefined)[]) {
+  const told = results.flatMap((result) => result ?? [])
+  const shown = (warnsOnly: boolean): readonly Failing[] =>
+    told.filter((one) => one.warnsOnly === warnsOnly).map(({ name, why, mend }) => ({ name, why, mend }))
+  return { failing: shown(false), warnings: shown(true) }
+}
+
+async function run({ name, mend, check, warnsOnly = false }: Check, limitMs: number): Promise<Failed | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(resolve, limitMs, `no answer within ${limitMs} ms`)
   })
   try {
     const why = await Promise.race([check(), late])
-    return why === undefined ? undefined : { name, why, mend }
+    return why === undefined ? undefined : { name, why, mend, warnsOnly }
   } catch (thrown) {
     // Only a refusal's own message is made to be shown.
-    return { name, why: isBrokerError(thrown) ? thrown.message : 'the check failed', mend }
+    return { name, why: isBrokerError(thrown) ? thrown.message : 'the check failed', mend, warnsOnly }
   } finally {
     clearTimeout(timer)
   }

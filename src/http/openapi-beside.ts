@@ -158,10 +158,14 @@ export const SCHEMAS_BESIDE = {
     description: 'Where every list is in which a token may still be alive.',
   },
   Alive: strict({ alive: { const: true } }),
-  Ready: strict({
-    ready: { type: 'boolean' },
-    failing: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
-  }),
+  Ready: strict(
+    {
+      ready: { type: 'boolean' },
+      failing: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
+      warnings: { type: 'array', items: strict({ name: text, why: text, mend: text }) },
+    },
+    'warnings',
+  ),
 }
 
 /** Answers of the OAuth door by status. */

@@ -38,6 +38,7 @@ const factsOf = ({ grant, event }: Step): CallFacts => ({ grant: grant.id, event
 
 export const STORE_CALLS: Rows<GrantStore> = {
   load: (grant) => ({ grant }),
+  loadEach: (grants) => ({ count: grants.length }),
   loadToEnd: (grant) => ({ grant }),
   commit: factsOf,
   commitEach: (steps) => ({ count: steps.length }),

@@ -16,6 +16,8 @@ const NAMES = [
   'grant',
   'freeze',
   'mint',
+  'kind',
+  'handle',
   'principal',
   'passkey',
   'lane',

@@ -104,6 +104,26 @@ export const METRICS = {
     help: '1 for the state of the clock: only trusted allows anything.',
   },
   recovering: { kind: 'gauge', labels: [], help: '1 while the store is behind or has no control record, else 0.' },
+  orphans_total: {
+    kind: 'counter',
+    labels: ['backend', 'kind', 'result'],
+    help: 'What lay at a backend in our name without a grant that stands for it: ended, or failed to end.',
+  },
+  unknown_artefacts: {
+    kind: 'gauge',
+    labels: ['backend', 'kind'],
+    help: 'What lies among ours at a backend and nobody here can say anything of, as of the last pass; never touched.',
+  },
+  inventory_clean_age_seconds: {
+    kind: 'gauge',
+    labels: ['backend'],
+    help: 'Since the backend was last looked through with nothing left that should not be there.',
+  },
+  issuing_closed: {
+    kind: 'gauge',
+    labels: ['backend'],
+    help: '1 while no login is made at this backend until it has been looked through, else 0.',
+  },
   trace_spans_total: {
     kind: 'counter',
     labels: ['result'],

@@ -28,6 +28,8 @@ export interface Sources {
   recovering(): boolean
   /** What comes from a backend, and what became of its last canary. */
   tried(): Promise<readonly { readonly canary: { readonly result: string; readonly at: Instant } | undefined }[]>
+  /** Sets what is known of the backends' inventories; absent where none is looked through. */
+  readonly inventory?: () => void
 }
 
 const ANSWER_WITHIN_MS = 1_000
@@ -71,6 +73,7 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
   return async (failing) => {
     await Promise.all([stored(), canaries(), ...p.lanes.map(due)])
     own(failing)
+    p.inventory?.()
     return figures.text()
   }
 }

@@ -59,6 +59,8 @@ export interface ShardStore extends GrantStore, ControlStore {
   control(shard: Shard): Promise<Control>
   /** Why this shard allows nothing at present, as far as this broker has noticed; undefined when all is well. */
   recovering(shard: Shard): string | undefined
+  /** Somebody outside Redis says that this shard has come so far: it is recovering from its next answer on if it has not. */
+  heard(shard: Shard, seq: number): void
   /**
    * An operator takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record
    * is restored under these rules. The caller must record who did it. Every broker that noticed must accept for itself.
@@ -259,7 +261,7 @@ export function grantStore({
   }
 
   /** Each alone where one of them is damaged: that one is undefined. */
-  async function loadEach(shard: Shard, ids: readonly GrantId[]) {
+  async function loadSome(shard: Shard, ids: readonly GrantId[]) {
     const some = async (of: readonly GrantId[]) =>
       (await loadMany(shard, of, true)).grants.flatMap((grant) =>
         grant === undefined ? [] : [{ grant, born: grant.born }],
@@ -296,8 +298,33 @@ export function grantStore({
     },
   }
 
+  async function loadEach(ids: readonly GrantId[]): ReturnType<GrantStore['loadEach']> {
+    const found = new Map<GrantId, Grant | 'unreadable'>()
+    const note = async (shard: Shard, some: readonly GrantId[]): Promise<void> => {
+      const { grants, control, behind } = await loadMany(shard, some)
+      if (behind) throw recoveringError(BEHIND)
+      if (control === undefined) throw recoveringError(NO_CONTROL)
+      for (const grant of grants) if (grant) found.set(grant.id, grant)
+    }
+    for (const [shard, all] of byShard(ids.filter(isOurs), shardOf)) {
+      for (const some of batches(all)) {
+        memory.refuseIfBehind(shard)
+        await note(shard, some).catch(async (thrown: unknown) => {
+          if (!isDamage(thrown)) throw thrown
+          for (const id of some)
+            await note(shard, [id]).catch((alone: unknown) => {
+              if (!isDamage(alone)) throw alone
+              found.set(id, 'unreadable')
+            })
+        })
+      }
+    }
+    return ids.map((id) => found.get(id))
+  }
+
   return {
     statuses,
+    loadEach,
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
     containments: containmentStore({ ending, memory, shards }),
     revocations: revocationStore({ issuing, memory, connects, shards }),
@@ -374,7 +401,7 @@ export function grantStore({
       const reply = expect('ok', await ended(shard, (seen) => ending.live(shard, seen, page)))
       const [, , , , next, server, found] = reply
       const ids = [...new Set(found.filter(isGrantId))]
-      const pages = await Promise.all(batches(ids).map((some) => loadEach(shard, some)))
+      const pages = await Promise.all(batches(ids).map((some) => loadSome(shard, some)))
       return {
         grants: pages.flatMap(({ grants }) => grants),
         unread: pages.reduce((sum, { unread }) => sum + unread, found.length - found.filter(isGrantId).length),
@@ -463,6 +490,7 @@ export function grantStore({
     },
 
     recovering: memory.reason,
+    heard: memory.heard,
 
     accept: async (shard, rules) => {
       const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })

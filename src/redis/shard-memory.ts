@@ -78,6 +78,12 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
       return recoveringError(NO_CONTROL)
     },
 
+    /** Another broker says that the shard has come this far: if Redis has not, the next answer shows it. */
+    heard(shard: Shard, seq: number): void {
+      const seen = of(shard)
+      if (seq > seen.position.seq) seen.position = { seq, event: '' }
+    },
+
     refuseIfBehind(shard: Shard): void {
       if (of(shard).behind) throw recoveringError(BEHIND)
     },

@@ -28,6 +28,8 @@ export interface VaultBackend {
   readonly endConcurrency: number
   readonly endQueue: number
   readonly probes: ReadonlyMap<string, ProbeSettings>
+  /** The second login, which lists what is there; undefined where nothing is looked through. */
+  readonly inventory: { readonly roleIdFile: string; readonly secretIdFile: string } | undefined
 }
 export type Backends = ReadonlyMap<string, VaultBackend>
 
@@ -91,6 +93,10 @@ const backend = z.strictObject({
   issueQueue: count(10_000, 200),
   endConcurrency: count(64, 8),
   endQueue: count(10_000, 1_000),
+  inventory: z
+    .strictObject({ roleIdFile: path, secretIdFile: path })
+    .optional()
+    .describe('The AppRole that lists what Writ may have left behind; absent: nothing looks for orphans.'),
   probes: z.record(z.string().refine(isSegment, 'name a connection of the database engine'), probe),
 })
 
@@ -155,7 +161,7 @@ export function compileBackends(text: string, options: BackendsOptions): Compile
 
 function compiledBackend(
   name: string,
-  { caFile, namespace, probes, ...settings }: BackendText,
+  { caFile, namespace, probes, inventory, ...settings }: BackendText,
   options: BackendsOptions,
   say: (members: readonly PropertyKey[], message: string) => void,
 ): VaultBackend {
@@ -194,6 +200,10 @@ function compiledBackend(
     roleIdFile: fromHere(settings.roleIdFile),
     secretIdFile: fromHere(settings.secretIdFile),
     probes: new Map(compiledProbes),
+    inventory: inventory && {
+      roleIdFile: fromHere(inventory.roleIdFile),
+      secretIdFile: fromHere(inventory.secretIdFile),
+    },
   }
 }
 

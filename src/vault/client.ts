@@ -18,11 +18,13 @@ export interface VaultIdentity {
   readonly secretIdFile: string
   readonly callTimeoutMs: number
   readonly connections: number
+  /** The largest answer that is read; undefined for what every call but a long list needs. */
+  readonly mostBytes?: number
 }
 
 /** `template` stands for the path in every error: ids are left out of it. */
 export interface Call {
-  readonly verb: 'read' | 'write' | 'delete'
+  readonly verb: 'read' | 'list' | 'write' | 'delete'
   readonly path: string
   readonly template: string
   readonly body?: Readonly<Record<string, unknown>>
@@ -60,7 +62,7 @@ interface Login {
 }
 
 export function vaultClient(identity: VaultIdentity, timer: Timer): VaultClient {
-  const wire = transport(identity.address, identity.connections)
+  const wire = transport(identity.address, identity.connections, identity.mostBytes)
   let login: Login | undefined
   let pending: Promise<Login> | undefined
   let cancelRenewal = (): void => {}
@@ -161,7 +163,9 @@ async function request(api: nodeVault.client, call: Call, signal: AbortSignal): 
     ? api.write(call.path, { ...call.body }, options)
     : call.verb === 'read'
       ? api.read(call.path, options)
-      : api.delete(call.path, options))
+      : call.verb === 'list'
+        ? api.list(call.path, options)
+        : api.delete(call.path, options))
   if (body === undefined || body === null) return undefined
   if (typeof body !== 'object' || Array.isArray(body)) throw new NoAnswer('not_an_object', true)
   return body as Body

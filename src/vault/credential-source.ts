@@ -15,6 +15,8 @@
 //                        says "not gone", and the native end, before the window's, is the last resort.
 //    The same, path     Nothing can be asked behind the engine, so it is said how long it may last; its secret never left.
 // 6. lease recorded      It is revoked by id, synchronously, and confirmed by Vault no longer knowing it, and by the probe.
+// 7. Vault put back from  Vault knows neither lease nor hold, and the login is there all the same: it is ended in PostgreSQL itself, or
+//    an earlier copy      it would never be gone.
 import type { CredentialSource, Gone, Hold, MintPlan, VaultSecret } from '../broker/ports.ts'
 import type { VaultDatabaseCredential, VaultPathCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
@@ -26,7 +28,8 @@ import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, misdeclared, refused, saysGone, unanswered, unavailable } from './failures.ts'
 import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
 import { bodyFor, FAULTS, given, isVaultPath, pathOf } from './path-engine.ts'
-import { type Probe, postgresProbe } from './postgres-probe.ts'
+import { type PostgresLogins, postgresLogins } from './postgres-logins.ts'
+import { type Left, type Probe, postgresProbe } from './postgres-probe.ts'
 import { type Slots, slots } from './slots.ts'
 import { databaseStatements } from './statements.ts'
 import { type Timer, within } from './timer.ts'
@@ -57,6 +60,7 @@ interface Engine {
   readonly probes: ReadonlyMap<string, Probe>
   /** Since 1970. */
   nowSeconds(): number
+  readonly logins: ReadonlyMap<string, PostgresLogins>
 }
 interface BackendHold extends Hold {
   readonly backend: string
@@ -157,6 +161,7 @@ function engineOf(name: string, settings: VaultBackend, timer: Timer, nowSeconds
     ending: slots(settings.endConcurrency, settings.endQueue),
     probes: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresProbe(probe, timer)])),
     nowSeconds,
+    logins: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresLogins(probe, timer)])),
   }
 }
 
@@ -360,7 +365,9 @@ async function askWhatIsLeft(engine: Engine, plan: MintPlan, mint: Mint, signal:
   if (credential.engine === 'path') return whatLasts(credential, vault, recorded, accessor)
   const probe = engine.probes.get(credential.database.connection)
   if (probe === undefined) throw refused('backends.yaml', 'no_probe_for_connection')
-  const left = await probe.left(loginName(plan.mint), signal)
+  const found = await probe.left(loginName(plan.mint), signal)
+  const isForgotten = found.logins > 0 && (lease !== undefined || accessor !== undefined)
+  const left = isForgotten ? await endForgotten(engine, plan, credential, probe, signal) : found
   return {
     gone: left.logins + left.sessions + left.statements === 0,
     answer: `${vault}; PostgreSQL: ${left.logins} logins, ${left.sessions} sessions, ${left.statements} statements`,
@@ -382,6 +389,26 @@ function whatLasts(
       ? 'what was made cannot be revoked and ends by itself'
       : 'what may have been made was never handed out, and ends with its hold or by itself'
   return { gone: true, answer: `${vault}; ${what}`, lasts }
+}
+
+/**
+ * A login under a lease, or a hold, that Vault knows nothing of: Vault is just ending it, which takes no harm from this, or has forgotten it, and
+ * then nobody else ends it. What is left afterwards is asked all the same, so a failure here says nothing.
+ */
+async function endForgotten(
+  engine: Engine,
+  { mint }: MintPlan,
+  { database }: VaultDatabaseCredential,
+  probe: Probe,
+  signal: AbortSignal,
+): Promise<Left> {
+  const { connection, ownerRole } = database
+  const login = loginName(mint)
+  await engine.logins
+    .get(connection)
+    ?.end(login, ownerRole)
+    .catch(() => undefined)
+  return probe.left(login, signal)
 }
 
 async function isThere(engine: Engine, path: string, body: Body, signal: AbortSignal): Promise<boolean> {

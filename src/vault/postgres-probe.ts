@@ -61,7 +61,19 @@ export function postgresProbe(settings: ProbeSettings, timer: Timer): Probe {
   }
 }
 
-async function ask(settings: ProbeSettings, login: string, signal: AbortSignal): Promise<Left> {
+const ask = (settings: ProbeSettings, login: string, signal: AbortSignal): Promise<Left> =>
+  withProbe(settings, signal, async (client) => {
+    const ended = await client.query(END, [login])
+    const counted = await client.query(COUNT, [login])
+    return leftOf(counted.rows[0], ended.rowCount ?? 0)
+  })
+
+/** One connection of the probe's login, for one piece of work. Rejects with PostgreSQL's own error: `notConfirmed` scrubs it. */
+export async function withProbe<T>(
+  settings: ProbeSettings,
+  signal: AbortSignal,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const password = (await readFile(settings.passwordFile, 'utf8')).trim()
   // Ours, so that it can be cut off in any state: a frozen server keeps the library's own end waiting.
   const socket = new net.Socket()
@@ -86,9 +98,7 @@ async function ask(settings: ProbeSettings, login: string, signal: AbortSignal):
   client.on('error', cut)
   try {
     await client.connect()
-    const ended = await client.query(END, [login])
-    const counted = await client.query(COUNT, [login])
-    return leftOf(counted.rows[0], ended.rowCount ?? 0)
+    return await work(client)
   } finally {
     signal.removeEventListener('abort', cut)
     await client.end().catch(cut)
@@ -110,7 +120,7 @@ function leftOf(row: unknown, ended: number): Left {
 }
 
 /** PostgreSQL's own error may quote a statement; its code is five letters, and Node's is a word. */
-function notConfirmed(thrown: unknown): BrokerError {
+export function notConfirmed(thrown: unknown): BrokerError {
   const code = (thrown as { code?: unknown } | null)?.code
   const reason =
     thrown instanceof Overdue ? 'timeout' : typeof code === 'string' && /^\w{4,40}$/.test(code) ? code : 'unexpected'

@@ -33,7 +33,7 @@ const MOST_BYTES = 1_048_576
 /** Below the idle time after which servers and balancers commonly hang up, so that a request is not sent into a closing connection. */
 const IDLE_MS = 30_000
 
-export function transport(address: Address, connections: number): Transport {
+export function transport(address: Address, connections: number, mostBytes = MOST_BYTES): Transport {
   const secure = address.url.startsWith('https:')
   const options = { keepAlive: true, maxSockets: connections, timeout: IDLE_MS }
   const agent = secure
@@ -76,7 +76,7 @@ export function transport(address: Address, connections: number): Transport {
         let size = 0
         response.on('data', (part: Buffer) => {
           size += part.length
-          if (size > MOST_BYTES) {
+          if (size > mostBytes) {
             request.destroy()
             fail('answer_too_large')
           } else parts.push(part)

@@ -25,7 +25,7 @@ const result: Canary = {
 }
 const ok: Canary = { ...result, result: 'ok', step: undefined, reason: undefined }
 const open: OpenCanary = {
-  ...{ v: 1, entitlement: ENTITLEMENT, grant: grantIdFrom(HOME, new Uint8Array(17)), credential: CREDENTIAL },
+  ...{ v: 1, entitlement: ENTITLEMENT, grant: grantIdFrom(HOME, 'canary', new Uint8Array(17)), credential: CREDENTIAL },
   ...{ since: AT, accessor: undefined, lease: undefined },
 }
 
@@ -128,6 +128,7 @@ describe('a canary at Vault and PostgreSQL', () => {
     newGrantId: () =>
       grantIdFrom(
         HOME,
+        'canary',
         Uint8Array.from({ length: 17 }, () => Math.floor(Math.random() * 256)),
       ),
     jitter: () => 0.5,

@@ -151,6 +151,22 @@ export interface Eyes {
   openSession(login: Login): Promise<{ readonly client: pg.Client; readonly closed: Promise<void> }>
 }
 
+/** As superuser in the payments database. */
+export async function query(
+  { host, port, user, password }: PostgresService,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<readonly Json[]> {
+  const admin = new pg.Client({ host, port, user, password, database: 'payments', connectionTimeoutMillis: 5_000 })
+  admin.on('error', () => undefined)
+  await admin.connect()
+  try {
+    return (await admin.query(text, [...values])).rows
+  } finally {
+    await admin.end().catch(() => undefined)
+  }
+}
+
 export function eyes({ vault, postgres }: { readonly vault: VaultService; readonly postgres: PostgresService }): Eyes {
   const ask: Eyes['vault'] = async (method, path, body) => {
     const answer = await fetch(`${vault.addr}/v1/${path}`, {
@@ -169,16 +185,6 @@ export function eyes({ vault, postgres }: { readonly vault: VaultService; readon
     return body.data.keys
   }
   const database = { host: postgres.host, port: postgres.port, database: 'payments', connectionTimeoutMillis: 5_000 }
-  const query = async (text: string): Promise<readonly Json[]> => {
-    const admin = new pg.Client({ ...database, user: postgres.user, password: postgres.password })
-    admin.on('error', () => undefined)
-    await admin.connect()
-    try {
-      return (await admin.query(text)).rows
-    } finally {
-      await admin.end().catch(() => undefined)
-    }
-  }
   const leases: Eyes['leases'] = async () => {
     const folders = await list('sys/leases/lookup/database/creds/')
     const found = await Promise.all(folders.map((folder) => list(`sys/leases/lookup/database/creds/${folder}`)))
@@ -196,10 +202,11 @@ export function eyes({ vault, postgres }: { readonly vault: VaultService; readon
   }
   const roles: Eyes['roles'] = async () => (await list('database/roles')).filter((name) => name.startsWith('writ-'))
   const logins: Eyes['logins'] = async () =>
-    (await query("select rolname from pg_roles where rolname like 'writ-%'")).map(({ rolname }) => rolname)
+    (await query(postgres, "select rolname from pg_roles where rolname like 'writ-%'")).map(({ rolname }) => rolname)
   const sessions: Eyes['sessions'] = async () =>
     (
       await query(
+        postgres,
         `select count(*)::int as n from pg_stat_activity a left join pg_roles r on r.oid = a.usesysid
          where a.usesysid is not null and (r.oid is null or r.rolname like 'writ-%')`,
       )

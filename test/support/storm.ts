@@ -8,7 +8,7 @@ import type { Guard } from '../../src/broker/ports.ts'
 import { isBrokerError } from '../../src/domain/errors.ts'
 import type { GrantEvent } from '../../src/domain/events.ts'
 import type { Grant, Step } from '../../src/domain/grant.ts'
-import { type GrantId, grantIdFrom, shard } from '../../src/domain/ids.ts'
+import { type GrantId, grantIdFrom, groupOf, shard } from '../../src/domain/ids.ts'
 import { type Instant, instant } from '../../src/domain/instant.ts'
 import type { Mint } from '../../src/domain/mint.ts'
 import { eachOf, type Report, type Reports } from './journey-actors.ts'
@@ -33,7 +33,7 @@ export async function plant(redis: RedisService, model: GrantId, many: number, c
     const guard = { judgedUnder: control }
     const started = performance.now()
     const grants = await eachOf(many, 200, async () => {
-      const copy = copyOf(grant, grantIdFrom(HOME, randomBytes(17)), instant(closesAt))
+      const copy = copyOf(grant, grantIdFrom(HOME, groupOf(model), randomBytes(17)), instant(closesAt))
       for (const step of stepsOf(copy)) await committed(store, step, guard)
       return copy
     })

@@ -35,8 +35,8 @@ export interface VaultWorld {
   readonly backends: Backends
   /** The same with other settings, for a source of its own. */
   backendsWith(more: Partial<VaultBackend>): Backends
-  /** Straight to Vault with the root token; rejects on anything but a 2xx. */
-  asRoot(method: string, path: string, body?: unknown): Promise<unknown>
+  /** Straight to Vault with the root token, or the one that is given; rejects on anything but a 2xx. */
+  asRoot(method: string, path: string, body?: unknown, token?: string): Promise<unknown>
   /** Straight to the payments database as superuser. */
   query(text: string, values?: readonly unknown[]): Promise<readonly Record<string, unknown>[]>
   stop(): Promise<void>
@@ -87,6 +87,10 @@ export async function vaultWorld(more: { readonly paths?: readonly PathEntitleme
     issueQueue: 200,
     endConcurrency: 8,
     endQueue: 1_000,
+    inventory: {
+      roleIdFile: await file('inventory-role-id', setup.inventory.roleId),
+      secretIdFile: await file('inventory-secret-id', setup.inventory.secretId),
+    },
     probes: new Map([
       [
         'payments',
@@ -110,10 +114,10 @@ export async function vaultWorld(more: { readonly paths?: readonly PathEntitleme
     setup,
     backends: backendsWith({}),
     backendsWith,
-    asRoot: async (method, path, body) => {
+    asRoot: async (method, path, body, token = vault.rootToken) => {
       const response = await fetch(`${vault.addr}/v1/${path}`, {
         method,
-        headers: { 'x-vault-token': vault.rootToken },
+        headers: { 'x-vault-token': token },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       })
       const text = await response.text()

@@ -163,7 +163,7 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     evenly: async () => undefined,
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, Math.min(ms, 50)).unref()),
     newGrantId: () => grantId(HOME, counted(26)),
-    grantIdOf: (text) => grantIdFrom(HOME, Buffer.from(sha256(text), 'base64url')),
+    grantIdOf: (text) => grantIdFrom(HOME, 'aaaaaa', Buffer.from(sha256(text), 'base64url')),
     newFreezeId: () => freezeIdFrom(Buffer.from(sha256(counted(26)), 'base64url')),
     newAttemptId: () => attempt(`attempt-${counted(8)}`),
     newTokenId: () => counted(12),

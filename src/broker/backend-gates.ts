@@ -1,0 +1,217 @@
+// Whether logins may be made at a backend: only while it is known to be the one that was last looked through and found clean. A backend that
+// was put back from an earlier copy has revived what had ended; then nothing is made there until all of that is gone again.
+// Invariant: each broker makes sure for itself and remembers nothing of it elsewhere, so nothing that is lost or rolled back can vouch for a backend.
+// Ends are never held up here.
+import { BrokerError, isBrokerError } from '../domain/errors.ts'
+import type { BackendMarks, CredentialSource } from './ports.ts'
+import type { Reconciled } from './reconcile.ts'
+
+export interface GatePorts {
+  /** Those that can be looked through. Logins at any other backend are made as if there were no gate. */
+  readonly backends: readonly string[]
+  readonly marks: BackendMarks
+  reconcile(backend: string): Promise<Reconciled>
+  /** Monotonic milliseconds. */
+  ticks(): number
+  /** Told when the gate of a backend shuts and when it opens, with why. */
+  told(backend: string, gate: Closed | 'open'): void
+}
+
+export type Closed = 'not_looked_through' | 'out_of_reach' | 'restored'
+export interface BackendGates {
+  readonly backends: readonly string[]
+  /** The same source, which opens nothing where the gate is shut or the backend is not the one it was. */
+  guarded(source: CredentialSource): CredentialSource
+  /** Undefined while it is open, or where there is none. */
+  closed(backend: string): Closed | undefined
+  /** How long ago the last pass over it was clean; undefined for never. */
+  cleanAgeMs(backend: string): number | undefined
+  /** One pass. Opens the gate if everything that should not be there was ended, and the backend was the same one all the while. */
+  pass(backend: string): Promise<Reconciled>
+  /** Marks the backend anew where something ended there since the last mark, or that is old. Never rejects. */
+  keep(backend: string): Promise<void>
+}
+
+/**
+ * A mark is older than what it does not vouch for: an end after it could be undone unnoticed by a copy made between the two. So after every
+ * end a new one is set within a second, and at the latest after this time.
+ */
+const OLD_MS = 10_000
+
+interface Gate {
+  closed: Closed | undefined
+  /** How often it was shut: a pass that began before it was shut last does not open it. */
+  closings: number
+  mark: string | undefined
+  markedAt: number
+  /** Something was confirmed ended there since the mark was set. */
+  moved: boolean
+  cleanAt: number | undefined
+}
+
+export function backendGates(p: GatePorts): BackendGates {
+  const fresh = (): Gate => ({
+    closed: 'not_looked_through',
+    closings: 0,
+    mark: undefined,
+    markedAt: 0,
+    moved: false,
+    cleanAt: undefined,
+  })
+  const gates = new Map(p.backends.map((backend) => [backend, fresh()]))
+
+  const shut = (backend: string, gate: Gate, why: Closed): void => {
+    gate.closings += 1
+    gate.mark = undefined
+    // That it was restored stays the reason until it is clean, whatever happens on the way.
+    const next = gate.closed === 'restored' ? 'restored' : why
+    if (gate.closed !== next) p.told(backend, next)
+    gate.closed = next
+  }
+
+  /** What had ended was there again. A gate that was shut for another reason knows now why; what was found is gone, so nothing more is asked. */
+  const found = (backend: string, gate: Gate): void => {
+    if (gate.closed === undefined) shut(backend, gate, 'restored')
+    if (gate.closed === 'restored') return
+    gate.closed = 'restored'
+    p.told(backend, 'restored')
+  }
+
+  /** Shuts the gate where the mark that it is open by is not there any more. A mark that was replaced meanwhile says nothing. */
+  const isSame = async (backend: string, gate: Gate): Promise<boolean> => {
+    for (;;) {
+      const { mark } = gate
+      if (mark === undefined) return false
+      if (await p.marks.isThere(backend, mark)) return true
+      if (gate.mark !== mark) continue
+      shut(backend, gate, 'restored')
+      return false
+    }
+  }
+
+  const replaceMark = async (backend: string, gate: Gate, next: string): Promise<void> => {
+    const former = gate.mark
+    gate.mark = next
+    gate.markedAt = p.ticks()
+    if (former !== undefined) await p.marks.drop(backend, former).catch(() => undefined)
+  }
+
+  async function enter(backend: string): Promise<void> {
+    const gate = gates.get(backend)
+    if (gate === undefined) return
+    if (gate.closed !== undefined) throw closedError(gate.closed)
+    const same = await isSame(backend, gate).catch((thrown: unknown) => {
+      throw untouched(thrown)
+    })
+    if (!same) throw closedError(gate.closed ?? 'restored')
+  }
+
+  async function pass(backend: string): Promise<Reconciled> {
+    const gate = gates.get(backend)
+    if (gate === undefined) return p.reconcile(backend)
+    const { closings } = gate
+    // Set before the look: if it is still there afterwards, what was looked through is what is there.
+    const next = await p.marks.set(backend)
+    const { moved } = gate
+    gate.moved = false
+    let vouched = false
+    try {
+      const result = await p.reconcile(backend)
+      if (gate.closed === undefined) await isSame(backend, gate)
+      if (result.revived > 0) found(backend, gate)
+      if (result.failed.length > 0 || gate.closings !== closings) return result
+      vouched = (await p.marks.isThere(backend, next)) && gate.closings === closings
+      if (!vouched) return result
+      gate.cleanAt = p.ticks()
+      await replaceMark(backend, gate, next)
+      if (gate.closed !== undefined) p.told(backend, 'open')
+      gate.closed = undefined
+      return result
+    } finally {
+      gate.moved ||= !vouched && moved
+      if (!vouched) await p.marks.drop(backend, next).catch(() => undefined)
+    }
+  }
+
+  async function keep(backend: string): Promise<void> {
+    const gate = gates.get(backend)
+    if (gate === undefined || gate.closed !== undefined) return
+    const { moved, closings } = gate
+    if (!moved && p.ticks() - gate.markedAt < OLD_MS) return
+    // What ends from here on is not vouched for by the mark that is being set.
+    gate.moved = false
+    try {
+      const next = await p.marks.set(backend)
+      // In this order: a copy put back between the two takes the former mark with it.
+      if ((await isSame(backend, gate)) && gate.closings === closings) await replaceMark(backend, gate, next)
+      else await p.marks.drop(backend, next).catch(() => undefined)
+    } catch {
+      gate.moved ||= moved
+      // Nothing has ended there since the mark, so an older copy would lack it. Otherwise one could come back without being noticed.
+      if (gate.moved && gate.closed === undefined) shut(backend, gate, 'out_of_reach')
+    }
+  }
+
+  return {
+    backends: p.backends,
+    closed: (backend) => gates.get(backend)?.closed,
+    cleanAgeMs: (backend) => {
+      const at = gates.get(backend)?.cleanAt
+      return at === undefined ? undefined : p.ticks() - at
+    },
+    pass,
+    keep,
+    guarded: (source) => ({
+      ...source,
+      async open(plan) {
+        await enter(plan.credential.backend)
+        return source.open(plan)
+      },
+      async close(plan, mint) {
+        // An end may have been run and its answer lost.
+        const gate = gates.get(plan.credential.backend)
+        if (gate !== undefined) gate.moved = true
+        await source.close(plan, mint)
+        if (gate !== undefined) gate.moved = true
+      },
+    }),
+  }
+}
+
+const CLOSED: Readonly<Record<Closed, readonly ['recovering' | 'vault_unavailable', string]>> = {
+  restored: [
+    'recovering',
+    'The backend was put back from an earlier copy, and what had ended there is being ended again. No login is made until it is clean.',
+  ],
+  out_of_reach: [
+    'vault_unavailable',
+    'The backend was out of reach while grants ended, and is being looked through. No login is made until it is clean.',
+  ],
+  not_looked_through: [
+    'vault_unavailable',
+    'This broker has not looked through the backend yet. No login is made until it is clean.',
+  ],
+}
+
+/** `definite`: nothing was made, so the claim is given back and the approval stays good. */
+function closedError(why: Closed): BrokerError {
+  const [code, message] = CLOSED[why]
+  return new BrokerError(code, message, {
+    nextAction: 'Try again in a few seconds: it opens by itself. If it stays so, the operators see why in the log.',
+    facts: { definite: true, reason: why },
+  })
+}
+
+/** The backend did not say whether it is the one it was; nothing was made all the same. */
+function untouched(thrown: unknown): unknown {
+  if (!isBrokerError(thrown)) return thrown
+  const { code, message, nextAction, facts, cause } = thrown
+  return new BrokerError(code, message, {
+    ...(nextAction === undefined ? {} : { nextAction }),
+    facts: { ...facts, definite: true },
+    cause,
+  })
+}
+
+/** For people: why no login is made there. */
+export const whyClosed = (why: Closed): string => CLOSED[why][1]

@@ -1,0 +1,137 @@
+// The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Place } from '../../src/vault/inventory.ts'
+import { vaultInventory } from '../../src/vault/inventory.ts'
+import { vaultMarks } from '../../src/vault/marks.ts'
+import { processTimer } from '../../src/vault/timer.ts'
+import { inventoryContract, listed, newMint } from '../contracts/inventory.ts'
+import { type Plants, plants } from '../support/vault-plants.ts'
+import { DATABASE, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
+
+const PLACES: readonly Place[] = [{ entitlement: ENTITLEMENT, database: DATABASE }]
+const plantsIn = (world: VaultWorld): Plants =>
+  plants({
+    ...world,
+    postgres: { host: world.postgres.host, port: world.postgres.port, database: 'payments' },
+    entitlement: ENTITLEMENT,
+    database: DATABASE,
+  })
+
+inventoryContract('real Vault with PostgreSQL', async () => {
+  const world = await vaultWorld()
+  const { asRoot, query } = world
+  const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+  const made = plantsIn(world)
+  let unmarked = 0
+  return {
+    inventory,
+    backend: 'vault-main',
+    plant: made.plant,
+    isThere: made.isThere,
+    openSession: async (mint) => (await made.openSession(mint)).isOpen,
+    plantUnmarked: async (kind) => {
+      unmarked += 1
+      const name = `writ-by-hand-${unmarked}`
+      const role = {
+        db_name: 'payments',
+        creation_statements: [`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`],
+      }
+      await asRoot('POST', 'database/config/payments', { allowed_roles: '*' }).catch(() => undefined)
+      if (kind === 'role') await asRoot('POST', `database/roles/${name}`, role)
+      if (kind === 'login') await query(`CREATE ROLE "${name}" LOGIN`)
+      if (kind === 'lease') {
+        await asRoot('POST', `database/roles/app-${unmarked}`, role)
+        await asRoot('GET', `database/creds/app-${unmarked}`)
+        return `app-${unmarked}`
+      }
+      if (kind === 'hold') {
+        const answer = await asRoot('POST', 'auth/token/create/writ', { policies: ['writ-grant-x'], display_name: 'x' })
+        return (answer as { auth: { accessor: string } }).auth.accessor
+      }
+      return name
+    },
+    isUnmarkedThere: async (kind, handle) => {
+      if (kind === 'login') return (await query('SELECT FROM pg_roles WHERE rolname = $1', [handle])).length === 1
+      const path = {
+        role: ['GET', `database/roles/${handle}`],
+        lease: ['LIST', `sys/leases/lookup/database/creds/${handle}`],
+        hold: ['POST', 'auth/token/lookup-accessor', { accessor: handle }],
+      } as const
+      const [method, at, body] = path[kind]
+      return asRoot(method, at, body).then(
+        () => true,
+        () => false,
+      )
+    },
+    plantOthers: async () => {
+      const token = (await asRoot('POST', 'auth/token/create', { policies: ['default'], ttl: '1h' })) as {
+        auth: { accessor: string }
+      }
+      await asRoot('POST', 'database/roles/billing', { db_name: 'payments', creation_statements: ['SELECT 1'] })
+      await query('CREATE ROLE billing LOGIN')
+      return async () => {
+        await asRoot('POST', 'auth/token/lookup-accessor', { accessor: token.auth.accessor })
+        await asRoot('GET', 'database/roles/billing')
+        return (await query(`SELECT FROM pg_roles WHERE rolname = 'billing'`)).length === 1
+      }
+    },
+    freeze: () => world.postgres.freeze(),
+    thaw: () => world.postgres.thaw(),
+    stop: async () => {
+      inventory.stop()
+      await world.stop()
+    },
+  }
+})
+
+describe('at a real Vault', () => {
+  let world: VaultWorld
+  beforeAll(async () => {
+    world = await vaultWorld()
+  }, 120_000)
+  afterAll(() => world?.stop(), 30_000)
+
+  it('a backend without a login for the inventory has none', () => {
+    const without = vaultInventory(world.backendsWith({ inventory: undefined }), () => PLACES, processTimer)
+    expect(without.backends).toEqual([])
+    without.stop()
+  })
+
+  it('a mark is there until it is dropped, is no hold of anybody, and needs no right that the broker has not', async () => {
+    const marks = vaultMarks(world.backends, () => PLACES, processTimer)
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    const mark = await marks.set('vault-main')
+    expect(await marks.isThere('vault-main', mark)).toBe(true)
+    const looked = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor: mark })) as {
+      data: { ttl: number; orphan: boolean; policies: string[] }
+    }
+    expect(looked.data).toMatchObject({ orphan: true, policies: ['writ-grant-payments-migrator'] })
+    expect(looked.data.ttl).toBeGreaterThan(3_000)
+    expect(looked.data.ttl).toBeLessThanOrEqual(3_600)
+    expect(await listed(inventory.list('vault-main'))).toEqual([])
+    await marks.drop('vault-main', mark)
+    await marks.drop('vault-main', mark)
+    expect(await marks.isThere('vault-main', mark)).toBe(false)
+    await world.gate.shut()
+    await expect(marks.isThere('vault-main', mark)).rejects.toMatchObject({ code: 'vault_unavailable' })
+    await world.gate.open()
+    marks.stop()
+    inventory.stop()
+  })
+
+  it('what a login made goes to the owner of its entitlement, also where only PostgreSQL knows of it', async () => {
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    const made = plantsIn(world)
+    const mint = newMint()
+    await made.plant('login', mint)
+    const { client } = await made.openSession(mint)
+    await client.query('CREATE TABLE of_an_orphan AS SELECT 1 AS one')
+    const [artefact] = await listed(inventory.list('vault-main'))
+    if (artefact === undefined) throw new Error('not found')
+    expect(await inventory.end(artefact)).toBe(true)
+    expect(await world.query(`SELECT tableowner FROM pg_tables WHERE tablename = 'of_an_orphan'`)).toEqual([
+      { tableowner: 'payments_owner' },
+    ])
+    inventory.stop()
+  })
+})
