@@ -167,7 +167,9 @@ describe('by feed', () => {
     broker.state.forgetsPositions = true
     broker.state.deaf = false
     await soon(writ, one, 'ended', 10_000)
-    expect(await asked(writ, other)).toBe('ok')
+    // A page that held something may be one of many: the next answer says that there is no more.
+    expect((await soon(writ, other, 'ok', 5_000)).before).toEqual(expect.not.arrayContaining(['ended']))
+    expect(await asked(writ, one)).toBe('ended')
     expect(problems.some((line) => line.includes('status 400'))).toBe(true)
   }, 30_000)
 
