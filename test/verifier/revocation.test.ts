@@ -40,21 +40,25 @@ const at = (revocation: Revocation, over: Partial<VerifierOptions> = {}): Verifi
 }
 const code = (verdict: Verdict): string => (verdict.ok ? 'ok' : verdict.code)
 const asked = async (writ: Verifier, one: Holder): Promise<string> => code(await writ.verify(await one.request()))
-/** How many milliseconds it took until this was the answer, and every answer before it. */
+/** How many milliseconds it took until this was the answer, when any other was last asked for, and which those were. */
 const soon = async (writ: Verifier, one: Holder, wanted: string, withinMs: number) => {
   const started = performance.now()
   const before = new Set<string>()
+  let otherMs = 0
   await until(
     `${wanted} instead of ${[...before]}`,
     withinMs,
     async () => {
+      const askedMs = performance.now() - started
       const seen = await asked(writ, one)
-      if (seen !== wanted) before.add(seen)
-      return seen === wanted
+      if (seen === wanted) return true
+      before.add(seen)
+      otherMs = askedMs
+      return false
     },
     10,
   )
-  return { tookMs: performance.now() - started, before: [...before] }
+  return { tookMs: performance.now() - started, otherMs, before: [...before] }
 }
 
 describe.each([
@@ -110,8 +114,9 @@ describe.each([
     await until('acknowledged', 3_000, async () => broker.acks.at(-1)?.position === broker.position())
     broker.state.deaf = true
     // Before the cut the last sign of life may have been a stream's step old.
-    const { tookMs, before } = await soon(writ, one, 'stale', maxStaleness + 1_000)
-    expect(tookMs).toBeLessThan(maxStaleness + 300)
+    const { otherMs, before } = await soon(writ, one, 'stale', maxStaleness + 5_000)
+    // Whoever asked later than that was refused, however busy this machine is.
+    expect(otherMs).toBeLessThanOrEqual(maxStaleness)
     expect(before).toEqual(['ok'])
     expect(await asked(writ, ended)).toBe('ended')
     // It cannot acknowledge what it has not heard of.
@@ -167,7 +172,9 @@ describe('by feed', () => {
     broker.state.forgetsPositions = true
     broker.state.deaf = false
     await soon(writ, one, 'ended', 10_000)
-    expect(await asked(writ, other)).toBe('ok')
+    // A page that held something may be one of many: the next answer says that there is no more.
+    expect((await soon(writ, other, 'ok', 5_000)).before).toEqual(expect.not.arrayContaining(['ended']))
+    expect(await asked(writ, one)).toBe('ended')
     expect(problems.some((line) => line.includes('status 400'))).toBe(true)
   }, 30_000)
 
@@ -180,6 +187,20 @@ describe('by feed', () => {
     const writ = feed()
     while (!(await writ.ready(1))) expect(await asked(writ, one)).toMatch(/stale|ended/)
     expect(await asked(writ, one)).toBe('ended')
+  })
+
+  it('ten thousand at once are all known, and nobody else is refused for it', async () => {
+    const writ = feed()
+    await writ.ready()
+    const [first, last, other] = [await holder(broker), await holder(broker), await holder(broker)]
+    await pause(300)
+    broker.revoke(first.grant)
+    for (let n = 0; n < 10_000; n += 1) broker.revoke(`g0-${randomUUID()}`)
+    broker.revoke(last.grant)
+    await soon(writ, last, 'ended', 10_000)
+    expect([await asked(writ, first), await asked(writ, other)]).toEqual(['ended', 'ok'])
+    await until('acknowledged', 3_000, async () => broker.acks.at(-1)?.position === broker.position())
+    expect(broker.acks.length).toBeLessThan(1_000)
   })
 
   it('an empty answer that was cut short confirms nothing', async () => {
