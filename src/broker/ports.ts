@@ -229,6 +229,41 @@ export interface ControlStore {
   ): Promise<Control>
 }
 
+/** How one shard of the store stands with what was lost there. */
+export interface ShardRecovery {
+  /** Why nothing is allowed; undefined when all is well. */
+  readonly reason: string | undefined
+  /** An operator has begun: what it may have brought back is being ended. As it was put on record there. */
+  readonly clearing: string | undefined
+  /** The last one that is over, as it was put on record. */
+  readonly recovered: string | undefined
+  /** The newest commit up to which everything is to end, or has ended; 0 where there was no recovery. */
+  readonly floor: number
+  /** The newest commit that this broker has seen, and the newest that is there. */
+  readonly seen: number
+  readonly here: number
+  /** Nothing that this broker knows of is missing but the control record or its counter: no grant can have been brought back. */
+  readonly intact: boolean
+}
+
+/** The store while it recovers: everything here goes on whatever state it is in, over the connection for ending. */
+export interface RestoredStore {
+  /** As it is now, by a call of its own. */
+  recovery(shard: Shard): Promise<ShardRecovery>
+  /**
+   * Takes the control record away, so that no broker allows anything until everything born up to the floor has been ended and the shard is
+   * accepted. The floor is above all that any broker may have seen, and each that had noticed the loss goes on by itself from there. Idempotent:
+   * one that is under way stays, with its text. The caller must record who did it.
+   */
+  clear(shard: Shard, text: string): Promise<{ readonly floor: number; readonly text: string }>
+  /** The ids of what was born after this place in the order of events ('' for the first), oldest first, and the place to go on from. */
+  born(
+    shard: Shard,
+    after: string,
+    limit: number,
+  ): Promise<{ readonly ids: readonly GrantId[]; readonly next: string; readonly more: boolean }>
+}
+
 export interface FreezeStore {
   /**
    * Stores the freeze on every shard, and raises each shard's freeze epoch in the same commit, before it resolves. Goes on while the store is

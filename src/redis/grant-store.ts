@@ -14,7 +14,9 @@ import type {
   Index,
   Loaded,
   Receipt,
+  RestoredStore,
   Retired,
+  ShardRecovery,
 } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
@@ -32,12 +34,12 @@ import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { deniedKey, grantKeys, indexKey, lastingIndexes, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
-import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
+import { BEHIND, recoveringError, shardMemory } from './shard-memory.ts'
 
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
 /** GrantStore, ControlStore and the freezes, and what an operator does with a shard. */
-export interface ShardStore extends GrantStore, ControlStore {
+export interface ShardStore extends GrantStore, ControlStore, RestoredStore {
   readonly freezes: FreezeStore
   readonly containments: ContainmentStore
   /**
@@ -50,10 +52,15 @@ export interface ShardStore extends GrantStore, ControlStore {
   /** Why this shard allows nothing at present, as far as this broker has noticed; undefined when all is well. */
   recovering(shard: Shard): string | undefined
   /**
-   * An operator takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record
-   * is restored under these rules. The caller must record who did it. Every broker that noticed must accept for itself.
+   * Takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record is restored,
+   * under these rules where none was kept aside. The caller must record who did it. `floor`: that of the recovery that is over; refused
+   * (`store_conflict`) where there is another one.
    */
-  accept(shard: Shard, rules: PublishedRules): Promise<{ readonly seq: number; readonly control: Control }>
+  accept(
+    shard: Shard,
+    rules: PublishedRules,
+    floor?: number,
+  ): Promise<{ readonly seq: number; readonly control: Control }>
 }
 
 export interface RedisGrantStore extends StoreSettings {
@@ -188,7 +195,7 @@ export function grantStore({
     memory.refuseIfBehind(shard)
     const { grants, born, control, behind } = await loadMany(shard, [id])
     if (behind) throw recoveringError(BEHIND)
-    if (control === undefined) throw recoveringError(NO_CONTROL)
+    if (control === undefined) throw memory.withoutControl(shard)
     const [grant] = grants
     return grant && { grant, control, born: born[0] ?? 0 }
   }
@@ -237,7 +244,26 @@ export function grantStore({
   async function read(shard: Shard) {
     const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
     const control = memory.noteControl(shard, reply[4])
-    return { control, seq: reply[2], behind: reply[1] === 1 }
+    memory.noteRecovery(shard, reply[5], reply[6] !== '', { seq: reply[2], event: reply[3] })
+    return { control, seq: reply[2], behind: reply[1] === 1 && memory.reason(shard) === BEHIND }
+  }
+
+  async function recovery(shard: Shard): Promise<ShardRecovery> {
+    const seen = memory.seen(shard)
+    const reply = expect('ok', await ended(shard, () => ending.readControl(shard, seen)))
+    const [, , here, event, judged, floor, clearing, recovered, known] = reply
+    memory.noteControl(shard, judged)
+    memory.noteRecovery(shard, floor, clearing !== '', { seq: here, event })
+    const reason = memory.reason(shard)
+    return {
+      reason,
+      clearing: clearing === '' ? undefined : clearing,
+      recovered: recovered === '' ? undefined : recovered,
+      floor,
+      seen: seen.seq,
+      here,
+      intact: reason !== BEHIND || known === 1,
+    }
   }
 
   /** Each alone where one of them is damaged: that one is undefined. */
@@ -387,10 +413,10 @@ export function grantStore({
     },
 
     control: async (shard) => {
-      memory.refuseIfBehind(shard)
       const { control, behind } = await read(shard)
+      memory.refuseIfBehind(shard)
       if (behind) throw recoveringError(BEHIND)
-      if (control === undefined) throw recoveringError(NO_CONTROL)
+      if (control === undefined) throw memory.withoutControl(shard)
       return control
     },
 
@@ -400,7 +426,7 @@ export function grantStore({
       )
       switch (reply[0]) {
         case 'ok':
-          return memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+          return memory.noteControl(shard, reply[4]) ?? raise(memory.withoutControl(shard))
         case 'lower':
         case 'differs':
           throw new BrokerError(
@@ -419,13 +445,29 @@ export function grantStore({
     },
 
     recovering: memory.reason,
+    recovery,
 
-    accept: async (shard, rules) => {
-      const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })
-      const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), missing))
+    clear: async (shard, text) => {
+      const reply = expect('ok', await ending.clear(shard, memory.seen(shard), text))
       memory.accepted(shard, { seq: reply[2], event: reply[3] })
-      const control = memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+      memory.noteControl(shard, '')
+      memory.noteRecovery(shard, reply[4], true, { seq: reply[2], event: reply[3] })
+      return { floor: reply[4], text: reply[5] }
+    },
+
+    accept: async (shard, rules, floor) => {
+      const record = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })
+      const reply = await ending.accept(shard, memory.seen(shard), { record, floor })
+      if (reply[0] === 'moved') throw new BrokerError('store_conflict', 'The store is recovered by somebody else.')
+      if (reply[0] !== 'ok') throw broken(reply)
+      memory.accepted(shard, { seq: reply[2], event: reply[3] })
+      const control = memory.noteControl(shard, reply[4]) ?? raise(memory.withoutControl(shard))
       return { seq: reply[2], control }
+    },
+
+    born: async (shard, after, limit) => {
+      const reply = expect('ok', await ended(shard, (seen) => ending.born(shard, seen, { after, limit })))
+      return { ids: reply[6].filter(isGrantId), next: reply[4], more: reply[5] === 1 }
     },
   }
 }
