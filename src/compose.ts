@@ -6,8 +6,9 @@ import { type Broker, broker } from './broker/broker.ts'
 import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
-import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
+import { acceptClock } from './broker/operate.ts'
 import type { Archive, CredentialSource, Ports, Rules } from './broker/ports.ts'
+import { lookAfter, type RecoverPorts, recover, recovery, type Walks } from './broker/recover.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
@@ -285,11 +286,14 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     sweep: sweeps.sweep,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
+  const operate = recoverPorts(adapters, ports)
+  const walks: Walks = new Map()
   const stops = [
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
     containAlone(adapters, ports),
+    recoverAlone(adapters, operate, walks),
     retireAlone(adapters, ports),
     every(
       60_000,
@@ -299,7 +303,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
           .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
     ),
   ]
-  const door = doorOf(adapters, verbs, { worker, sweeps })
+  const door = doorOf(adapters, verbs, { worker, sweeps, operate, walks })
   const stop = async (): Promise<void> => {
     await door.close(10_000)
     for (const undo of stops) undo()
@@ -320,9 +324,12 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
 interface Workers {
   readonly worker: QueueWorker
   readonly sweeps: WatchedSweep
+  readonly operate: RecoverPorts
+  readonly walks: Walks
 }
 
 function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
+  const { operate, walks } = workers
   const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections, traces } = adapters
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
@@ -350,7 +357,6 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     rates: { requests: settings.rateLimit, ends: settings.rateLimitEnds },
     ticks: () => performance.now(),
   })
-  const operate = operatePorts(adapters)
   const checks = checksOf(adapters, workers)
   return httpDoor({
     broker: verbs,
@@ -360,7 +366,11 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     authenticate,
     proofs,
     parseJson,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate, walks),
+      recovery: recovery(operate, walks),
+      acceptClock: acceptClock(operate),
+    },
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
@@ -418,19 +428,51 @@ const tellCertificate =
       ? log('info', 'the certificate was read again')
       : log('error', 'the changed certificate is refused, the former one stays', { reason: refusal })
 
-function operatePorts({ settings, store, book, clock, log }: Adapters): OperatePorts {
+function recoverPorts({ settings, store, book, clock, log }: Adapters, ports: Ports): RecoverPorts {
   return {
+    ...ports,
     shards: SHARDS,
+    store,
     firstOperator: settings.firstOperator,
-    rulesToEnd: () => book.current(),
-    acceptStore: (of) => store.accept(of, publishedOf(book.current())),
+    acceptStore: (of, floor) => store.accept(of, publishedOf(book.current()), floor),
     acceptClock: clock.acceptJump,
+    inventory: async () => undefined,
     record: async ({ what, by, asFirstOperator, reason }) =>
       log('warn', `${asFirstOperator ? 'the first operator' : 'an operator'} took over: ${what}`, {
         principal: by,
         reason,
       }),
   }
+}
+
+/** Every second: while an operator's recovery is under way, at whichever broker it was begun, what lives is ended, and then issuing resumes. */
+function recoverAlone({ log }: Adapters, p: RecoverPorts, walks: Walks): () => void {
+  const look = lookAfter(p, walks)
+  let running = false
+  const run = async (): Promise<void> => {
+    for (const shard of SHARDS) {
+      const before = walks.get(shard)
+      const { resumed, progress } = await look(shard)
+      const { ended = 0, left = 0, waitsFor = '' } = progress ?? {}
+      if (progress !== undefined && before === undefined)
+        log('warn', 'the store was restored: what it may have brought back is being ended', { count: left })
+      if (resumed) log('warn', 'what the store may have brought back has ended: issuing resumes', { count: ended })
+      else if (waitsFor !== '' && before?.progress.waitsFor !== waitsFor)
+        log('warn', 'nothing is issued yet', { reason: waitsFor })
+    }
+  }
+  return every(1_000, () => {
+    if (running) return
+    running = true
+    void run()
+      .catch((thrown: unknown) => {
+        // What does not answer is told by whoever asks it anyway.
+        if (!isBrokerError(thrown)) log('error', 'the recovery of the store', thrownRecord(thrown))
+      })
+      .finally(() => {
+        running = false
+      })
+  })
 }
 
 /** Whose targets there are today. Grants under an entitlement that is gone are counted while another one of its tenant is there. */
@@ -476,7 +518,7 @@ function checksOf(adapters: Adapters, { worker, sweeps }: Workers): readonly Che
     },
     {
       name: 'control',
-      mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover',
+      mend: 'see why in the answer; an operator restores it with writ recover',
       check: () => said(() => store.control(HOME)),
     },
     {

@@ -262,6 +262,11 @@ export interface RestoredStore {
     after: string,
     limit: number,
   ): Promise<{ readonly ids: readonly GrantId[]; readonly next: string; readonly more: boolean }>
+  /** Up to 100 grants of this shard in one call; what has gone is left out, what is damaged is named. */
+  loadEach(
+    shard: Shard,
+    ids: readonly GrantId[],
+  ): Promise<{ readonly grants: readonly Grant[]; readonly unreadable: readonly GrantId[] }>
 }
 
 export interface FreezeStore {

@@ -226,7 +226,8 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
-    clear: (shard: Shard, seen: Position, recovery: string) => call('shard_clear', base(shard), [...at(seen), recovery]),
+    clear: (shard: Shard, seen: Position, recovery: string) =>
+      call('shard_clear', base(shard), [...at(seen), recovery]),
     accept: (shard: Shard, seen: Position, { record, floor }: { record: string; floor: number | undefined }) =>
       call('shard_accept', base(shard), [...at(seen), record, floor ?? '']),
     born: (shard: Shard, seen: Position, page: { after: string; limit: number }) =>

@@ -465,6 +465,26 @@ export function grantStore({
       return { seq: reply[2], control }
     },
 
+    loadEach: async (shard, ids) => {
+      const isGrant = (one: Grant | undefined): one is Grant => one !== undefined
+      const unreadable: GrantId[] = []
+      const alone = async (id: GrantId) => {
+        try {
+          return (await loadMany(shard, [id], true)).grants
+        } catch (thrown) {
+          if (!isDamage(thrown)) throw thrown
+          unreadable.push(id)
+          return []
+        }
+      }
+      const read = await loadMany(shard, ids, true).catch((thrown: unknown) => {
+        if (isDamage(thrown)) return undefined
+        throw thrown
+      })
+      const grants = read === undefined ? (await Promise.all(ids.map(alone))).flat() : read.grants
+      return { grants: grants.filter(isGrant), unreadable }
+    },
+
     born: async (shard, after, limit) => {
       const reply = expect('ok', await ended(shard, (seen) => ending.born(shard, seen, { after, limit })))
       return { ids: reply[6].filter(isGrantId), next: reply[4], more: reply[5] === 1 }

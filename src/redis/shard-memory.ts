@@ -8,7 +8,8 @@ import { readControl } from './control-record.ts'
 
 export const BEHIND = 'The store is behind what this broker has seen: it was restored, rolled back or replaced.'
 export const NO_CONTROL = 'The store has no control record.'
-export const CLEARING = 'The store was restored: everything that it may have brought back is ended before anything is issued.'
+export const CLEARING =
+  'The store was restored: everything that it may have brought back is ended before anything is issued.'
 
 export const recoveringError = (reason: string): BrokerError =>
   new BrokerError('recovering', reason, {

@@ -2,7 +2,8 @@
 // and clock are in memory. Counts what is written to the store, so that a test can say that nothing was.
 import { type Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock } from '../../src/broker/operate.ts'
+import { recover, recovery, type Walks } from '../../src/broker/recover.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
@@ -86,10 +87,13 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     metrics(),
     jsonLog({ write: (line) => line.includes('"level":"error"') && failures.push(line), time: () => '' }),
   )
+  const walks: Walks = new Map()
   const operate = {
     shards: [HOME],
-    rulesToEnd: w.book.current,
-    acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
+    ...w.ports,
+    store: w.store,
+    inventory: async () => undefined,
+    acceptStore: (_: unknown, floor?: number) => w.store.accept(HOME, publishedOf(w.book.current()), floor),
     acceptClock: w.now,
     record: async () => undefined,
     firstOperator: undefined,
@@ -117,7 +121,11 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   })
   const door = httpDoor({
     ...common,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate, walks),
+      recovery: recovery(operate, walks),
+      acceptClock: acceptClock(operate),
+    },
     newRequestId: () => `r-${++requests}`,
     ticks: () => performance.now(),
     watch,

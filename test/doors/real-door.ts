@@ -1,6 +1,7 @@
 // The http door with the whole broker behind it, on memory ports. Who calls is resolved by the directory in force from the account that a
 // token names; that a token is genuine is tested where that is checked.
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock } from '../../src/broker/operate.ts'
+import { recover, recovery, type Walks } from '../../src/broker/recover.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
@@ -52,16 +53,23 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     if (found === undefined) throw new BrokerError('unauthenticated', 'The token is nobody’s.')
     return { principal: found.principal, key, session: '', facts: {} }
   }
+  const walks: Walks = new Map()
   const operate = {
     shards: [HOME],
     // The cast's plain colleague: counts only where the guards let nobody operate, which is nowhere here.
     firstOperator: named.principal('sam'),
-    rulesToEnd: w.book.current,
-    acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
+    ...w.ports,
+    store: w.store,
+    inventory: async () => undefined,
+    acceptStore: (_: unknown, floor?: number) => w.store.accept(HOME, publishedOf(w.book.current()), floor),
     acceptClock: w.now,
     record: async () => undefined,
   }
-  on.state.operations = { recover: recover(operate), acceptClock: acceptClock(operate) }
+  on.state.operations = {
+    recover: recover(operate, walks),
+    recovery: recovery(operate, walks),
+    acceptClock: acceptClock(operate),
+  }
   return {
     on,
     send: (who, method, path, body) => {
