@@ -39,7 +39,7 @@ export async function plant(redis: RedisService, model: GrantId, many: number, c
   }
 }
 
-const AT_ONCE = 1_000
+const AT_ONCE = 500
 
 /** What one grant left in Redis, so many times more. */
 async function multiply(redis: Redis, first: GrantId, many: number): Promise<void> {
@@ -65,31 +65,51 @@ async function multiply(redis: Redis, first: GrantId, many: number): Promise<voi
     const score = await redis.zscore(key, first)
     if (score !== null) sets.push([key, score])
   }
-  let seq = Number(await redis.hget(control, 'n'))
-  // Ids of events are made here, so that the heads can name them; the clock of Redis has passed them when this is done.
-  const ms = Number(told.at(-1)?.split('-')[0])
-  let event = 0
+  const words = [first, ask ?? '', JSON.stringify(head), ...texts]
   for (let done = 0; done < many; done += AT_ONCE) {
     const ids = Array.from({ length: Math.min(AT_ONCE, many - done) }, () => grantIdFrom(HOME, randomBytes(17)))
-    const pipeline = redis.pipeline()
-    for (const id of ids) {
-      const of = grantKeys(id)
-      const named = texts.map((text, at) => {
-        event += 1
-        seq += 1
-        const entry = `${ms + 1}-${event}`
-        pipeline.xadd(events, entry, 'grant', id, 'version', at + 1, 'seq', seq, 'event', text.replaceAll(first, id))
-        return entry
-      })
-      pipeline.set(of.ask, (ask ?? '').replaceAll(first, id))
-      if (decisions.length > 0) pipeline.rpush(of.decisions, ...decisions)
-      pipeline.hset(of.head, { ...head, ev: named.join(','), born: String(seq - texts.length + 1) })
-    }
-    for (const [key, score] of sets) pipeline.zadd(key, ...ids.flatMap((id) => [score, id]))
-    pipeline.hset(control, 'n', seq, 'event', `${ms + 1}-${event}`)
-    for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error
+    const args = [...words, '', ...decisions, '', ...sets.flat(), '', ...ids]
+    await redis.eval(COPIES, 2, control, events, ...args)
   }
 }
+
+/** The same writes that a birth and two steps make, of each id: events, ask, decisions, head, and every set that the first is in. */
+const COPIES = `
+local first, ask, head, texts, decisions, sets, i = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), {}, {}, {}, 4
+while ARGV[i] ~= '' do texts[#texts + 1] = ARGV[i] i = i + 1 end
+i = i + 1
+while ARGV[i] ~= '' do decisions[#decisions + 1] = ARGV[i] i = i + 1 end
+i = i + 1
+while ARGV[i] ~= '' do sets[#sets + 1] = { ARGV[i], ARGV[i + 1] } i = i + 2 end
+local function of(text, id)
+  local at, last, parts = 1, nil, {}
+  while true do
+    local from, to = string.find(text, first, at, true)
+    if not from then break end
+    parts[#parts + 1] = string.sub(text, at, from - 1)
+    parts[#parts + 1] = id
+    at = to + 1
+  end
+  return table.concat(parts) .. string.sub(text, at)
+end
+local seq, event = tonumber(redis.call('HGET', KEYS[1], 'n')), ''
+for n = i + 1, #ARGV do
+  local id, ev, born = ARGV[n], {}, seq + 1
+  for version, text in ipairs(texts) do
+    seq = seq + 1
+    event = redis.call('XADD', KEYS[2], '*', 'grant', id, 'version', version, 'seq', string.format('%d', seq), 'event', of(text, id))
+    ev[#ev + 1] = event
+  end
+  redis.call('SET', '{writ:0}:ask:' .. id, of(ask, id))
+  if #decisions > 0 then redis.call('RPUSH', '{writ:0}:decisions:' .. id, unpack(decisions)) end
+  local fields = { 'ev', table.concat(ev, ','), 'born', string.format('%d', born) }
+  for name, value in pairs(head) do
+    if name ~= 'ev' and name ~= 'born' then fields[#fields + 1] = name fields[#fields + 1] = value end
+  end
+  redis.call('HSET', '{writ:0}:head:' .. id, unpack(fields))
+  for _, set in ipairs(sets) do redis.call('ZADD', set[1], set[2], id) end
+end
+redis.call('HSET', KEYS[1], 'n', string.format('%d', seq), 'event', event)`
 
 /** The same grant under another id, filed two seconds before its end and over since. */
 function copyOf(grant: Grant, id: GrantId, closesAt: Instant): Grant {
