@@ -282,7 +282,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const traffic = lately(ticks)
-  const sweep = paced(sweeps.sweep, { ticks, isBusy: traffic.isSo, pause })
+  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, pause })
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
@@ -426,6 +426,12 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],
   })
+}
+
+/** Of all threads of this process. */
+const workedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
 }
 
 const trafficWatch = (

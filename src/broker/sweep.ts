@@ -17,8 +17,8 @@ export interface Swept {
   readonly more: boolean
 }
 
-/** Half of what one store call could move: so long are Redis, and this process, held up for everybody else. */
-const BATCH = 50
+/** As many as one store call moves. */
+const BATCH = 100
 /** Ends at one backend at a time; the backend's own client bounds its calls once more. */
 const CONCURRENT = 16
 /** How far our estimate of Redis's clock may be behind it (half the slowest round trip that the clock accepts, and some). */

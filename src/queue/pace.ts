@@ -3,17 +3,15 @@
 import type { Lane } from '../domain/entitlement.ts'
 
 export interface PacePorts {
-  /** Monotonic milliseconds. */
-  ticks(): number
+  /** Milliseconds of processor time that this process has used. */
+  workedMs(): number
   /** Whether somebody waits for an answer right now. */
   isBusy(): boolean
   /** Resolves after so many milliseconds. */
   pause(ms: number): Promise<unknown>
 }
 
-/** So much longer than a batch took nothing is swept after it while somebody waits: the sweep gets half of the time at most. */
-const SHARE = 1
-/** A batch that waited for a slow backend has held up nobody. */
+/** A batch that was worked at for longer was not the only one. */
 const LONGEST_MS = 100
 
 /** Whether something was noted within the last tenth of a second. */
@@ -28,12 +26,15 @@ export function lately(ticks: () => number): { note(): void; isSo(): boolean } {
 }
 const LATELY_MS = 100
 
-/** Sweeps one batch, and stands back after it where there is more and somebody waits. */
+/**
+ * Sweeps one batch. Where there is more and somebody waits, it stands back for as long as the batch was worked at; what it waited for, a disk or a
+ * backend, held up nobody.
+ */
 export const paced =
   <Swept extends { readonly more: boolean }>(sweep: (lane: Lane) => Promise<Swept>, p: PacePorts) =>
   async (lane: Lane): Promise<Swept> => {
-    const started = p.ticks()
+    const before = p.workedMs()
     const swept = await sweep(lane)
-    if (swept.more && p.isBusy()) await p.pause(Math.min(LONGEST_MS, SHARE * (p.ticks() - started)))
+    if (swept.more && p.isBusy()) await p.pause(Math.min(LONGEST_MS, p.workedMs() - before))
     return swept
   }

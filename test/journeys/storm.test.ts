@@ -9,6 +9,7 @@ import { actors, eachOf, eventually, type Report, type Reports, reports } from '
 import { closeStage } from '../support/leak-scan.ts'
 import { exchanging, overdue, plant, type Timed } from '../support/storm.ts'
 
+/** Fewer on a machine that has much else to do. */
 const MANY = Number(process.env.STORM_GRANTS ?? 100_000)
 const LANES = 4
 /** Enough for the longest drain that passes, at the rate of this machine. */
@@ -28,6 +29,15 @@ beforeAll(async () => {
   redis = new Redis(stage.redis.url)
 }, 120_000)
 afterAll(async () => {
+  // Half a gigabyte of copies of one grant: what is searched for secrets is what the brokers wrote.
+  await redis?.flushall()
+  await redis?.bgrewriteaof()
+  await eventually(
+    'rewritten',
+    () => redis.info('persistence'),
+    (info) => /aof_rewrite_in_progress:0[^]*aof_rewrite_scheduled:0/.test(info),
+    30_000,
+  ).catch(() => undefined)
   redis?.disconnect()
   await closeStage(stage)
 })
@@ -51,7 +61,7 @@ it(`${MANY} that are overdue at the start are all ended, and exchanges meanwhile
   if (model === undefined) throw new Error('none')
   expect((await report.exchange(broker.url, model)).said).toBe('ok')
 
-  /** A broker that has just started, and what exchanges take there until it is through, for 90 s at most. */
+  /** A broker that has just started, and what exchanges take there until it is through, for some minutes at most. */
   const restarted = async (
     isOver: (ms: number) => boolean | Promise<boolean>,
   ): Promise<Timed & { readonly seconds: number }> => {
@@ -60,7 +70,7 @@ it(`${MANY} that are overdue at the start are all ended, and exchanges meanwhile
     const begun = performance.now()
     const since = () => performance.now() - begun
     const stop = exchanging(report, broker.url, waiting, LANES)
-    while (!(await isOver(since())) && since() < 90_000) await pause(100)
+    while (!(await isOver(since())) && since() < 240_000) await pause(100)
     const seconds = Math.round(since() / 100) / 10
     return { ...(await stop()), seconds }
   }
@@ -87,4 +97,4 @@ it(`${MANY} that are overdue at the start are all ended, and exchanges meanwhile
     Math.max(before.refused / before.count, after.refused / after.count, 0.01),
   )
   expect(storm.p99).toBeLessThanOrEqual(3 * usual)
-}, 300_000)
+}, 600_000)
