@@ -2,15 +2,17 @@
 // The only file that may import everything, and the only place where ids and randomness are made.
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type BackendGates, backendGates, type Closed, whyClosed } from './broker/backend-gates.ts'
 import { type Broker, broker } from './broker/broker.ts'
 import { canaryRound } from './broker/canary.ts'
 import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
-import { acceptClock, canaries, type OperatePorts, recover, triedNow } from './broker/operate.ts'
+import { acceptClock, canaries, triedNow } from './broker/operate.ts'
 import type { Archive, Artefact, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { reconcile } from './broker/reconcile.ts'
+import { lookAfter, type RecoverPorts, recover, recovery, type Walks } from './broker/recover.ts'
 import { retire } from './broker/retire.ts'
 import { publishedOf, type Rulebook, rulebook } from './broker/rulebook.ts'
 import { readFiles } from './check.ts'
@@ -20,6 +22,7 @@ import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, freezeIdFrom, grantIdFrom, groupTag, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
+import type { Watch } from './http/app.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { problem } from './http/problem.ts'
@@ -53,6 +56,7 @@ import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
 import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
 import { asksForPasskeys } from './policy/policy.ts'
+import { lately, paced } from './queue/pace.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
@@ -380,21 +384,26 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
+  const traffic = lately(ticks)
+  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, pause })
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
     now: ports.nowToEnd,
     jitter: Math.random,
-    sweep: sweeps.sweep,
+    sweep,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
   const inventory = inventoryOf(adapters)
+  const operate = recoverPorts(adapters, ports)
+  const walks: Walks = new Map()
   const stops = [
     ...(inventory === undefined ? [] : [every(1_000, inventory.tick)]),
-    ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
+    ...lanes.map((lane) => sweepAlone(lane, sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
     containAlone(adapters, ports),
+    recoverAlone(adapters, operate, walks),
     retireAlone(adapters, ports),
     ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
     every(
@@ -405,7 +414,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
           .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
     ),
   ]
-  const door = doorOf(adapters, verbs, { worker, sweeps, inventory })
+  const door = doorOf(adapters, verbs, { worker, sweeps, inventory, operate, walks, traffic })
   const stop = async (): Promise<void> => {
     await door.close(10_000)
     for (const undo of stops) undo()
@@ -429,6 +438,10 @@ interface Workers {
   readonly worker: QueueWorker
   readonly sweeps: WatchedSweep
   readonly inventory: WatchedInventory<Closed> | undefined
+  readonly operate: RecoverPorts
+  readonly walks: Walks
+  /** Told of everything that is asked and answered. */
+  readonly traffic: { note(): void }
 }
 
 /** How long the start waits for the first pass over the backends; ends and tokens need none. */
@@ -454,6 +467,7 @@ function inventoryOf({
 }
 
 function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
+  const { operate, walks, traffic } = workers
   const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections, traces } = adapters
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
@@ -481,7 +495,6 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     rates: { requests: settings.rateLimit, ends: settings.rateLimitEnds },
     ticks: () => performance.now(),
   })
-  const operate = operatePorts(adapters)
   const checks = checksOf(adapters, workers)
   return httpDoor({
     broker: verbs,
@@ -492,14 +505,15 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     proofs,
     parseJson,
     operations: {
-      recover: recover(operate),
+      recover: recover(operate, walks),
+      recovery: recovery(operate, walks),
       acceptClock: acceptClock(operate),
       canaries: canaries({ ...operate, canaries: ports.canaries, sha256 }),
     },
     clientAssertion,
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
-    watch: doorWatch(figures, log),
+    watch: trafficWatch(doorWatch(figures, log), traffic),
     ...(traces === undefined ? {} : { traced: traces.door }),
     trustedProxies: settings.trustedProxies,
     ...(settings.tls && { tls: { files: settings.tls, every, told: tellCertificate(log) } }),
@@ -556,6 +570,24 @@ function statusLists({ settings, ports, store, ring, traces }: Adapters): Signed
   return signedLists({ lists, ring, issuer: settings.publicUrl, now: ports.now, ttl: settings.statusTtl })
 }
 
+/** Of all threads of this process. */
+const workedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
+const trafficWatch = (
+  watch: ReturnType<typeof doorWatch>,
+  { note }: Workers['traffic'],
+): ReturnType<typeof doorWatch> & Pick<Watch, 'asked'> => ({
+  ...watch,
+  asked: note,
+  answered: (...answer) => {
+    note()
+    watch.answered(...answer)
+  },
+})
+
 const tellCertificate =
   (log: Log) =>
   (refusal: string | undefined): void =>
@@ -563,19 +595,61 @@ const tellCertificate =
       ? log('info', 'the certificate was read again')
       : log('error', 'the changed certificate is refused, the former one stays', { reason: refusal })
 
-function operatePorts({ settings, store, book, clock, log }: Adapters): OperatePorts {
+function recoverPorts({ settings, store, book, clock, log, gates }: Adapters, ports: Ports): RecoverPorts {
   return {
+    ...ports,
     shards: SHARDS,
+    store,
     firstOperator: settings.firstOperator,
-    rulesToEnd: () => book.current(),
-    acceptStore: (of) => store.accept(of, publishedOf(book.current())),
+    acceptStore: (of, floor) => store.accept(of, publishedOf(book.current()), floor),
     acceptClock: clock.acceptJump,
+    // Whatever the restored store knows nothing of any more is an orphan once it may be asked again: until a pass has ended it, nothing new
+    // is made at that backend. Tokens need not wait for it.
+    inventory: async () => {
+      gates?.storeRestored()
+      return undefined
+    },
     record: async ({ what, by, asFirstOperator, reason }) =>
       log('warn', `${asFirstOperator ? 'the first operator' : 'an operator'} took over: ${what}`, {
         principal: by,
         reason,
       }),
   }
+}
+
+/** Every second: while an operator's recovery is under way, at whichever broker it was begun, what lives is ended, and then issuing resumes. */
+function recoverAlone({ log, gates, store }: Adapters, p: RecoverPorts, walks: Walks): () => void {
+  const look = lookAfter(p, walks)
+  const lastSeen = new Map<Shard, string | undefined>()
+  let running = false
+  const run = async (): Promise<void> => {
+    for (const shard of SHARDS) {
+      // One that another broker has led to its end between two looks of ours.
+      const { recovered } = await store.recovery(shard)
+      if (lastSeen.has(shard) && lastSeen.get(shard) !== recovered) gates?.storeRestored()
+      lastSeen.set(shard, recovered)
+      const before = walks.get(shard)
+      const { resumed, progress } = await look(shard)
+      const { ended = 0, left = 0, waitsFor = '' } = progress ?? {}
+      if (progress !== undefined && before === undefined)
+        log('warn', 'the store was restored: what it may have brought back is being ended', { count: left })
+      if (resumed) log('warn', 'what the store may have brought back has ended: issuing resumes', { count: ended })
+      else if (waitsFor !== '' && before?.progress.waitsFor !== waitsFor)
+        log('warn', 'nothing is issued yet', { reason: waitsFor })
+    }
+  }
+  return every(1_000, () => {
+    if (running) return
+    running = true
+    void run()
+      .catch((thrown: unknown) => {
+        // What does not answer is told by whoever asks it anyway.
+        if (!isBrokerError(thrown)) log('error', 'the recovery of the store', thrownRecord(thrown))
+      })
+      .finally(() => {
+        running = false
+      })
+  })
 }
 
 /** Whose targets there are today. Grants under an entitlement that is gone are counted while another one of its tenant is there. */
@@ -623,7 +697,7 @@ function checksOf(adapters: Adapters, { worker, sweeps, inventory }: Workers): r
     },
     {
       name: 'control',
-      mend: 'see why in the answer; an operator restores it with POST /v1/operations/recover',
+      mend: 'see why in the answer; an operator restores it with writ recover',
       check: () => said(() => store.control(HOME)),
     },
     {

@@ -17,7 +17,7 @@ export interface GatePorts {
   told(backend: string, gate: Closed | 'open'): void
 }
 
-export type Closed = 'not_looked_through' | 'out_of_reach' | 'restored'
+export type Closed = 'not_looked_through' | 'out_of_reach' | 'restored' | 'store_restored'
 export interface BackendGates {
   readonly backends: readonly string[]
   /** The same source, which opens nothing where the gate is shut or the backend is not the one it was. */
@@ -26,6 +26,8 @@ export interface BackendGates {
   closed(backend: string): Closed | undefined
   /** How long ago the last pass over it was clean; undefined for never. */
   cleanAgeMs(backend: string): number | undefined
+  /** Shuts every gate: the store was put back, so what it knows nothing of any more may live at a backend. */
+  storeRestored(): void
   /** One pass. Opens the gate if everything that should not be there was ended, and the backend was the same one all the while. */
   pass(backend: string): Promise<Reconciled>
   /** Marks the backend anew where something ended there since the last mark, or that is old. Never rejects. */
@@ -159,6 +161,9 @@ export function backendGates(p: GatePorts): BackendGates {
       const at = gates.get(backend)?.cleanAt
       return at === undefined ? undefined : p.ticks() - at
     },
+    storeRestored: () => {
+      for (const [backend, gate] of gates) shut(backend, gate, 'store_restored')
+    },
     pass,
     keep,
     guarded: (source) => ({
@@ -182,6 +187,10 @@ const CLOSED: Readonly<Record<Closed, readonly ['recovering' | 'vault_unavailabl
   restored: [
     'recovering',
     'The backend was put back from an earlier copy, and what had ended there is being ended again. No login is made until it is clean.',
+  ],
+  store_restored: [
+    'recovering',
+    'The store was put back from an earlier copy, and the backend is being looked through for what it does not know of. No login is made until it is clean.',
   ],
   out_of_reach: [
     'vault_unavailable',

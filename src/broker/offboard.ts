@@ -86,7 +86,8 @@ async function endOne(p: OffboardPorts, id: GrantId, cause: EndCause): Promise<v
   if (inStatus(grant, 'issuing', 'active')) await end(p, id, cause)
 }
 
-function lapsed(grant: Grant, at: Instant, reason: string): Step | undefined {
+/** What nobody has used yet, over without an end; undefined for the rest. */
+export function lapsed(grant: Grant, at: Instant, reason: string): Step | undefined {
   const event = eventOf(grant.ask, 'lapsed', at, 'broker', { reason })
   if (inStatus(grant, 'pending')) return advance(grant, { to: 'lapsed', facts: { at, reason }, event })
   return inStatus(grant, 'approved') ? advance(grant, { to: 'lapsed', facts: { at, reason }, event }) : undefined

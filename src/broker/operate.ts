@@ -1,26 +1,23 @@
-// What an operator may do to the broker itself: take the store as it is after a loss, take the clock as it is after a jump.
+// What an operator may do to the broker itself: take the clock as it is after a jump; the store after a loss is `recover.ts`.
 // Both are judged by the guards (`Operate`) under the rules this broker trusts, because there may be no control record, and both are recorded.
 // The first operator comes from the settings, and counts only while the guards let nobody else in the directory operate.
 import { type Canary, ruleOf } from '../domain/canary.ts'
 import type { VaultCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
-import type { EntitlementId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { EntitlementId, PrincipalId } from '../domain/ids.ts'
 import { formatInstant, type Instant } from '../domain/instant.ts'
 import type { Caller, Principal } from '../domain/principal.ts'
 import { canaried } from './canary.ts'
 import type { Ports, Rules } from './ports.ts'
 
 export interface OperatePorts {
-  readonly shards: readonly Shard[]
   /** A person who may operate while nobody else could. */
   readonly firstOperator: PrincipalId | undefined
   rulesToEnd(): Rules
-  /** Takes the shard as it is: the sequence rises above all that was seen, a missing control record is restored. */
-  acceptStore(shard: Shard): Promise<{ readonly seq: number }>
   acceptClock(): Instant
   /** On record outside Redis, with who and why. Rejects when it cannot be written; then nothing is accepted. */
   record(act: {
-    readonly what: 'recover' | 'accept_clock'
+    readonly what: 'recover' | 'recover_now' | 'accept_clock'
     readonly by: string
     /** That the guards did not permit it: the settings did, because the guards permit nobody. */
     readonly asFirstOperator: boolean
@@ -28,16 +25,7 @@ export interface OperatePorts {
   }): Promise<void>
 }
 
-type Done = Readonly<Record<string, string | number | boolean>>
-
-export const recover =
-  (p: OperatePorts) =>
-  async (caller: Caller, reason: string): Promise<Done> => {
-    const { asFirstOperator } = mayOperate(p, caller)
-    await p.record({ what: 'recover', by: caller.principal.id, asFirstOperator, reason })
-    const taken = await Promise.all(p.shards.map((shard) => p.acceptStore(shard)))
-    return { recovered: true, shards: taken.length, sequence: Math.max(...taken.map(({ seq }) => seq)) }
-  }
+export type Done = Readonly<Record<string, string | number | boolean>>
 
 export const acceptClock =
   (p: OperatePorts) =>
@@ -73,7 +61,8 @@ export async function triedNow(
   })
 }
 
-function mayOperate(
+/** Throws `not_permitted` for whoever is no operator today. */
+export function mayOperate(
   p: Pick<OperatePorts, 'rulesToEnd' | 'firstOperator'>,
   { principal }: Caller,
 ): { readonly asFirstOperator: boolean } {

@@ -200,6 +200,13 @@ export interface GrantStore {
   /** Like `load`, for ending: answers also while the store is recovering, because ending goes on then. */
   loadToEnd(id: GrantId): Promise<Grant | undefined>
   /**
+   * The same of up to 100 at once. What does not exist is left out; what is damaged is named, and hides no other. Rejects where the store does
+   * not answer.
+   */
+  loadManyToEnd(
+    ids: readonly GrantId[],
+  ): Promise<{ readonly grants: readonly Grant[]; readonly unreadable: readonly GrantId[] }>
+  /**
    * Writes head, deadline, indexes and event together, or nothing. Refuses unless the stored version is the one the step came from
    * (`store_conflict`), the edge is legal and has a guard where it allows something (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
    * What a grant counts in (`tallies`) is written in the same commit; so is that the denial of a step that `rests` is remembered.
@@ -342,6 +349,41 @@ export interface ControlStore {
     shard: Shard,
     rules: Pick<Control, 'policyRevision' | 'policyDigest' | 'peopleRevision' | 'peopleDigest'>,
   ): Promise<Control>
+}
+
+/** How one shard of the store stands with what was lost there. */
+export interface ShardRecovery {
+  /** Why nothing is allowed; undefined when all is well. */
+  readonly reason: string | undefined
+  /** An operator has begun: what it may have brought back is being ended. As it was put on record there. */
+  readonly clearing: string | undefined
+  /** The last one that is over, as it was put on record. */
+  readonly recovered: string | undefined
+  /** The newest commit up to which everything is to end, or has ended; 0 where there was no recovery. */
+  readonly floor: number
+  /** The newest commit that this broker has seen, and the newest that is there. */
+  readonly seen: number
+  readonly here: number
+  /** Nothing that this broker knows of is missing but the control record or its counter: no grant can have been brought back. */
+  readonly intact: boolean
+}
+
+/** The store while it recovers: everything here goes on whatever state it is in, over the connection for ending. */
+export interface RestoredStore {
+  /** As it is now, by a call of its own. */
+  recovery(shard: Shard): Promise<ShardRecovery>
+  /**
+   * Takes the control record away, so that no broker allows anything until everything born up to the floor has been ended and the shard is
+   * accepted. The floor is above all that any broker may have seen, and each that had noticed the loss goes on by itself from there. Idempotent:
+   * one that is under way stays, with its text. The caller must record who did it.
+   */
+  clear(shard: Shard, text: string): Promise<{ readonly floor: number; readonly text: string }>
+  /** The ids of what was born after this place in the order of events ('' for the first), oldest first, and the place to go on from. */
+  born(
+    shard: Shard,
+    after: string,
+    limit: number,
+  ): Promise<{ readonly ids: readonly GrantId[]; readonly next: string; readonly more: boolean }>
 }
 
 export interface FreezeStore {

@@ -15,6 +15,7 @@ const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = 
   ['Decide', ['review', 'approve', 'deny', 'ask', 'close', 'accept', 'retract']],
   ['End and watch', ['revoke', 'freeze', 'contain', 'events']],
   ['Look closer', ['doctor', 'policy', 'intent']],
+  ['Operate', ['recover', 'clock']],
 ]
 
 export async function overview(commands: readonly Command[], say: Say, paint: Paint): Promise<void> {

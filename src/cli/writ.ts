@@ -40,6 +40,8 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   policy: async () => (await import('./policy.ts')).policy,
   passkey: async () => (await import('./passkey.ts')).passkey,
   doctor: async () => (await import('./doctor.ts')).doctor,
+  recover: async () => (await import('./recover.ts')).recover,
+  clock: async () => (await import('./clock.ts')).clock,
 }
 
 const INTERRUPTED = 130

@@ -409,9 +409,16 @@ export const ABOUT: Readonly<Record<string, About>> = {
   recover: {
     tag: 'Operations',
     summary: 'Accept the store as it is, after somebody has looked at it',
-    description: 'For operators. Issuing stopped because the store was behind what this broker remembers.',
-    gives: { 200: { what: 'What was done.' } },
+    description:
+      'For operators. Issuing stopped because the store was behind what this broker remembers. Where nothing can have come back the store is taken as it is; else every grant in it is ended first, at whichever broker, and issuing resumes by itself. Repeating it changes nothing.',
+    gives: { 200: { what: 'What was done; `recovered` is false while there is something left to end.' } },
     examples: OPERATOR,
+  },
+  recovery: {
+    tag: 'Operations',
+    summary: 'How the store stands after a loss, and how far its recovery is',
+    description: 'For operators. Answers whatever state the store is in.',
+    gives: { 200: { what: 'As it is now.' } },
   },
   accept_clock: {
     tag: 'Operations',

@@ -54,6 +54,7 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['BegunStepUp', wire.stepUpAnswer],
   ['Passkeys', wire.passkeysAnswer],
   ['Done', wire.operationAnswer],
+  ['Recovery', wire.recoveryAnswer],
 ]
 /** Parts of several of them. */
 const PARTS: readonly (readonly [string, z.ZodType])[] = [

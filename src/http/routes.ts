@@ -5,6 +5,7 @@ import type { Action } from '../broker/broker.ts'
 import { paid } from '../broker/budget.ts'
 import type { Tried } from '../broker/operate.ts'
 import type { Budget, Limits, Quota } from '../broker/ports.ts'
+import type { RecoveryView, When } from '../broker/recover.ts'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import type { PrincipalId } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
@@ -16,6 +17,7 @@ import * as grants from './grants.ts'
 import { parsePairs, single } from './pairs.ts'
 import * as passkeys from './passkeys.ts'
 import { problem } from './problem.ts'
+import { showRecovery } from './recovery.ts'
 import * as revocations from './revocations.ts'
 import { type ServerAuthentication, serverOf } from './server-auth.ts'
 import { showTried } from './show.ts'
@@ -23,7 +25,8 @@ import * as wire from './wire.ts'
 
 /** What operators may do to the broker itself. The verb judges `Operate`; the record is what it did, without secrets. */
 export interface Operations {
-  recover(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
+  recover(caller: Caller, reason: string, when: When): Promise<Readonly<Record<string, string | number | boolean>>>
+  recovery(caller: Caller): Promise<RecoveryView>
   acceptClock(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
   canaries(caller: Caller): Promise<readonly Tried[]>
 }
@@ -374,9 +377,17 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/operations/recover',
     name: 'recover',
     action: 'Operate',
-    body: wire.reasonBody,
+    body: wire.recoverBody,
     answers: wire.operationAnswer,
-    run: async (p, { caller, body }) => json(200, await p.operations.recover(caller, body.reason)),
+    run: async (p, { caller, body }) => json(200, await p.operations.recover(caller, body.reason, body.resume)),
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/operations/recovery',
+    name: 'recovery',
+    action: 'Operate',
+    answers: wire.recoveryAnswer,
+    run: async (p, { caller }) => json(200, showRecovery(await p.operations.recovery(caller))),
   }),
   route({
     method: 'POST',

@@ -269,6 +269,13 @@ export const passkeyBody = z.strictObject({
     .meta({ pattern: PASSKEY_NAME, description: 'What you call it.' }),
 })
 export const reasonBody = z.strictObject({ reason: reason.default('') })
+export const recoverBody = z.strictObject({
+  reason: reason.default(''),
+  resume: z.enum(['when_clean', 'now']).default('when_clean').meta({
+    description:
+      'After a restored older copy: issue again when everything that it may have brought back is confirmed to be over, or (`now`) as soon as it has begun to end, though what a backend has not confirmed may still work there.',
+  }),
+})
 export const exchangeBody = z.strictObject({
   attempt: z
     .string()
@@ -937,4 +944,27 @@ export const canariesAnswer = z.strictObject({
     }),
   ),
 })
+const recoveredBy = { by: text, at: text, reason: text }
+export const recoveryAnswer = z.strictObject({
+  state: z.enum(['well', 'no_record', 'behind', 'clearing']).meta({
+    description:
+      'well: things are issued. no_record: the control record is gone. behind: commits are missing that this broker knows of. clearing: an operator has begun, and what may have been brought back is being ended.',
+  }),
+  why: text.optional(),
+  seen: z.int().meta({ description: 'The newest commit that this broker has seen.' }),
+  here: z.int().meta({ description: 'The newest commit that is in the store.' }),
+  endsAll: z.boolean().meta({ description: 'Whether recovering ends every grant: it does where a commit is missing.' }),
+  live: z.record(text, z.int()).meta({ description: 'How many grants that are not over the store holds, by status.' }),
+  clearing: z
+    .strictObject({
+      ...recoveredBy,
+      ended: z.int().meta({ description: 'Ended, or begun to end, by this broker.' }),
+      left: z.int().meta({ description: 'Not over yet, as far as this broker has looked.' }),
+      unreadable: z.int().meta({ description: 'Records that nobody can read; nothing is given out for them.' }),
+      waitsFor: text.optional().meta({ description: 'What else must be in order before anything is issued.' }),
+    })
+    .optional(),
+  last: z.strictObject(recoveredBy).optional().meta({ description: 'The last recovery that is over.' }),
+})
+export type RecoveryAnswer = z.infer<typeof recoveryAnswer>
 export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

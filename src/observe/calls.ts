@@ -40,6 +40,7 @@ export const STORE_CALLS: Rows<GrantStore> = {
   load: (grant) => ({ grant }),
   loadEach: (grants) => ({ count: grants.length }),
   loadToEnd: (grant) => ({ grant }),
+  loadManyToEnd: (grants) => ({ count: grants.length }),
   commit: factsOf,
   commitEach: (steps) => ({ count: steps.length }),
   claimDue: (lane) => ({ lane }),

@@ -101,7 +101,7 @@ const REPLIES = {
   grant_counts: z.union([z.tuple([...head('ok'), z.array(count)]), ...failed]),
   grant_retired: z.union([z.tuple([...head('ok'), z.array(text)]), z.tuple([...head('behind')]), ...failed]),
   grant_forget: z.union([z.tuple([...head('ok'), count]), z.tuple([...head('behind')]), ...failed]),
-  control_read: z.union([z.tuple([...head('ok'), text]), ...failed]),
+  control_read: z.union([z.tuple([...head('ok'), text, count, text, text, z.literal([0, 1])]), ...failed]),
   control_publish: z.union([
     z.tuple([...head('ok'), text]),
     z.tuple([...head('lower'), text]),
@@ -110,7 +110,9 @@ const REPLIES = {
     z.tuple([...head('used')]),
     ...failed,
   ]),
-  shard_accept: z.union([z.tuple([...head('ok'), text]), ...failed]),
+  shard_clear: z.union([z.tuple([...head('ok'), count, text]), ...failed]),
+  shard_accept: z.union([z.tuple([...head('ok'), text]), z.tuple([...head('moved'), count]), ...failed]),
+  grant_born: z.union([z.tuple([...head('ok'), text, count, z.array(text)]), ...failed]),
   freeze_put: z.union([z.tuple([...head('ok'), count]), ...failed]),
   freeze_lift: z.union([
     z.tuple([...head('ok'), count, text]),
@@ -269,7 +271,12 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
       call('control_publish', base(shard), [...at(seen), record, mayCreate ? 1 : 0]),
-    accept: (shard: Shard, seen: Position, record: string) => call('shard_accept', base(shard), [...at(seen), record]),
+    clear: (shard: Shard, seen: Position, recovery: string) =>
+      call('shard_clear', base(shard), [...at(seen), recovery]),
+    accept: (shard: Shard, seen: Position, { record, floor }: { record: string; floor: number | undefined }) =>
+      call('shard_accept', base(shard), [...at(seen), record, floor ?? '']),
+    born: (shard: Shard, seen: Position, page: { after: string; limit: number }) =>
+      call('grant_born', base(shard), [...at(seen), page.after, page.limit]),
     putFreeze: (shard: Shard, seen: Position, freeze: FreezeRecord) =>
       call(
         'freeze_put',

@@ -14,8 +14,10 @@ import type {
   Index,
   Loaded,
   Receipt,
+  RestoredStore,
   Retired,
   RevocationStore,
+  ShardRecovery,
   StatusLists,
   UseStore,
 } from '../broker/ports.ts'
@@ -44,7 +46,7 @@ import { storedUses, useStore } from './use-store.ts'
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
 /** GrantStore, ControlStore, the freezes and the status lists, and what an operator does with a shard. */
-export interface ShardStore extends GrantStore, ControlStore {
+export interface ShardStore extends GrantStore, ControlStore, RestoredStore {
   readonly freezes: FreezeStore
   readonly containments: ContainmentStore
   readonly statuses: StatusLists
@@ -62,10 +64,15 @@ export interface ShardStore extends GrantStore, ControlStore {
   /** Somebody outside Redis says that this shard has come so far: it is recovering from its next answer on if it has not. */
   heard(shard: Shard, seq: number): void
   /**
-   * An operator takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record
-   * is restored under these rules. The caller must record who did it. Every broker that noticed must accept for itself.
+   * Takes the shard as it is: the sequence is raised above everything this broker has seen, and a missing control record is restored,
+   * under these rules where none was kept aside. The caller must record who did it. `floor`: that of the recovery that is over; refused
+   * (`store_conflict`) where there is another one.
    */
-  accept(shard: Shard, rules: PublishedRules): Promise<{ readonly seq: number; readonly control: Control }>
+  accept(
+    shard: Shard,
+    rules: PublishedRules,
+    floor?: number,
+  ): Promise<{ readonly seq: number; readonly control: Control }>
 }
 
 export interface RedisGrantStore extends StoreSettings {
@@ -199,7 +206,7 @@ export function grantStore({
     memory.refuseIfBehind(shard)
     const { grants, control, behind } = await loadMany(shard, [id])
     if (behind) throw recoveringError(BEHIND)
-    if (control === undefined) throw recoveringError(NO_CONTROL)
+    if (control === undefined) throw memory.withoutControl(shard)
     const [grant] = grants
     return grant && { grant, control, born: grant.born }
   }
@@ -257,10 +264,29 @@ export function grantStore({
   async function read(shard: Shard) {
     const reply = expect('ok', await issued(shard, (seen) => issuing.readControl(shard, seen)))
     const control = memory.noteControl(shard, reply[4])
-    return { control, seq: reply[2], behind: reply[1] === 1 }
+    memory.noteRecovery(shard, reply[5], reply[6] !== '', { seq: reply[2], event: reply[3] })
+    return { control, seq: reply[2], behind: reply[1] === 1 && memory.reason(shard) === BEHIND }
   }
 
-  /** Each alone where one of them is damaged: that one is undefined. */
+  async function recovery(shard: Shard): Promise<ShardRecovery> {
+    const seen = memory.seen(shard)
+    const reply = expect('ok', await ended(shard, () => ending.readControl(shard, seen)))
+    const [, , here, event, judged, floor, clearing, recovered, known] = reply
+    memory.noteControl(shard, judged)
+    memory.noteRecovery(shard, floor, clearing !== '', { seq: here, event })
+    const reason = memory.reason(shard)
+    return {
+      reason,
+      clearing: clearing === '' ? undefined : clearing,
+      recovered: recovered === '' ? undefined : recovered,
+      floor,
+      seen: seen.seq,
+      here,
+      intact: reason !== BEHIND || known === 1,
+    }
+  }
+
+  /** Each alone where one of them is damaged: that one is named. */
   async function loadSome(shard: Shard, ids: readonly GrantId[]) {
     const some = async (of: readonly GrantId[]) =>
       (await loadMany(shard, of, true)).grants.flatMap((grant) =>
@@ -271,9 +297,9 @@ export function grantStore({
       return undefined
     }
     const all = ids.length === 0 ? [] : await some(ids).catch(damagedOnly)
-    if (all !== undefined) return { grants: all, unread: 0 }
+    if (all !== undefined) return { grants: all, unread: [] }
     const each = await Promise.all(ids.map((id) => some([id]).catch(damagedOnly)))
-    return { grants: each.flatMap((one) => one ?? []), unread: each.filter((one) => one === undefined).length }
+    return { grants: each.flatMap((one) => one ?? []), unread: ids.filter((_, n) => each[n] === undefined) }
   }
 
   const statuses: StatusLists = {
@@ -333,6 +359,16 @@ export function grantStore({
     commit,
     commitEach,
     loadToEnd: async (id) => (isOurs(id) ? (await loadMany(shardOf(id), [id], true)).grants[0] : undefined),
+    loadManyToEnd: async (ids) => {
+      const pages = [...byShard(ids.filter(isOurs), shardOf)].flatMap(([shard, all]) =>
+        batches(all).map((some) => loadSome(shard, some)),
+      )
+      const read = await Promise.all(pages)
+      return {
+        grants: read.flatMap(({ grants }) => grants.map(({ grant }) => grant)),
+        unreadable: read.flatMap(({ unread }) => unread),
+      }
+    },
 
     claimDue: async (lane, limit, lease) => {
       const claimed: GrantId[] = []
@@ -404,7 +440,7 @@ export function grantStore({
       const pages = await Promise.all(batches(ids).map((some) => loadSome(shard, some)))
       return {
         grants: pages.flatMap(({ grants }) => grants),
-        unread: pages.reduce((sum, { unread }) => sum + unread, found.length - found.filter(isGrantId).length),
+        unread: pages.reduce((sum, { unread }) => sum + unread.length, found.length - found.filter(isGrantId).length),
         cursor: next === '0' ? undefined : `${server}:${next}`,
       }
     },
@@ -458,10 +494,10 @@ export function grantStore({
     },
 
     control: async (shard) => {
-      memory.refuseIfBehind(shard)
       const { control, behind } = await read(shard)
+      memory.refuseIfBehind(shard)
       if (behind) throw recoveringError(BEHIND)
-      if (control === undefined) throw recoveringError(NO_CONTROL)
+      if (control === undefined) throw memory.withoutControl(shard)
       return control
     },
 
@@ -471,7 +507,7 @@ export function grantStore({
       )
       switch (reply[0]) {
         case 'ok':
-          return memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+          return memory.noteControl(shard, reply[4]) ?? raise(memory.withoutControl(shard))
         case 'lower':
         case 'differs':
           throw new BrokerError(
@@ -491,13 +527,29 @@ export function grantStore({
 
     recovering: memory.reason,
     heard: memory.heard,
+    recovery,
 
-    accept: async (shard, rules) => {
-      const missing = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })
-      const reply = expect('ok', await issuing.accept(shard, memory.seen(shard), missing))
+    clear: async (shard, text) => {
+      const reply = expect('ok', await ending.clear(shard, memory.seen(shard), text))
       memory.accepted(shard, { seq: reply[2], event: reply[3] })
-      const control = memory.noteControl(shard, reply[4]) ?? raise(recoveringError(NO_CONTROL))
+      memory.noteControl(shard, '')
+      memory.noteRecovery(shard, reply[4], true, { seq: reply[2], event: reply[3] })
+      return { floor: reply[4], text: reply[5] }
+    },
+
+    accept: async (shard, rules, floor) => {
+      const record = printControl({ ...rules, freezeEpoch: memory.freezeEpoch(shard) })
+      const reply = await ending.accept(shard, memory.seen(shard), { record, floor })
+      if (reply[0] === 'moved') throw new BrokerError('store_conflict', 'The store is recovered by somebody else.')
+      if (reply[0] !== 'ok') throw broken(reply)
+      memory.accepted(shard, { seq: reply[2], event: reply[3] })
+      const control = memory.noteControl(shard, reply[4]) ?? raise(memory.withoutControl(shard))
       return { seq: reply[2], control }
+    },
+
+    born: async (shard, after, limit) => {
+      const reply = expect('ok', await ended(shard, (seen) => ending.born(shard, seen, { after, limit })))
+      return { ids: reply[6].filter(isGrantId), next: reply[4], more: reply[5] === 1 }
     },
   }
 }

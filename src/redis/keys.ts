@@ -10,7 +10,8 @@ import type { ListName } from '../domain/status-list.ts'
 export interface ShardKeys {
   /**
    * Hash: `n`, the sequence of the newest commit, `event`, its id in the stream, `gone`, the latest id of an event that was forgotten,
-   * `judged`, the control record as one text, and `epoch`, the newest freeze epoch, also where there is no record.
+   * `judged`, the control record as one text, and `epoch`, the newest freeze epoch, also where there is no record; of a recovery `floor`,
+   * `clearing` and `recovered`, and `held`, the record that is kept aside meanwhile.
    */
   readonly control: string
   /** Stream: one entry per commit (grant, version, seq, event); of a freeze too, under its own id, 1 when it was made and 2 when it was lifted. */

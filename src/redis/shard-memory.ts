@@ -8,9 +8,16 @@ import { readControl } from './control-record.ts'
 
 export const BEHIND = 'The store is behind what this broker has seen: it was restored, rolled back or replaced.'
 export const NO_CONTROL = 'The store has no control record.'
+export const CLEARING =
+  'The store was restored: everything that it may have brought back is ended before anything is issued.'
 
 export const recoveringError = (reason: string): BrokerError =>
-  new BrokerError('recovering', reason, { nextAction: 'An operator must look at the store and accept it.' })
+  new BrokerError('recovering', reason, {
+    nextAction:
+      reason === CLEARING
+        ? 'Nothing: it is over when what could have been brought back has ended.'
+        : 'An operator must look at the store and accept it: writ recover.',
+  })
 
 export type ShardMemory = ReturnType<typeof shardMemory>
 
@@ -25,6 +32,9 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
     proven: number
     behind: boolean
     withoutControl: boolean
+    clearing: boolean
+    /** The newest commit up to which an operator found everything lost or brought back. */
+    floor: number
     freezeEpoch: number
     /** Rises with each acceptance, so that an answer to a question from before it is not held against the shard. */
     acceptances: number
@@ -34,7 +44,16 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
     const known = shards.get(shard)
     if (known) return known
     const position = { seq: lowWater(shard), event: '' }
-    const fresh: Seen = { position, proven: -1, behind: false, withoutControl: false, freezeEpoch: 0, acceptances: 0 }
+    const fresh: Seen = {
+      position,
+      proven: -1,
+      behind: false,
+      withoutControl: false,
+      clearing: false,
+      floor: 0,
+      freezeEpoch: 0,
+      acceptances: 0,
+    }
     shards.set(shard, fresh)
     return fresh
   }
@@ -62,7 +81,8 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
         return reply
       }
       if (connection !== undefined) seen.proven = Math.max(seen.proven, connection)
-      if (seq > seen.position.seq) seen.position = { seq, event }
+      // What was seen before the loss stays: a floor is measured by it.
+      if (seq > seen.position.seq && !seen.behind) seen.position = { seq, event }
       return reply
     },
 
@@ -74,8 +94,23 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
       return control
     },
     withoutControl(shard: Shard): BrokerError {
-      of(shard).withoutControl = true
-      return recoveringError(NO_CONTROL)
+      const seen = of(shard)
+      seen.withoutControl = true
+      return recoveringError(seen.clearing ? CLEARING : NO_CONTROL)
+    },
+    /**
+     * What an operator did at any broker. A floor that is new here and above all that was seen here covers all that this broker could miss:
+     * whatever lived then is ended before anything is issued again. So the shard is taken as it is, and nobody has to be told twice.
+     */
+    noteRecovery(shard: Shard, floor: number, clearing: boolean, now: Position): void {
+      const seen = of(shard)
+      seen.clearing = clearing
+      if (floor <= seen.floor) return
+      seen.floor = floor
+      if (!seen.behind || floor <= seen.position.seq) return
+      seen.behind = false
+      seen.acceptances += 1
+      seen.position = now
     },
 
     /** Another broker says that the shard has come this far: if Redis has not, the next answer shows it. */
@@ -88,9 +123,10 @@ export function shardMemory(lowWater: (shard: Shard) => number) {
       if (of(shard).behind) throw recoveringError(BEHIND)
     },
     reason(shard: Shard): string | undefined {
-      const { behind, withoutControl } = of(shard)
+      const { behind, withoutControl, clearing } = of(shard)
       if (behind) return BEHIND
-      return withoutControl ? NO_CONTROL : undefined
+      if (!withoutControl) return undefined
+      return clearing ? CLEARING : NO_CONTROL
     },
     accepted(shard: Shard, position: Position): void {
       const seen = of(shard)

@@ -1,16 +1,19 @@
-// Who may operate the broker, and the first operator of the settings, who counts only while the guards let nobody.
+// Who may operate the broker, and the first operator of the settings, who counts only while the guards let nobody. The store is well here: what
+// a recovery does is `recover.test.ts`.
 import { describe, expect, it } from 'vitest'
-import { acceptClock, type OperatePorts, recover } from '../../src/broker/operate.ts'
+import { acceptClock } from '../../src/broker/operate.ts'
 import type { Directory } from '../../src/broker/ports.ts'
+import { type RecoverPorts, recover } from '../../src/broker/recover.ts'
 import { named, shard } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import type { Policy } from '../../src/policy/policy.ts'
 import { codeOf } from '../support/code-of.ts'
 import { shippedDirectory } from '../support/directory.ts'
-import { policyWith } from '../support/world.ts'
+import { policyWith, world } from '../support/world.ts'
 
 const policy = policyWith()
+const w = await world()
 const shipped = await shippedDirectory()
 const principalOf = (id: string, directory: Directory = shipped): Principal => {
   const found = directory.principal(named.principal(id))
@@ -28,7 +31,10 @@ const withoutOperators: Directory = {
 function ports(first: string | undefined, directory: Directory, over: Policy = policy) {
   const recorded: unknown[] = []
   const done: string[] = []
-  const operate: OperatePorts = {
+  const operate: RecoverPorts = {
+    ...w.ports,
+    store: w.store,
+    inventory: async () => undefined,
     shards: [shard(0)],
     firstOperator: first === undefined ? undefined : named.principal(first),
     rulesToEnd: () => ({ policy: over, directory }),
@@ -46,7 +52,7 @@ function ports(first: string | undefined, directory: Directory, over: Policy = p
   return {
     recorded,
     done,
-    recover: (principal: Principal) => codeOf(recover(operate)(by(principal), 'why')),
+    recover: (principal: Principal) => codeOf(recover(operate, new Map())(by(principal), 'why')),
     acceptClock: (principal: Principal) => codeOf(acceptClock(operate)(by(principal), 'why')),
   }
 }
@@ -96,7 +102,10 @@ describe('an operator of the guards', () => {
 
   it('takes nothing over that cannot be put on record', async () => {
     const done: string[] = []
-    const operate: OperatePorts = {
+    const operate: RecoverPorts = {
+      ...w.ports,
+      store: w.store,
+      inventory: async () => undefined,
       shards: [shard(0)],
       firstOperator: undefined,
       rulesToEnd: () => ({ policy, directory: shipped }),
@@ -108,7 +117,7 @@ describe('an operator of the guards', () => {
       record: () => Promise.reject(new Error('no record')),
     }
     const caller = { principal: principalOf('oscar'), key: undefined, session: '', facts: {} }
-    await expect(recover(operate)(caller, 'why')).rejects.toThrow('no record')
+    await expect(recover(operate, new Map())(caller, 'why')).rejects.toThrow('no record')
     expect(done).toEqual([])
   })
 })

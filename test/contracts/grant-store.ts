@@ -1052,6 +1052,82 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       expect(await other.store.load(id)).toBeUndefined()
     })
 
+    it('is not intact where a commit is missing that this broker knows of, and is where the record alone is gone', async () => {
+      const id = (await stored('active')).id
+      await store.load(id)
+      await under.loseControl()
+      expect(await codeOf(store.load(id))).toBe('recovering')
+      expect(await store.recovery(shard)).toMatchObject({ intact: true, clearing: undefined })
+      control = (await store.accept(shard, RULES)).control
+      expect(await store.recovery(shard)).toMatchObject({ intact: true, reason: undefined, floor: 0 })
+      const restore = await under.snapshot()
+      await stored('pending')
+      await restore()
+      const found = await store.recovery(shard)
+      expect(found).toMatchObject({ intact: false, reason: expect.stringMatching(/behind/) })
+      expect(found.seen).toBeGreaterThan(found.here)
+    })
+
+    it('allows nothing at any broker while it is cleared, and each that noticed goes on by itself when that is over', async () => {
+      const { kept } = await rolledBack()
+      // One that has seen as much, one that has seen more, and one that has seen nothing.
+      const [noticed, ahead, fresh] = [under.another(kept.version + 100), under.another(5_000), under.another()]
+      for (const one of [store, noticed, ahead]) expect(await codeOf(one.load(kept.id))).toBe('recovering')
+      expect(await codeOf(fresh.load(kept.id))).toBe('resolved')
+      const begun = await store.clear(shard, 'the first')
+      expect(await store.clear(shard, 'again')).toEqual(begun)
+      for (const one of [store, noticed, ahead, fresh]) {
+        expect(await one.recovery(shard)).toMatchObject({ clearing: 'the first', floor: begun.floor })
+        expect(one.recovering(shard)).toMatch(/restored/)
+        expect(await codeOf(one.load(kept.id))).toBe('recovering')
+        expect(await codeOf(one.control(shard))).toBe('recovering')
+        expect(await codeOf(one.publish(shard, RULES, true))).toBe('recovering')
+        expect(await codeOf(one.commit(sampleStep(kept, 'active', now), guard()))).toBe('recovering')
+        expect((await one.loadToEnd(kept.id))?.id).toBe(kept.id)
+      }
+      expect(await codeOf(store.accept(shard, RULES))).toBe('store_conflict')
+      expect(await codeOf(store.accept(shard, RULES, begun.floor - 1))).toBe('store_conflict')
+      // The rules that were in force stay so, whatever older ones a broker would bring.
+      const older = { ...RULES, policyRevision: RULES.policyRevision - 1 }
+      const accepted = await fresh.accept(shard, older, begun.floor)
+      expect(accepted.control).toMatchObject(RULES)
+      expect(accepted.control.freezeEpoch).toBeGreaterThan(control.freezeEpoch)
+      expect(accepted.seq).toBeGreaterThan(begun.floor)
+      for (const [n, one] of [store, noticed, ahead, fresh].entries()) {
+        expect(await one.recovery(shard)).toMatchObject({ clearing: undefined, recovered: 'the first' })
+        expect([n, await codeOf(one.load(kept.id))]).toEqual([n, 'resolved'])
+      }
+    })
+
+    it('that is lost once more is noticed once more', async () => {
+      const { kept } = await rolledBack()
+      await codeOf(store.load(kept.id))
+      const { floor } = await store.clear(shard, 'the first')
+      await store.accept(shard, RULES, floor)
+      control = await store.control(shard)
+      const restore = await under.snapshot()
+      await stored('active')
+      await restore()
+      expect(await store.recovery(shard)).toMatchObject({ intact: false, reason: expect.stringMatching(/behind/) })
+      expect((await store.clear(shard, 'the second')).floor).toBeGreaterThan(floor)
+    })
+
+    it('names every grant that was born, in order, and nothing else, also while it is cleared', async () => {
+      const born = []
+      for (const status of ['active', 'pending', 'ended', 'approved'] as const) born.push((await stored(status)).id)
+      await store.clear(shard, 'why')
+      const found: GrantId[] = []
+      let place = ''
+      for (let more = true; more; ) {
+        const page = await store.born(shard, place, 2)
+        found.push(...page.ids)
+        place = page.next
+        more = page.more
+      }
+      expect(found).toEqual(born)
+      expect(await store.born(shard, place, 10)).toEqual({ ids: [], next: place, more: false })
+    })
+
     it('is not suspected because answers overtake each other', async () => {
       const grants: Grant[] = []
       for (let n = 0; n < 40; n++) grants.push(await stored('active'))

@@ -3,6 +3,7 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
 import type { Broker } from '../../src/broker/broker.ts'
 import type { Budget, Quota, Server } from '../../src/broker/ports.ts'
+import type { RecoveryView, When } from '../../src/broker/recover.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, type PrincipalId, shard, type Thumbprint } from '../../src/domain/ids.ts'
@@ -27,6 +28,17 @@ import { metrics } from '../../src/observe/metrics.ts'
 import { grantedDetail } from '../../src/tokens/authorization-details.ts'
 import { openApiCheck } from '../support/openapi-check.ts'
 import { nextGrantId, sampleBirth, sampleMints, sampleStep, sha256 } from '../support/sample-grants.ts'
+
+const WELL: RecoveryView = {
+  state: 'well',
+  why: undefined,
+  seen: 7,
+  here: 7,
+  endsAll: false,
+  live: {},
+  clearing: undefined,
+  last: undefined,
+}
 
 export const ISSUER = 'https://writ.example'
 export const NOW = instant(Date.UTC(2026, 10, 21, 22, 0, 0))
@@ -177,9 +189,13 @@ export async function stage(
       take: async (_: PrincipalId, budget: Budget) => ({ budget, most: 10, perMs: 1_000, left: 9, ...state.quota }),
     },
   }
-  const operation = (verb: 'recover' | 'acceptClock') => async (caller: Caller, reason: string) => {
-    calls.push({ verb, args: [caller, reason] })
-    return (await state.operations?.[verb](caller, reason)) ?? { done: true }
+  const operation = (verb: 'recover' | 'acceptClock') => async (caller: Caller, reason: string, when?: When) => {
+    calls.push({ verb, args: [caller, reason, ...(when === undefined ? [] : [when])] })
+    return (await state.operations?.[verb](caller, reason, when ?? 'when_clean')) ?? { done: true }
+  }
+  const recovery = async (caller: Caller) => {
+    calls.push({ verb: 'recovery', args: [caller] })
+    return (await state.operations?.recovery(caller)) ?? WELL
   }
   const door = httpDoor({
     ...common,
@@ -187,6 +203,7 @@ export async function stage(
     nowToShow,
     operations: {
       recover: operation('recover'),
+      recovery,
       acceptClock: operation('acceptClock'),
       canaries: async (caller) => (await state.operations?.canaries(caller)) ?? [],
     },

@@ -570,7 +570,7 @@ describe('deciding and ending', () => {
     expect((await post('/v1/operations/recover', { reason: 'Redis was restored' })).body).toEqual({ done: true })
     expect((await on.send('POST', '/v1/operations/accept-clock')).body).toEqual({ done: true })
     expect(on.calls).toEqual([
-      { verb: 'recover', args: [caller, 'Redis was restored'] },
+      { verb: 'recover', args: [caller, 'Redis was restored', 'when_clean'] },
       { verb: 'acceptClock', args: [caller, ''] },
     ])
   })

@@ -3,7 +3,8 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { type Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries } from '../../src/broker/operate.ts'
+import { recover, recovery, type Walks } from '../../src/broker/recover.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
@@ -93,10 +94,12 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     metrics(),
     jsonLog({ write: (line) => line.includes('"level":"error"') && failures.push(line), time: () => '' }),
   )
+  const walks: Walks = new Map()
   const operate = {
-    shards: [HOME],
-    rulesToEnd: w.book.current,
-    acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
+    ...w.ports,
+    store: w.store,
+    inventory: async () => undefined,
+    acceptStore: (_: unknown, floor?: number) => w.store.accept(HOME, publishedOf(w.book.current()), floor),
     acceptClock: w.now,
     record: async () => undefined,
     firstOperator: undefined,
@@ -126,7 +129,8 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     ...common,
     clientAssertion,
     operations: {
-      recover: recover(operate),
+      recover: recover(operate, walks),
+      recovery: recovery(operate, walks),
       acceptClock: acceptClock(operate),
       canaries: canaries({ ...w.ports, ...operate }),
     },

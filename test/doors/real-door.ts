@@ -1,6 +1,7 @@
 // The http door with the whole broker behind it, on memory ports. Who calls is resolved by the directory in force from the account that a
 // token names; that a token is genuine is tested where that is checked.
-import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries } from '../../src/broker/operate.ts'
+import { recover, recovery, type Walks } from '../../src/broker/recover.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
@@ -62,17 +63,20 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     if (server === undefined) throw new BrokerError('unauthenticated', 'There is no such client here.')
     return server
   }
+  const walks: Walks = new Map()
   const operate = {
-    shards: [HOME],
     // The cast's plain colleague: counts only where the guards let nobody operate, which is nowhere here.
     firstOperator: named.principal('sam'),
-    rulesToEnd: w.book.current,
-    acceptStore: () => w.store.accept(HOME, publishedOf(w.book.current())),
+    ...w.ports,
+    store: w.store,
+    inventory: async () => undefined,
+    acceptStore: (_: unknown, floor?: number) => w.store.accept(HOME, publishedOf(w.book.current()), floor),
     acceptClock: w.now,
     record: async () => undefined,
   }
   on.state.operations = {
-    recover: recover(operate),
+    recover: recover(operate, walks),
+    recovery: recovery(operate, walks),
     acceptClock: acceptClock(operate),
     canaries: canaries({ ...operate, ...w.ports }),
   }

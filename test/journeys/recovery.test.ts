@@ -9,6 +9,7 @@ import {
   type Actors,
   actors,
   type Eyes,
+  eachOf,
   eventually,
   eyes,
   NOTHING,
@@ -94,30 +95,77 @@ it('without its control record the broker issues nothing and says why, ends go o
   expect(await see.left()).toEqual(NOTHING)
 })
 
-it('a Redis restored from an older file is noticed by brokers that run and by one that is started again, until an operator accepts it', async () => {
-  const other = await stage.startBroker(1)
-  const { report: used } = await report.filed(broker.url, 600)
+/** A copy of Redis's files, taken in a moment of rest as a backup tool would; the returned function puts it back, with Redis down meanwhile. */
+async function copyOfRedis(): Promise<() => Promise<void>> {
   const { dir } = stage.redis
   if (dir === undefined) throw new Error('the copy needs a Redis of our own')
   const [data, copy] = [join(dir, 'appendonlydir'), join(stage.dir, 'older-redis')]
-  // In a moment of rest, as a backup tool would.
+  rmSync(copy, { recursive: true, force: true })
   await stage.redis.freeze()
   cpSync(data, copy, { recursive: true })
   await stage.redis.thaw()
-  // What the older file does not know: the one use of this grant has been taken.
-  const exchanged = await eventually(
-    'used',
-    () => report.exchange(broker.url, used),
-    ({ said }) => said === 'ok',
-    10_000,
-  )
-  const token = exchanged.body.credential.token
-  expect((await report.exchange(other.url, used)).said).toBe('refused: uses_exhausted')
+  return async () => {
+    await stage.redis.kill()
+    rmSync(data, { recursive: true })
+    cpSync(copy, data, { recursive: true })
+    await stage.redis.restart()
+  }
+}
 
-  await stage.redis.kill()
-  rmSync(data, { recursive: true })
-  cpSync(copy, data, { recursive: true })
-  await stage.redis.restart()
+/** Every answer to askings and exchanges, until it is told to stop: nothing may be issued while it looks. */
+function watching(url: string, waiting: readonly Parameters<Reports['exchange']>[1][]) {
+  const said: string[] = []
+  let running = true
+  const loop = (async () => {
+    for (let n = 0; running; n += 1) {
+      const one = waiting[n % waiting.length]
+      if (one !== undefined) said.push((await report.exchange(url, one)).said)
+      said.push((await report.filed(url, 600)).said)
+    }
+  })()
+  return async () => {
+    running = false
+    await loop
+    return said
+  }
+}
+
+/** Every commit that Redis holds, in their one order. */
+const commitsInRedis = () =>
+  redisDo(stage.redis.url, async (redis) => {
+    const entries = (await redis.xrange('{writ:0}:events', '-', '+')) as readonly [string, readonly string[]][]
+    return entries.map(([, [, grant = '', , version]]) => ({ grant, version: Number(version) }))
+  })
+
+const recovered = async (url: string): Promise<string> =>
+  (await client(url).get(await play.who('oscar'), '/v1/operations/recovery')).body?.state
+
+it('a Redis restored from a copy of before fifty revokes brings nothing back, at any broker, and nothing is issued before all of it is over', async () => {
+  const other = await stage.startBroker(1)
+  const logins = [await play.issued(broker.url, 900), await play.issued(broker.url, 900)]
+  const made = await eachOf(48, 8, async () => {
+    const { report: one } = await report.filed(broker.url, 600)
+    return { report: one, token: (await report.exchange(broker.url, one)).body.credential.token as string }
+  })
+  const unused = (await eachOf(5, 5, () => report.filed(broker.url, 600))).map((answer) => answer.report)
+  const survivors = { login: await play.issued(broker.url, 900), approved: await play.approved(broker.url, 900) }
+  const copied = new Set((await commitsInRedis()).map(({ grant }) => grant))
+  const restore = await copyOfRedis()
+
+  const soc = await play.who('sol')
+  const revoked = [...made.map((one) => one.report), ...logins]
+  const answers = await eachOf(50, 8, async (n) =>
+    client(broker.url).post(soc, `${revoked[n]?.path}/revoke`, { reason: 'alarm' }),
+  )
+  expect(answers.map(({ said }) => said)).toEqual(Array.from({ length: 50 }, () => 'ok'))
+  for (const { login } of logins) expect(await see.tryLogin(login)).toMatch(/refused/)
+  // Of what the copy holds as unused, one has been used.
+  const [used, ...others] = unused
+  if (used === undefined) throw new Error('none')
+  const late = (await report.exchange(broker.url, used)).body.credential.token
+  expect((await report.exchange(other.url, used)).said).toBe('refused: uses_exhausted')
+  await restore()
+  const dead = [late, ...made.map(({ token }) => token)]
 
   const refusesAll = async (url: string): Promise<void> => {
     const back = await eventually(
@@ -127,9 +175,8 @@ it('a Redis restored from an older file is noticed by brokers that run and by on
       15_000,
     )
     expect([back.status, back.said]).toEqual([503, 'refused: recovering'])
-    expect(back.body.detail).toMatch(/behind/)
     expect((await report.filed(url, 600)).said).toBe('refused: recovering')
-    expect((await report.introspect(url, token)).status).toBe(503)
+    for (const token of dead.slice(0, 3)) expect((await report.introspect(url, token)).status).toBe(503)
     expect((await unready(url)).find(({ name }) => name === 'control')?.why).toMatch(/behind/)
   }
   await refusesAll(broker.url)
@@ -137,15 +184,69 @@ it('a Redis restored from an older file is noticed by brokers that run and by on
   await broker.stop()
   broker = await stage.startBroker()
   await refusesAll(broker.url)
+  const looks = [watching(broker.url, unused), watching(other.url, unused)]
 
   expect((await recover(broker.url, 'dana')).said).toBe('refused: not_permitted')
+  const began = await recover(broker.url, 'oscar')
+  expect(began.body).toMatchObject({ recovered: false })
+  // At every broker, by one word: whoever had noticed goes on by itself.
+  for (const url of [broker.url, other.url])
+    await eventually(
+      'things are issued',
+      () => recovered(url),
+      (state) => state === 'well',
+      60_000,
+    )
+  const said = (await Promise.all(looks.map((stop) => stop()))).flat()
+  // The order of commits tells: the last of the copy's grants was over before the first new one was born.
+  const commits = await commitsInRedis()
+  const firstNew = commits.findIndex(({ grant, version }) => version === 1 && !copied.has(grant))
+  const lastOld = commits.findLastIndex(({ grant }) => copied.has(grant))
+  console.log(
+    `while it recovered: ${said.length} askings and exchanges; ${said.filter((one) => one === 'ok').length} ok, afterwards`,
+  )
+  expect(lastOld).toBeGreaterThan(0)
+  expect(firstNew === -1 || firstNew > lastOld).toBe(true)
+  expect(said.filter((one) => one === 'refused: recovering').length).toBeGreaterThan(10)
+
+  for (const url of [broker.url, other.url]) {
+    for (const token of dead) expect((await report.introspect(url, token)).body).toEqual({ active: false })
+    for (const one of [...unused, ...made.map(({ report: of }) => of)])
+      expect((await report.exchange(url, one)).said).toBe('refused: wrong_status')
+    expect((await play.exchange(url, survivors.approved)).said).toBe('refused: wrong_status')
+  }
+  for (const { login } of [...logins, survivors.login]) expect(await see.tryLogin(login)).toMatch(/refused/)
+  expect(await see.left()).toEqual(NOTHING)
+  expect(await storedStatus(survivors.login.id)).toBe('ended')
+  expect(others.length).toBe(4)
+  const fresh = await report.filed(other.url, 600)
+  expect((await report.exchange(other.url, fresh.report)).said).toBe('ok')
+  expect(broker.output()).toContain('an operator took over: recover')
+  expect(broker.output() + other.output()).toContain('issuing resumes')
+  await other.stop()
+}, 180_000)
+
+it('brokers that are killed in the middle of a recovery are replaced, and it goes on', async () => {
+  const { report: gone } = await report.filed(broker.url, 600)
+  const token = (await report.exchange(broker.url, gone)).body.credential.token
+  const restore = await copyOfRedis()
+  expect((await report.complete(broker.url, gone)).body.status).toBe('ended')
+  await restore()
+  await eventually(
+    'noticed',
+    () => recovered(broker.url),
+    (state) => state === 'behind',
+    15_000,
+  )
   expect((await recover(broker.url, 'oscar')).said).toBe('ok')
-  const fresh = await report.filed(broker.url, 600)
-  expect((await report.exchange(broker.url, fresh.report)).said).toBe('ok')
-  // Every broker that noticed is told for itself.
-  expect((await report.filed(other.url, 600)).said).toBe('refused: recovering')
-  expect((await recover(other.url, 'oscar')).said).toBe('ok')
-  const there = await report.filed(other.url, 600)
-  expect((await report.exchange(broker.url, there.report)).said).toBe('ok')
-  expect(broker.output() + other.output()).toContain('an operator took over: recover')
+  await broker.kill()
+  broker = await stage.startBroker()
+  expect((await report.introspect(broker.url, token)).body?.active ?? false).toBe(false)
+  await eventually(
+    'things are issued',
+    () => recovered(broker.url),
+    (state) => state === 'well',
+    30_000,
+  )
+  expect((await report.introspect(broker.url, token)).body).toEqual({ active: false })
 }, 90_000)

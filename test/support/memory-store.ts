@@ -37,6 +37,10 @@ interface ShardData {
   retire: Map<string, number>
   gone: string
   epoch: number
+  floor: number
+  clearing: string
+  held: string
+  recovered: string
   freezes: Map<string, { seq: number; lifted: boolean; text: string }>
   containments: Map<string, Contained>
   /** Status lists by key: a bit per place as Redis counts them, and until when it is kept. */
@@ -87,6 +91,10 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       retire: new Map(),
       gone: '',
       epoch: 0,
+      floor: 0,
+      clearing: '',
+      held: '',
+      recovered: '',
       freezes: new Map(),
       containments: new Map(),
       lists: new Map(),
@@ -238,6 +246,8 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     return shard.judged === guard.judged ? undefined : 'stale'
   }
 
+  const highest = (shard: ShardData, seen: Position): number =>
+    Math.max(shard.seq, seen.seq, [...shard.events.values()].at(-1)?.seq ?? 0)
   const put = (shard: ShardData, judged: string): void => {
     shard.seq += 1
     shard.judged = judged
@@ -413,7 +423,11 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       }
       return [...top('ok', shard, 0), forgotten]
     },
-    readControl: async (at, seen) => [...top('ok', of(at), isBehind(of(at), seen)), of(at).judged],
+    readControl: async (at, seen) => {
+      const { judged, floor, clearing, recovered, events } = of(at)
+      const known = events.has(seen.event) ? 1 : 0
+      return [...top('ok', of(at), isBehind(of(at), seen)), judged, floor, clearing, recovered, known]
+    },
     publish: async (at, seen, record, mayCreate) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
@@ -433,13 +447,32 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       if (newer !== shard.judged) put(shard, newer)
       return [...top('ok', shard, behind), shard.judged]
     },
-    accept: async (at, seen, record) => {
+    clear: async (at, seen, text) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
-      shard.seq = Math.max(shard.seq, seen.seq)
+      if (shard.clearing !== '' && shard.floor >= seen.seq)
+        return [...top('ok', shard, behind), shard.floor, shard.clearing]
+      shard.seq = highest(shard, seen) + 1_000_000
+      Object.assign(shard, { floor: shard.seq, clearing: text, held: shard.judged || shard.held, judged: '' })
+      return [...top('ok', shard, behind), shard.floor, shard.clearing]
+    },
+    accept: async (at, seen, { record, floor }) => {
+      const shard = of(at)
+      const behind = isBehind(shard, seen)
+      if (shard.clearing === '' ? floor !== undefined : floor !== shard.floor)
+        return [...top('moved', shard, behind), shard.floor]
+      shard.seq = highest(shard, seen)
       shard.epoch = Math.max(shard.epoch, Number(record.split('|')[4]))
-      put(shard, raised(shard, shard.judged || record))
+      put(shard, raised(shard, shard.judged || shard.held || record))
+      Object.assign(shard, { recovered: shard.clearing || shard.recovered, clearing: '', held: '' })
       return [...top('ok', shard, behind), shard.judged]
+    },
+    born: async (at, seen, { after, limit }) => {
+      const shard = of(at)
+      const rows = [...shard.events].filter(([id]) => after === '' || isAfter(id, after)).slice(0, limit)
+      const more = rows.length === limit
+      const ids = rows.flatMap(([, { grant, version }]) => (version === 1 ? [grant] : []))
+      return [...top('ok', shard, isBehind(shard, seen)), more ? (rows.at(-1)?.[0] ?? after) : after, more ? 1 : 0, ids]
     },
     putFreeze: async (at, seen, { id, text, event }) => {
       const shard = of(at)

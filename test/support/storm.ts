@@ -1,64 +1,144 @@
-// Very many grants at once, put into Redis by the store's own commits: each is a copy of one that was asked for, approved and exchanged over
-// HTTP, so that its record is as large as a real one. And exchanges under way meanwhile, timed.
+// Very many grants at once in Redis: each is a copy of one that was asked for, approved and exchanged over HTTP, so that its record is as large
+// as a real one. And exchanges under way meanwhile, timed.
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { RedisService } from '../../deploy/dev/redis.ts'
-import type { Guard } from '../../src/broker/ports.ts'
-import { isBrokerError } from '../../src/domain/errors.ts'
 import type { GrantEvent } from '../../src/domain/events.ts'
 import type { Grant, Step } from '../../src/domain/grant.ts'
 import { type GrantId, grantIdFrom, groupOf, shard } from '../../src/domain/ids.ts'
 import { type Instant, instant } from '../../src/domain/instant.ts'
 import type { Mint } from '../../src/domain/mint.ts'
-import { eachOf, type Report, type Reports } from './journey-actors.ts'
+import { grantKeys, shardKeys } from '../../src/redis/keys.ts'
+import type { Report, Reports } from './journey-actors.ts'
 import { connected, storeOn } from './redis-shards.ts'
 
 const HOME = shard(0)
 
 export interface Planted {
-  readonly grants: readonly Grant[]
+  readonly ids: readonly GrantId[]
   /** How long it took. */
   readonly seconds: number
 }
 
-/** So many active grants like this one, whose windows close then. */
+/**
+ * So many active grants like this one, whose windows closed then. The first goes through the store's own commits; the others are what that left
+ * in Redis, under ids of their own, in the same keys, sets and order of events.
+ */
 export async function plant(redis: RedisService, model: GrantId, many: number, closesAt: number): Promise<Planted> {
   const connections = await connected(redis)
+  const raw = new Redis(redis.url)
   try {
+    await raw.config('SET', 'maxmemory', '4gb', 'appendfsync', 'no', 'auto-aof-rewrite-percentage', '0')
+    const started = performance.now()
     const store = storeOn(connections, HOME)
     const found = await store.load(model)
     if (found?.grant.head.status !== 'active') throw new Error('the model is not active')
-    const { grant, control } = found
-    const guard = { judgedUnder: control }
-    const started = performance.now()
-    const grants = await eachOf(many, 200, async () => {
-      const copy = copyOf(grant, grantIdFrom(HOME, groupOf(model), randomBytes(17)), instant(closesAt))
-      for (const step of stepsOf(copy)) await committed(store, step, guard)
-      return copy
-    })
-    return { grants, seconds: (performance.now() - started) / 1_000 }
+    const first = grantIdFrom(HOME, groupOf(model), randomBytes(17))
+    const judged = { judgedUnder: found.control }
+    const [birth, ...more] = stepsOf(copyOf(found.grant, first, instant(closesAt)))
+    if (birth !== undefined) await store.commit(birth, judged)
+    // Where it stands in the order of births is the store's to say.
+    const born = (await store.load(first))?.born ?? 0
+    for (const step of more) await store.commit({ ...step, grant: { ...step.grant, born } }, judged)
+    const ids = await multiply(raw, first, many - 1)
+    await raw.config('SET', 'appendfsync', 'always')
+    return { ids: [first, ...ids], seconds: (performance.now() - started) / 1_000 }
+  } finally {
+    raw.disconnect()
+    connections.close()
+  }
+}
+
+/** As the store has them. */
+export async function loadPlanted(redis: RedisService, ids: readonly GrantId[]): Promise<readonly Grant[]> {
+  const connections = await connected(redis)
+  try {
+    const store = storeOn(connections, HOME)
+    const loaded = await Promise.all(ids.map((id) => store.load(id)))
+    return loaded.flatMap((one) => one?.grant ?? [])
   } finally {
     connections.close()
   }
 }
 
-/** Once, also where a busy machine was too slow to say so in time. */
-async function committed(store: ReturnType<typeof storeOn>, step: Step, guard: Guard): Promise<void> {
-  for (;;) {
-    try {
-      await store.commit(step, guard)
-      return
-    } catch (thrown) {
-      if (!isBrokerError(thrown, 'store_unavailable') && !isBrokerError(thrown, 'store_conflict')) throw thrown
-      await pause(200)
-      const found = await store.load(step.grant.id).catch(() => undefined)
-      if ((found?.grant.version ?? 0) >= step.grant.version) return
-    }
+const AT_ONCE = 500
+
+/** What one grant left in Redis, so many times more. */
+async function multiply(redis: Redis, first: GrantId, many: number): Promise<readonly GrantId[]> {
+  const keys = grantKeys(first)
+  const [ask = '', decisions, head] = [
+    await redis.get(keys.ask),
+    await redis.lrange(keys.decisions, 0, -1),
+    await redis.hgetall(keys.head),
+  ]
+  const { control, events } = shardKeys(HOME)
+  const told = (head.ev ?? '').split(',')
+  const texts: string[] = []
+  for (const entry of told) {
+    const [found] = (await redis.xrange(events, entry, entry)) as [string, string[]][]
+    texts.push(found?.[1][7] ?? '')
   }
+  const sets: (readonly [string, string])[] = []
+  for (const key of [
+    ...(await redis.keys('{writ:0}:due:*')),
+    ...(await redis.keys('{writ:0}:in:*')),
+    ...(await redis.keys('{writ:0}:of:*')),
+  ]) {
+    const score = await redis.zscore(key, first)
+    if (score !== null) sets.push([key, score])
+  }
+  const words = [first, ask ?? '', JSON.stringify(head), ...texts]
+  const made: GrantId[] = []
+  for (let done = 0; done < many; done += AT_ONCE) {
+    const ids = Array.from({ length: Math.min(AT_ONCE, many - done) }, () =>
+      grantIdFrom(HOME, groupOf(first), randomBytes(17)),
+    )
+    made.push(...ids)
+    const args = [...words, '', ...decisions, '', ...sets.flat(), '', ...ids]
+    await redis.eval(COPIES, 2, control, events, ...args)
+  }
+  return made
 }
 
-/** The same grant under another id, until then; filed two seconds before that where it is over already. */
+/** The same writes that a birth and two steps make, of each id: events, ask, decisions, head, and every set that the first is in. */
+const COPIES = `
+local first, ask, head, texts, decisions, sets, i = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), {}, {}, {}, 4
+while ARGV[i] ~= '' do texts[#texts + 1] = ARGV[i] i = i + 1 end
+i = i + 1
+while ARGV[i] ~= '' do decisions[#decisions + 1] = ARGV[i] i = i + 1 end
+i = i + 1
+while ARGV[i] ~= '' do sets[#sets + 1] = { ARGV[i], ARGV[i + 1] } i = i + 2 end
+local function of(text, id)
+  local at, last, parts = 1, nil, {}
+  while true do
+    local from, to = string.find(text, first, at, true)
+    if not from then break end
+    parts[#parts + 1] = string.sub(text, at, from - 1)
+    parts[#parts + 1] = id
+    at = to + 1
+  end
+  return table.concat(parts) .. string.sub(text, at)
+end
+local seq, event = tonumber(redis.call('HGET', KEYS[1], 'n')), ''
+for n = i + 1, #ARGV do
+  local id, ev, born = ARGV[n], {}, seq + 1
+  for version, text in ipairs(texts) do
+    seq = seq + 1
+    event = redis.call('XADD', KEYS[2], '*', 'grant', id, 'version', version, 'seq', string.format('%d', seq), 'event', of(text, id))
+    ev[#ev + 1] = event
+  end
+  redis.call('SET', '{writ:0}:ask:' .. id, of(ask, id))
+  if #decisions > 0 then redis.call('RPUSH', '{writ:0}:decisions:' .. id, unpack(decisions)) end
+  local fields = { 'ev', table.concat(ev, ','), 'born', string.format('%d', born) }
+  for name, value in pairs(head) do
+    if name ~= 'ev' and name ~= 'born' then fields[#fields + 1] = name fields[#fields + 1] = value end
+  end
+  redis.call('HSET', '{writ:0}:head:' .. id, unpack(fields))
+  for _, set in ipairs(sets) do redis.call('ZADD', set[1], set[2], id) end
+end
+redis.call('HSET', KEYS[1], 'n', string.format('%d', seq), 'event', event)`
+
+/** The same grant under another id, filed two seconds before its end and over since. */
 function copyOf(grant: Grant, id: GrantId, closesAt: Instant): Grant {
   const { ask, head } = grant
   const filedAt = instant(Math.min(ask.filedAt, closesAt - 2_000))
@@ -69,7 +149,6 @@ function copyOf(grant: Grant, id: GrantId, closesAt: Instant): Grant {
   return {
     ...grant,
     id,
-    // Whoever sweeps meanwhile has no hand in it.
     ask: { ...ask, id, filedAt, decideBy: closesAt, lapsesAt: closesAt, intent: { ...ask.intent, window } },
     head: { ...head, mints },
   } as Grant

@@ -7,11 +7,12 @@
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
 -- that need a guard), OPEN (what is not terminal), LIVE (in what a status list says VALID), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
--- KEYS   every function begins with  1 control (hash: n, event, gone, judged, epoch)  2 events (stream)
+-- KEYS   every function begins with  1 control (hash: n, event, gone, judged, epoch; floor, clearing, held, recovered)  2 events (stream)
 --        n and event are the sequence of the shard's newest commit and its id in the stream. `gone` is the latest id of an event that
 --        was forgotten with its grant: a missing event up to there proves nothing. `judged` is the control record, five
 --        values joined by `|` (policy revision, policy digest, people revision, people digest, freeze epoch); without it there is none.
---        `epoch` is the newest freeze epoch, which is kept beside the record because a freeze is taken without one too.
+--        `epoch` is the newest freeze epoch, which is kept beside the record because a freeze is taken without one too. The last four are
+--        a recovery's: see control_read, and `held`, the record that is kept aside while there is none.
 -- ARGV   every function begins with  1 seenSeq  2 seenEvent (stream id or ''): the newest commit that the caller knows of.
 --        Times and spans are integer milliseconds. An empty text means absent.
 -- Reply  { tag, behind, seq, event, … }: behind = 1 when what the caller has seen is not (or no longer) here; seq and event are the
@@ -457,11 +458,18 @@ local function forget_grants(keys, args)
   return reply('ok', shard, forgotten)
 end
 
--- control_read        Reply 'ok' judged
+-- control_read: the record, and how it stands with what an operator does about a store that has lost something.
+-- Reply 'ok' judged floor clearing recovered known
+--       floor: the newest commit that an operator found lost or revived, 0 for none. clearing: the text of a recovery that is under way, or
+--       ''. recovered: the text of the last one that is over. known = 1: the newest event that the caller has seen is here.
 local function read_control(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  return reply('ok', shard, shard.judged)
+  local at = redis.call('HMGET', keys[1], 'floor', 'clearing', 'recovered')
+  local floor = tonumber(at[1] or '0')
+  if not is_count(floor) then return reply('malformed', shard, 'floor') end
+  local known = args[2] ~= '' and #redis.call('XRANGE', keys[2], args[2], args[2]) > 0
+  return reply('ok', shard, shard.judged, floor, at[2] or '', at[3] or '', known and 1 or 0)
 end
 
 -- The same record under an epoch of its own.
@@ -507,17 +515,72 @@ local function publish_control(keys, args)
   return reply('ok', shard, shard.judged)
 end
 
+-- The highest sequence that anything here or the caller knows of; events tell of it where the control key was lost.
+local function highest(shard, args)
+  local seq = math.max(shard.seq, tonumber(args[1]))
+  local last = redis.call('XREVRANGE', shard.events, '+', '-', 'COUNT', 1)[1]
+  local told = last and tonumber(last[2][6]) -- grant, id, version, n, seq, n, event, text
+  return is_count(told) and math.max(seq, told) or seq
+end
+
+-- How far a recovery raises the sequence: above what any other broker may have seen of what was lost.
+local LEAP = 1000000
+
+-- shard_clear: an operator has found that this is an older copy. From here on there is no control record, so nothing is allowed at any
+-- broker, until all that was born up to `floor` has been ended and the shard is accepted. The record is kept aside, as its revisions must not fall.
+-- ARGV  3 the text of the recovery        Reply 'ok' floor clearing (as it is under way now: one that was begun before stays)
+local function clear_shard(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #args ~= 3 or args[3] == '' then return reply('malformed', shard, 'recovery') end
+  local before = redis.call('HMGET', keys[1], 'floor', 'clearing')
+  local floor = tonumber(before[1] or '0')
+  if before[2] and is_count(floor) and floor >= tonumber(args[1]) then return reply('ok', shard, floor, before[2]) end
+  shard.seq = highest(shard, args) + LEAP
+  local seq = string.format('%d', shard.seq)
+  redis.call('HSET', keys[1], 'n', seq, 'floor', seq, 'clearing', args[3], 'epoch', string.format('%d', shard.epoch))
+  if string.match(shard.judged, JUDGED) then redis.call('HSET', keys[1], 'held', shard.judged) end
+  redis.call('HDEL', keys[1], 'judged')
+  return reply('ok', shard, shard.seq, args[3])
+end
+
+-- grant_born: which grants were born after a place in the order of events, oldest first.
+-- ARGV  3 a place, or ''  4 how many events are read        Reply 'ok' place more { id, … }
+local function born_after(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local from, limit = args[3], tonumber(args[4])
+  if not is_count(limit) or limit == 0 or (from ~= '' and not string.match(from, STREAM_ID)) then
+    return reply('malformed', shard, 'page')
+  end
+  local found = redis.call('XRANGE', keys[2], from == '' and '-' or ('(' .. from), '+', 'COUNT', limit)
+  local ids = {}
+  for _, one in ipairs(found) do
+    local fields = one[2] -- grant, id, version, n, seq, n, event, text
+    if fields[4] == '1' then ids[#ids + 1] = fields[2] end
+  end
+  local more = #found == limit
+  return reply('ok', shard, more and found[limit][1] or from, more and 1 or 0, ids)
+end
+
 -- shard_accept: an operator takes the shard as it is. Raises the sequence above everything that the caller has seen, and restores the
--- control record where it is missing. Sequence and freeze epoch only ever rise: what a broker keeps by an epoch is read again.
--- ARGV  3 the record for a shard that has none; its epoch is the newest that the caller has seen        Reply 'ok' judged
+-- control record where it is missing: the one that was kept aside, or the caller's. Sequence and freeze epoch only ever rise: what a broker
+-- keeps by an epoch is read again. A recovery is over with it.
+-- ARGV  3 the record for a shard that has none; its epoch is the newest that the caller has seen  4 the floor that was cleared, or '' where none was
+-- Reply 'ok' judged; 'moved' floor: there is another recovery
 local function accept_shard(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   if not string.match(args[3] or '', JUDGED) then return reply('malformed', shard, 'rules') end
-  shard.seq = math.max(shard.seq, tonumber(args[1]))
+  local at = redis.call('HMGET', keys[1], 'floor', 'clearing', 'held')
+  if (at[2] and args[4] ~= at[1]) or (not at[2] and args[4] ~= '') then return reply('moved', shard, tonumber(at[1] or '0')) end
+  shard.seq = highest(shard, args)
   local _, _, _, _, epoch = string.match(args[3], JUDGED)
   shard.epoch = math.max(shard.epoch, tonumber(epoch))
-  put_control(shard, raise_epoch(shard, string.match(shard.judged, JUDGED) and shard.judged or args[3]))
+  local base = (string.match(shard.judged, JUDGED) and shard.judged) or (string.match(at[3] or '', JUDGED) and at[3]) or args[3]
+  put_control(shard, raise_epoch(shard, base))
+  if at[2] then redis.call('HSET', keys[1], 'recovered', at[2]) end
+  redis.call('HDEL', keys[1], 'clearing', 'held')
   return reply('ok', shard, shard.judged)
 end
 
@@ -896,7 +959,9 @@ register('grant_retired', retired_grants, 'no-writes')
 register('grant_forget', forget_grants, 'allow-oom')
 register('control_read', read_control, 'no-writes')
 register('control_publish', publish_control, 'allow-oom')
+register('shard_clear', clear_shard, 'allow-oom')
 register('shard_accept', accept_shard, 'allow-oom')
+register('grant_born', born_after, 'no-writes')
 register('freeze_put', freeze, 'allow-oom')
 register('freeze_lift', lift)
 register('freezes', freezes, 'no-writes')
