@@ -4,9 +4,11 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type BackendGates, backendGates, type Closed, whyClosed } from './broker/backend-gates.ts'
 import { type Broker, broker } from './broker/broker.ts'
+import { canaryRound } from './broker/canary.ts'
+import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
 import { offboard } from './broker/offboard.ts'
-import { acceptClock, type OperatePorts, recover } from './broker/operate.ts'
+import { acceptClock, canaries, type OperatePorts, recover, triedNow } from './broker/operate.ts'
 import type { Archive, Artefact, CredentialSource, Ports, Rules } from './broker/ports.ts'
 import { reconcile } from './broker/reconcile.ts'
 import { retire } from './broker/retire.ts'
@@ -30,6 +32,7 @@ import { openArchive } from './log/archive.ts'
 import { openWitness, type Witness } from './log/witness.ts'
 import { introspectEndpoint } from './oauth/introspect.ts'
 import { metadataEndpoints } from './oauth/metadata.ts'
+import { statusEndpoints } from './oauth/status.ts'
 import { tokenEndpoint } from './oauth/token.ts'
 import { type Approvals, approvalsSeen } from './observe/approvals.ts'
 import { doorWatch } from './observe/door-watch.ts'
@@ -42,6 +45,7 @@ import {
   measuredExchange,
   measuredSeal,
   measuredStore,
+  watchedReports,
 } from './observe/measured.ts'
 import { type Metrics, metrics } from './observe/metrics.ts'
 import { scrape } from './observe/scrape.ts'
@@ -52,6 +56,7 @@ import { asksForPasskeys } from './policy/policy.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
+import { redisCanaries } from './redis/canaries.ts'
 import { type RedisClock, redisClock, timeOf } from './redis/clock.ts'
 import {
   assertSafeRedis,
@@ -75,6 +80,7 @@ import { jwks } from './tokens/jwks.ts'
 import { ensureKeyRing, type KeyRing, loadKeyRing, PURPOSES } from './tokens/key-ring.ts'
 import { recordSigner } from './tokens/records.ts'
 import { tokenSigner } from './tokens/sign.ts'
+import { type SignedLists, signedLists } from './tokens/status-list.ts'
 import { ownTokenVerifier } from './tokens/verify-own.ts'
 import type { Backends } from './vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from './vault/credential-source.ts'
@@ -182,7 +188,7 @@ export async function openAdapters(
     const library: Library = renderLibrary()
     const store = redisGrantStore({ ...connections, library, sha256, shards: SHARDS, lowWater: witness.highest })
     const book = rulebook(configuration.rules)
-    const vault = backends && vaultCredentialSource(backends, processTimer)
+    const vault = backends && vaultCredentialSource(backends, processTimer, clock.nowToEnd)
     toClose.push(() => vault?.stop())
     const group = groupTag(createHash('sha256').update(settings.publicUrl).digest())
     const places = placesIn(book)
@@ -195,15 +201,20 @@ export async function openAdapters(
         log('warn', 'the queue does not take a job; the sweep ends what is due', thrownRecord(error)),
     })
     toClose.push(() => queue.close())
+    // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
+    const named = configuration.rules.policy.entitlements().map(({ credential }) => laneOf(credential))
+    const lanes = [...new Set([LOCAL_LANE, ...(backends?.keys() ?? []), ...named])]
     const endings = endingsSeen(clock.nowToEnd)
     const approvals = approvalsSeen(clock.nowToEnd)
     const measuring = { figures, endings, approvals, ticks: () => performance.now() }
     const records = recordSigner({ ring, now: clock.nowToEnd })
     const grants = measuredStore(store, measuring)
+    const canaries = redisCanaries({ redis: connections.issue, shard: HOME, deadlineMs: 700 })
     const gates =
       backends &&
       gatesOf(backends, places, {
         grants,
+        canaries,
         control: () => store.control(HOME),
         group,
         log,
@@ -214,8 +225,12 @@ export async function openAdapters(
     const plain: Ports = {
       grants,
       freezes: store.freezes,
+      containments: store.containments,
+      revocations: store.revocations,
+      uses: store.uses,
       credentials: gates === undefined ? source : gates.guarded(source),
-      tokens: tokenSigner({ ring, issuer: settings.publicUrl }),
+      canaries,
+      tokens: tokenSigner({ ring, issuer: settings.publicUrl, statusTtl: settings.statusTtl }),
       signatures: decisionSigner({ ring, now: clock.nowToEnd }),
       records,
       stepUp: stepUp(settings.publicUrl),
@@ -234,6 +249,7 @@ export async function openAdapters(
       now: clock.now,
       nowToEnd: clock.nowToEnd,
       evenly: () => new Promise((resolve) => setTimeout(resolve, EVENLY_MS)),
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref()),
       newGrantId: () => grantIdFrom(HOME, group, randomBytes(17)),
       grantIdOf: (text) => grantIdFrom(HOME, group, createHash('sha256').update(text).digest()),
       newAttemptId: () => randomUUID() as AttemptId,
@@ -243,14 +259,13 @@ export async function openAdapters(
       jitter: Math.random,
       sha256,
       flood: settings.flood,
+      shards: SHARDS,
+      lanes,
       issuer: settings.publicUrl,
     }
     const ports = traces === undefined ? plain : tracedPorts(plain, traces)
     const publish = publisher({ store, shards: SHARDS, book, witness, log })
     await publish()
-    // Without backends nothing is made there, but what was asked for still lapses in the lane of its backend.
-    const named = configuration.rules.policy.entitlements().map(({ credential }) => laneOf(credential))
-    const lanes = [...new Set([LOCAL_LANE, ...(backends?.keys() ?? []), ...named])]
     return {
       settings,
       ports,
@@ -281,7 +296,7 @@ export async function openAdapters(
   }
 }
 
-/** Where logins are made, by the policy that is loaded here. */
+/** Where credentials are made at a backend, by the policy that is loaded here. */
 const placesIn =
   (book: Rulebook): Places =>
   (backend) =>
@@ -290,7 +305,7 @@ const placesIn =
       .policy.entitlements()
       .flatMap(({ id, credential }) =>
         credential.kind === 'vault' && credential.backend === backend
-          ? [{ entitlement: id, database: credential.database }]
+          ? [{ entitlement: id, database: credential.engine === 'database' ? credential.database : undefined }]
           : [],
       )
 
@@ -315,7 +330,7 @@ function hearsay(group: string, witness: Pick<Witness, 'highest'>, store: Pick<S
 function gatesOf(
   backends: Backends,
   places: Places,
-  p: Pick<Ports, 'grants' | 'control'> & {
+  p: Pick<Ports, 'grants' | 'canaries' | 'control'> & {
     readonly group: string
     readonly log: Log
     readonly toClose: (() => void)[]
@@ -358,7 +373,11 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const { settings, log, lanes, metrics: figures, traces } = adapters
   const ticks = (): number => performance.now()
   const bound = broker(ports)
-  const measured: Broker = { ...bound, exchange: measuredExchange(bound.exchange, { figures, ticks }) }
+  const measured: Broker = {
+    ...bound,
+    exchange: measuredExchange(bound.exchange, { figures, ticks }),
+    reportUses: watchedReports(bound.reportUses, { figures, log }),
+  }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const worker = await startWorker({
@@ -375,7 +394,9 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
+    containAlone(adapters, ports),
     retireAlone(adapters, ports),
+    ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
     every(
       60_000,
       () =>
@@ -470,7 +491,12 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     authenticate,
     proofs,
     parseJson,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    operations: {
+      recover: recover(operate),
+      acceptClock: acceptClock(operate),
+      canaries: canaries({ ...operate, canaries: ports.canaries, sha256 }),
+    },
+    clientAssertion,
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
     watch: doorWatch(figures, log),
@@ -503,6 +529,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
         proofAlgorithms: DPOP_ALGORITHMS,
         login: loginFor(configuration.issuers, issuer),
       }),
+      ...statusEndpoints(statusLists(adapters)),
       ...pageEndpoints({
         broker: verbs,
         issuer,
@@ -519,6 +546,14 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
       ...healthEndpoints({ checks, metrics: scrapeOf(adapters, workers, checks), checkMs: 2_000 }),
     ],
   })
+}
+
+/** Dated by the clock that refuses after a jump: what cannot be dated must not be kept by anybody. */
+function statusLists({ settings, ports, store, ring, traces }: Adapters): SignedLists {
+  const { statuses } = store
+  const live = traces === undefined ? statuses.live : tracedCall(statuses.live, 'status', traces)
+  const lists = { ...statuses, live }
+  return signedLists({ lists, ring, issuer: settings.publicUrl, now: ports.now, ttl: settings.statusTtl })
 }
 
 const tellCertificate =
@@ -549,7 +584,7 @@ const tenantsOf = (policy: Rules['policy']): readonly TenantId[] => [
 ]
 
 function scrapeOf(adapters: Adapters, { worker, sweeps, inventory }: Workers, checks: readonly Check[]) {
-  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book } = adapters
+  const { metrics: figures, endings, approvals, lanes, clock, witness, store, connections, book, ports } = adapters
   return scrape({
     figures,
     build: { version: VERSION, node: process.version },
@@ -565,6 +600,7 @@ function scrapeOf(adapters: Adapters, { worker, sweeps, inventory }: Workers, ch
     clockState: clock.state,
     witnessHealthy: witness.healthy,
     recovering: () => SHARDS.some((of) => store.recovering(of) !== undefined),
+    tried: () => triedNow({ rulesToEnd: book.current, canaries: ports.canaries, sha256 }),
     ...(inventory === undefined ? {} : { inventory: inventory.figures }),
   })
 }
@@ -739,6 +775,42 @@ function offboardAlone({ book, log }: Adapters, ports: Ports): () => void {
   })
 }
 
+/** How soon a broker looks whether there is something to contain, or goes on after what is being ended. */
+const CONTAIN_EVERY_MS = 300
+
+/** The clean-up behind containments, in every broker: whoever comes first goes on where the last one was. */
+function containAlone({ log }: Adapters, ports: Ports): () => void {
+  const clean = cleanUp(ports)
+  let running = false
+  let stopped = false
+  let open: readonly string[] = []
+  const run = async (): Promise<void> => {
+    for (let more = true; more && !stopped; ) {
+      const done = await clean()
+      more = done.more
+      for (const freeze of open.filter((id) => !done.open.some((other) => other === id)))
+        log('info', 'a containment is done: everything that it matched has ended, and that is confirmed', { freeze })
+      open = done.open
+    }
+  }
+  const stop = every(CONTAIN_EVERY_MS, () => {
+    if (running) return
+    running = true
+    void run()
+      // What hinders it (a store that does not answer) is told by the sweep, which has no use for it either; every look is a try.
+      .catch((thrown: unknown) => {
+        if (!isBrokerError(thrown)) log('error', 'the clean-up behind a containment failed', thrownRecord(thrown))
+      })
+      .finally(() => {
+        running = false
+      })
+  })
+  return () => {
+    stopped = true
+    stop()
+  }
+}
+
 /** About once a minute, each broker at its own moment: what several do at once is only archived more than once. */
 function retireAlone({ settings, archive, log }: Adapters, ports: Ports): () => void {
   const retireBatch = retire({ ...ports, archive, retention: settings.retention })
@@ -766,6 +838,42 @@ function retireAlone({ settings, archive, log }: Adapters, ports: Ports): () => 
     stopped = true
     clearTimeout(timer)
   }
+}
+
+/** A look every few seconds at what is due; who makes one is settled between the brokers. */
+const CANARY_LOOK_MS = 5_000
+
+function canariesAlone({ settings, log }: Adapters, ports: Ports): () => void {
+  const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+  const round = canaryRound({ ...ports, every: settings.canaryEvery, pause })
+  let running = false
+  let hindered = false
+  const run = async (): Promise<void> => {
+    for (const { entitlement, result, step, reason, took } of await round()) {
+      const about = {
+        entitlement,
+        ...(step === undefined ? {} : { step }),
+        ...(reason === undefined ? {} : { reason }),
+      }
+      if (result === 'ok') log('info', 'a canary was made and has ended', { ...about, ms: took })
+      else if (result === 'failed') log('error', 'a canary failed: see writ doctor', { ...about, ms: took })
+      else log('warn', 'a canary could not be tried', { ...about, ms: took })
+    }
+    hindered = false
+  }
+  return every(CANARY_LOOK_MS, () => {
+    if (running) return
+    running = true
+    void run()
+      .catch((thrown: unknown) => {
+        // Told once: what hinders it is told by whoever publishes, too.
+        if (!hindered) log('warn', 'canaries cannot be looked at', thrownRecord(thrown))
+        hindered = true
+      })
+      .finally(() => {
+        running = false
+      })
+  })
 }
 
 const NO_BACKEND: CredentialSource = (() => {

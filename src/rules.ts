@@ -6,6 +6,8 @@ import type { ControlStore, Rules, Seal } from './broker/ports.ts'
 import { isUnder, type PublishedRules, publishedOf, type Rulebook } from './broker/rulebook.ts'
 import { isBrokerError } from './domain/errors.ts'
 import type { Shard } from './domain/ids.ts'
+import { type Duration, formatDuration } from './domain/instant.ts'
+import { mayGoByList } from './domain/status-list.ts'
 import { compileForges, type ForgeTable, NO_FORGES } from './forge/config.ts'
 import { isRepository } from './forge/hands.ts'
 import { type Clients, compileClients } from './identity/clients.ts'
@@ -44,7 +46,7 @@ export class RulesError extends Error {
 }
 
 type Where = Pick<Settings, 'configDir' | 'issuersFile' | 'clientsFile' | 'mode'> &
-  Partial<Pick<Settings, 'forgesFile'>>
+  Partial<Pick<Settings, 'forgesFile' | 'statusTtl'>>
 
 /** The backends there are, and the database connections each can be asked about. */
 export type KnownBackends = ReadonlyMap<string, { readonly probes: ReadonlyMap<string, unknown> }>
@@ -110,6 +112,7 @@ export function readConfiguration(
     problems.push(...fit.problems)
     warnings.push(...fit.warnings, ...checkTargets(policy, people, clients))
   }
+  if (policy && where.statusTtl !== undefined) warnings.push(...checkStatus(policy, where.statusTtl))
   if (policy && backends) problems.push(...checkBackends(policy, backends))
   if (policy && forges) problems.push(...checkForges(policy, forges))
   if (problems.length > 0 || !policy || !directory || !issuers || !forges) throw new RulesError(problems)
@@ -119,11 +122,12 @@ export function readConfiguration(
 function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonly Problem[] {
   return policy.entitlements().flatMap(({ id, credential }) => {
     if (credential.kind !== 'vault') return []
-    const { backend, database } = credential
+    const { backend } = credential
     const known = backends.get(backend)
-    if (known?.probes.has(database.connection)) return []
+    const connection = credential.engine === 'database' ? credential.database.connection : undefined
+    if (known !== undefined && (connection === undefined || known.probes.has(connection))) return []
     const what =
-      known === undefined ? `no backend ${backend}` : `no probe for the connection ${database.connection} of ${backend}`
+      known === undefined ? `no backend ${backend}` : `no probe for the connection ${connection} of ${backend}`
     const { line } = policy.source.placeOf(['entitlements', id, 'credential'])
     return [
       {
@@ -134,6 +138,16 @@ function checkBackends(policy: CompiledPolicy, backends: KnownBackends): readonl
     ]
   })
 }
+
+/** Nobody would be wrong by it: the tokens name no list. But whoever wrote this may count on verifiers that go by one. */
+const checkStatus = (policy: CompiledPolicy, ttl: Duration): readonly Problem[] =>
+  policy.entitlements().flatMap(({ id, credential }) => {
+    if (credential.kind !== 'jwt' || credential.verifierCache === 0 || mayGoByList(credential, ttl)) return []
+    const at = ['entitlements', id, 'credential', 'verifierCache']
+    const { line } = policy.source.placeOf(at)
+    const message = `${at.join('.')}: shorter than a status list is kept (WRIT_STATUS_TTL, ${formatDuration(ttl)}), so its tokens name none and verifiers must introspect; write at least that, or 0s if they do`
+    return [{ file: policy.source.entitlementsFile, line, message }]
+  })
 
 /** Where no forge can be asked, nobody's hand in a change can be known, and nothing would ever be released. */
 const checkForges = (policy: CompiledPolicy, forges: ForgeTable): readonly Problem[] =>

@@ -95,12 +95,29 @@ export const whole = (least: number, most: number): Kind<number> => {
   )
 }
 
-export const span = (least: (mode: Around['mode']) => Duration): Kind<Duration> =>
+export const span = (
+  least: (mode: Around['mode']) => Duration,
+  bounds?: { readonly most: Duration; readonly whole: Duration },
+): Kind<Duration> =>
   kind((text, { mode }) => {
     const value = parseDuration(text)
-    return value !== undefined && value >= least(mode)
+    const fits = (one: Duration) => bounds === undefined || (one <= bounds.most && one % bounds.whole === 0)
+    if (value !== undefined && value >= least(mode) && fits(value)) return { value }
+    const from = formatDuration(least(mode))
+    return problem(
+      bounds === undefined
+        ? `must be a duration like 30d, at least ${from}`
+        : `must be a duration from ${from} to ${formatDuration(bounds.most)}, a multiple of ${formatDuration(bounds.whole)}`,
+    )
+  })
+
+/** 0 says never. */
+export const spanOrNever = (least: Duration): Kind<Duration> =>
+  kind((text) => {
+    const value = parseDuration(text)
+    return value !== undefined && (value === 0 || value >= least)
       ? { value }
-      : problem(`must be a duration like 30d, at least ${formatDuration(least(mode))}`)
+      : problem(`must be a duration like 1h, at least ${formatDuration(least)}, or 0s for never`)
   })
 
 export interface Rate {

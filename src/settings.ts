@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import type { FloodLimits } from './domain/flood.ts'
 import type { PrincipalId } from './domain/ids.ts'
-import { type Duration, days, minutes, seconds } from './domain/instant.ts'
+import { type Duration, days, hours, minutes, seconds } from './domain/instant.ts'
 import type { Secret } from './domain/secret.ts'
 import type { Subnet } from './http/client-address.ts'
 import { readConfig } from './identity/config-file.ts'
@@ -22,6 +22,7 @@ import {
   redisUrl,
   redisUrlFile,
   span,
+  spanOrNever,
   subnets,
   whole,
 } from './setting-kinds.ts'
@@ -56,6 +57,10 @@ export interface Settings {
   readonly inventoryEvery: Duration
   /** How long what is over stays in Redis before it leaves for the archive. */
   readonly retention: Duration
+  /** How long a verifier goes by a status list before it fetches it again. */
+  readonly statusTtl: Duration
+  /** How often a canary of each entitlement of a backend is made; 0 for never. */
+  readonly canaryEvery: Duration
   /** Per principal; ends have a budget of their own, so that nobody is kept from revoking by having asked much. */
   readonly rateLimit: Rate
   readonly rateLimitEnds: Rate
@@ -79,6 +84,7 @@ export type Places = Pick<
   | 'vault'
   | 'tls'
   | 'firstOperator'
+  | 'statusTtl'
 >
 
 interface Row<T> {
@@ -201,6 +207,20 @@ export const SETTINGS = {
     meaning: 'how long an ended grant stays before it leaves for the archive, at least 1d; in dev at least 1m',
     example: '90d',
     fallback: '30d',
+  },
+  WRIT_STATUS_TTL: {
+    kind: span(() => seconds(1), { most: hours(1), whole: seconds(1) }),
+    meaning:
+      'how long a verifier goes by a status list before it fetches it again, whole seconds from 1s to 1h: so long a revoked token may pass there',
+    example: '15s',
+    fallback: '30s',
+  },
+  WRIT_CANARY_EVERY: {
+    kind: spanOrNever(seconds(10)),
+    meaning:
+      'how often a credential of each entitlement of a backend is made for nobody and ended, to know that ending works; at least 10s, 0s for never',
+    example: '15m',
+    fallback: '1h',
   },
   WRIT_RATE_LIMIT: {
     kind: rate,
@@ -338,7 +358,7 @@ export function readSettings(env: Environment): Settings {
 }
 
 const NOTHING: Source = new Map()
-const PLACES = ['WRIT_MODE', 'WRIT_CONFIG_DIR', 'WRIT_VAULT'] as const
+const PLACES = ['WRIT_MODE', 'WRIT_CONFIG_DIR', 'WRIT_VAULT', 'WRIT_STATUS_TTL'] as const
 const EITHER = ['WRIT_REDIS_URL', 'WRIT_REDIS_URL_FILE'] as const
 
 function readEnvironment(env: Environment, report: Report): Source {
@@ -422,6 +442,7 @@ function settingsOf(values: Values): Settings {
     sweepEveryMs: values.WRIT_SWEEP_EVERY_MS,
     inventoryEvery: values.WRIT_INVENTORY_EVERY,
     retention: values.WRIT_RETENTION,
+    canaryEvery: values.WRIT_CANARY_EVERY,
     rateLimit: values.WRIT_RATE_LIMIT,
     rateLimitEnds: values.WRIT_RATE_LIMIT_ENDS,
     flood: {
@@ -445,5 +466,6 @@ function placesOf(values: Values): Places {
     vault: values.WRIT_VAULT === 'on',
     tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
     firstOperator: values.WRIT_FIRST_OPERATOR,
+    statusTtl: values.WRIT_STATUS_TTL,
   }
 }

@@ -17,6 +17,7 @@ const PURE = [
   'vault-adapter',
   'doors',
   'cli',
+  'verifier',
   'house',
 ]
 const BIN = 'node_modules/.bin/'

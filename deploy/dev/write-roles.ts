@@ -40,6 +40,7 @@ const PARTIES = {
   ReadAudit: [ASKED, ASKED, ASKED],
   Operate: [ASKED, ASKED, ASKED],
   own: [YES, NO, 'for the requester'],
+  server: [NO, NO, NO],
 } as const
 const ofGrant = ({ path }: Route): boolean => path.includes(':id')
 function party(n: 0 | 1 | 2, { path, action, name }: Route): string {
@@ -80,6 +81,7 @@ const judged = (head: string, { id = 'somebody', tenant, groups = [], seat }: Ju
   cell: (route) => {
     const { action } = route
     if (action === 'own') return ofGrant(route) ? NO : YES
+    if (action === 'server') return NO
     // Both are somebody's alone: the executor's, and a seat's.
     if (action === 'Exchange' || (action === 'Approve' && seat === undefined)) return NO
     const who = (of: string): Person => ({
@@ -117,13 +119,14 @@ const COLUMNS: readonly Column[] = [
     groupsOf(tenant).map((group) => judged(`${tenant}: ${group}`, { tenant, groups: [group] })),
   ),
 ]
+const IN_WORDS: Readonly<Partial<Record<Route['action'], string>>> = { own: 'one’s own', server: 'resource servers' }
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
 const table = [
   row(['route', 'action', ...COLUMNS.map(({ head }) => head)]),
   row(['---', '---', ...COLUMNS.map(() => ':-:')]),
   ...ROUTES.map((route) => {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
-    const action = route.action === 'own' ? 'one’s own' : `\`${route.action}\``
+    const action = IN_WORDS[route.action] ?? `\`${route.action}\``
     return row([`\`${route.method} ${path}\``, action, ...COLUMNS.map(({ cell }) => cell(route))])
   }),
 ]
@@ -141,6 +144,7 @@ people directory gives them, in the tenant that owns the target. There is no oth
 - Whoever may not see a grant is told that there is none, at every route alike; so is everybody of another tenant.
 - \`Approve\` also needs a seat: owner, or member of a reviewer group, of that entitlement, as filed or as of today. Who has one sees the grant.
 - An end of many (\`/v1/completions\`, \`/v1/revocations\`) applies the rule of one to each grant that it finds.
+- The rows of resource servers let nobody else in, and nothing else lets resource servers in: each is there for grants of its own audiences.
 - Only persons approve, freeze and operate. Machines may do what the guards say of them, and what is theirs as a party.
 
 ${table.join('\n')}

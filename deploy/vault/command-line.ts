@@ -8,7 +8,7 @@ import { compileEntitlements } from '../../src/policy/entitlements.ts'
 import { compileBackends, type VaultBackend } from '../../src/vault/backends.ts'
 import { policyName } from '../../src/vault/names.ts'
 import { databaseStatements } from '../../src/vault/statements.ts'
-import { brokerPolicy, type DatabaseEntitlement, grantPolicy, inventoryPolicy } from './policies.ts'
+import { brokerPolicy, grantPolicy, inventoryPolicy, isOfDatabase, type VaultEntitlement } from './policies.ts'
 import type { SchemaRights } from './postgres-roles.ts'
 import type { applyVaultSetup, DatabaseConnection, VaultSetupResult } from './setup.ts'
 import { appRole, tokenRole } from './token-roles.ts'
@@ -46,13 +46,14 @@ type Options = ReturnType<typeof parseOptions>
 /** For the one who typed it: told without a stack. */
 class Refusal extends Error {}
 
-const readEntitlements = (file: string, backend: string): readonly DatabaseEntitlement[] => {
+const readEntitlements = (file: string, backend: string): readonly VaultEntitlement[] => {
   const { entitlements, problems } = compileEntitlements(file, readFileSync(file, 'utf8'))
   const [problem] = problems
   if (problem) throw new Refusal(`${problem.file}:${problem.line} ${problem.path}: ${problem.message}`)
-  const found = entitlements.flatMap(({ id, credential }) =>
-    credential.kind === 'vault' && credential.backend === backend ? [{ id, database: credential.database }] : [],
-  )
+  const found = entitlements.flatMap(({ id, credential }): VaultEntitlement[] => {
+    if (credential.kind !== 'vault' || credential.backend !== backend) return []
+    return [credential.engine === 'database' ? { id, database: credential.database } : { id, path: credential.path }]
+  })
   if (found.length === 0) throw new Refusal(`${file}: no entitlement has the backend ${backend}`)
   return found
 }
@@ -86,7 +87,7 @@ const isSchemaRights = (text: string): text is SchemaRights => text === 'USAGE' 
 
 /** One for each connection that an entitlement names, as its probe in backends.yaml describes it. */
 const connectionsOf = (
-  entitlements: readonly DatabaseEntitlement[],
+  entitlements: readonly VaultEntitlement[],
   backend: VaultBackend,
   options: Options,
 ): Readonly<Record<string, DatabaseConnection>> => {
@@ -95,7 +96,7 @@ const connectionsOf = (
   const addresses = named('vault-sees', options['vault-sees'])
   const schemaRights = options['schema-rights']
   if (!isSchemaRights(schemaRights)) throw new Refusal('--schema-rights: write USAGE or "USAGE, CREATE"')
-  const names = [...new Set(entitlements.map(({ database }) => database.connection))]
+  const names = [...new Set(entitlements.filter(isOfDatabase).map(({ database }) => database.connection))]
   return Object.fromEntries(
     names.map((name) => {
       const probe = backend.probes.get(name)
@@ -139,7 +140,7 @@ const writeSecrets = (backend: VaultBackend, made: VaultSetupResult): void => {
   }
 }
 
-const print = (entitlements: readonly DatabaseEntitlement[], options: Options): void => {
+const print = (entitlements: readonly VaultEntitlement[], options: Options): void => {
   const brokerCidrs = options['broker-cidr']
   const parts: [string, string][] = [
     ['policy writ-broker', brokerPolicy(entitlements)],
@@ -148,7 +149,7 @@ const print = (entitlements: readonly DatabaseEntitlement[], options: Options): 
     ['auth/token/roles/writ', JSON.stringify(tokenRole({ brokerCidrs }), null, 2)],
     ['auth/approle/role/writ-broker', JSON.stringify(appRole('writ-broker', { brokerCidrs }), null, 2)],
     ['auth/approle/role/writ-inventory', JSON.stringify(appRole('writ-inventory', { brokerCidrs }), null, 2)],
-    ...entitlements.map(({ id, database }): [string, string] => {
+    ...entitlements.filter(isOfDatabase).map(({ id, database }): [string, string] => {
       const { creation, revocation } = databaseStatements(database.grantedRole, database.ownerRole)
       return [`SQL of ${id}`, `-- at the beginning\n${creation.join(';\n')}\n-- at the end\n${revocation.join(';\n')}`]
     }),

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { policyName, USERNAME_TEMPLATE } from '../../src/vault/names.ts'
-import { brokerPolicy, type DatabaseEntitlement, grantPolicy, inventoryPolicy } from './policies.ts'
+import { brokerPolicy, grantPolicy, inventoryPolicy, isOfDatabase, type VaultEntitlement } from './policies.ts'
 import { applyPostgresRoles, type SchemaRights } from './postgres-roles.ts'
 import { appRole, type HoldLimits, longestHoldSeconds, tokenRole } from './token-roles.ts'
 import { dataOf, type VaultAdmin, vaultAdmin } from './vault-admin.ts'
@@ -34,7 +34,7 @@ export interface VaultSetup extends HoldLimits {
   readonly namespace?: string
   /** By the name that entitlements give as `connection`. */
   readonly connections: Readonly<Record<string, DatabaseConnection>>
-  readonly entitlements: readonly DatabaseEntitlement[]
+  readonly entitlements: readonly VaultEntitlement[]
   readonly appRoleMount?: string
 }
 
@@ -78,7 +78,7 @@ const loginsOf = (connections: VaultSetup['connections']): ReadonlyMap<string, L
 }
 
 const applyPostgres = async (setup: VaultSetup, logins: ReadonlyMap<string, Logins>): Promise<void> => {
-  for (const { id, database } of setup.entitlements) {
+  for (const { id, database } of setup.entitlements.filter(isOfDatabase)) {
     const connection = setup.connections[database.connection]
     const login = logins.get(database.connection)
     if (!connection || !login) throw new RangeError(`${id}: no connection ${database.connection} is described`)
@@ -115,10 +115,11 @@ const applyConnections = async (
   setup: VaultSetup,
   logins: ReadonlyMap<string, Logins>,
 ): Promise<void> => {
-  for (const mount of new Set(setup.entitlements.map(({ database }) => database.mount))) {
+  const ofDatabases = setup.entitlements.filter(isOfDatabase)
+  for (const mount of new Set(ofDatabases.map(({ database }) => database.mount))) {
     // What a stolen broker token could ask for is bounded here too: no login of this mount lives longer.
     await enable(vault, 'mounts', mount, 'database', { max_lease_ttl: `${longestHoldSeconds(setup)}s` })
-    const here = setup.entitlements.filter(({ database }) => database.mount === mount)
+    const here = ofDatabases.filter(({ database }) => database.mount === mount)
     for (const name of new Set(here.map(({ database }) => database.connection))) {
       const connection = setup.connections[name]
       const login = logins.get(name)

@@ -1,6 +1,7 @@
 // The verbs bound to their ports: the whole of what a door may call.
 import { complete } from './complete.ts'
 import { acceptRisks, closeCondition, prepareAcceptance, prepareClosure } from './conditions.ts'
+import { contain, contained, containment, countContained } from './contain.ts'
 import { decide, prepareVote } from './decide.ts'
 import { completeEach, revokeEach } from './end-each.ts'
 import { evenly } from './evenly.ts'
@@ -8,14 +9,17 @@ import { exchange } from './exchange.ts'
 import { freeze, freezes, liftFreeze } from './freeze.ts'
 import { introspect } from './introspect.ts'
 import { feed, list } from './list.ts'
+import { answerMisuse } from './misuse.ts'
 import { addPasskey, finishPasskeyCeremony, listPasskeys, removePasskey, showPasskeyCeremony } from './passkeys.ts'
 import type { Ports } from './ports.ts'
 import { answer, ask, questions } from './question.ts'
 import { explain, request } from './request.ts'
 import { retract } from './retract.ts'
+import { revocationVerbs } from './revocations.ts'
 import { revoke } from './revoke.ts'
 import { beginStepUp, finishStepUp, showStepUp } from './step-up.ts'
 import { sweep } from './sweep.ts'
+import { beside, reportUses, usesOf } from './uses.ts'
 import { events, offered, view } from './view.ts'
 import { withdraw } from './withdraw.ts'
 
@@ -38,6 +42,10 @@ export const broker = (p: Ports) => ({
   freeze: freeze(p),
   liftFreeze: liftFreeze(p),
   freezes: freezes(p),
+  contain: contain(p),
+  containment: containment(p),
+  contained: contained(p),
+  countContained: countContained(p),
   view: evenly(p, view(p)),
   list: list(p),
   feed: feed(p),
@@ -46,6 +54,10 @@ export const broker = (p: Ports) => ({
   ask: evenly(p, ask(p)),
   answer: evenly(p, answer(p)),
   offered: offered(p),
+  ...revocationVerbs(p),
+  beside: beside(p),
+  uses: evenly(p, usesOf(p)),
+  reportUses: evenly(p, reportUses(p, answerMisuse(p))),
   introspect: introspect(p),
   beginStepUp: evenly(p, beginStepUp(p)),
   showStepUp: showStepUp(p),
@@ -61,10 +73,13 @@ export const broker = (p: Ports) => ({
 export type Broker = ReturnType<typeof broker>
 
 export type { Action } from '../policy/policy.ts'
+export type { ContainedOne, Containment, Counted } from './contain.ts'
 export type { Ballot } from './decide.ts'
 export { useWithin } from './hearing.ts'
 export type { Introspected } from './introspect.ts'
 export type { Credential, Exchanged } from './issue.ts'
 export type { Question } from './question.ts'
 export type { Asking, Explained, Filed } from './request.ts'
+export type { Told } from './revocations.ts'
 export type { Swept } from './sweep.ts'
+export type { Beside, Reported } from './uses.ts'

@@ -3,6 +3,7 @@
 import { isBrokerError, notFound } from '../domain/errors.ts'
 import { type Grant, inStatus } from '../domain/grant.ts'
 import type { GrantId } from '../domain/ids.ts'
+import type { Instant } from '../domain/instant.ts'
 import { isTerminal, type Status } from '../domain/lifecycle.ts'
 import type { Caller } from '../domain/principal.ts'
 import { complete } from './complete.ts'
@@ -20,6 +21,8 @@ export type Where = Pick<Filters, 'ticket' | 'task' | 'session'>
 export interface EndedOne {
   readonly id: GrantId
   readonly status: Status
+  /** Of one that has ended: until when something of it may be left, at the latest. */
+  readonly residueUntil: Instant | undefined
   /** The code of the refusal; the grant is as it was. */
   readonly refused: string | undefined
 }
@@ -64,10 +67,11 @@ async function endEach(
 
 async function tried(grant: Grant, endOne: (grant: Grant) => Promise<Grant>): Promise<EndedOne> {
   try {
-    const { head } = await endOne(grant)
-    return { id: grant.id, status: head.status, refused: undefined }
+    const ended = await endOne(grant)
+    const residueUntil = inStatus(ended, 'ended') ? ended.head.facts.residueUntil : undefined
+    return { id: grant.id, status: ended.head.status, residueUntil, refused: undefined }
   } catch (thrown) {
     if (!isBrokerError(thrown)) throw thrown
-    return { id: grant.id, status: grant.head.status, refused: thrown.code }
+    return { id: grant.id, status: grant.head.status, residueUntil: undefined, refused: thrown.code }
   }
 }

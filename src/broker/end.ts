@@ -9,6 +9,7 @@ import {
   after,
   type Duration,
   earliest,
+  formatInstant,
   type Instant,
   latest,
   milliseconds,
@@ -23,6 +24,7 @@ import {
   closed,
   closing,
   isUnfinished,
+  MINT_DEADLINE,
   type Mint,
 } from '../domain/mint.ts'
 import { changeToEnd, eventOf, type Move, witness } from './change.ts'
@@ -103,17 +105,19 @@ export function endLocally(
     answer: 'introspection refuses from this commit on',
     at: now,
   }
+  const residueUntil = residueOf(grant, now)
+  const details = { outcome: cause.outcome, reason: cause.reason, residueUntil: formatInstant(residueUntil) }
   return advance(grant, {
     to: 'ended',
     mints: grant.head.mints.map((mint) => (mint.status === 'closed' ? mint : closed(mint, now, confirmation))),
-    facts: { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil: residueOf(grant, now), result },
+    facts: { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil, result },
     result,
-    event: eventOf(grant.ask, 'ended', now, cause.by, { outcome: cause.outcome, reason: cause.reason }),
+    event: eventOf(grant.ask, 'ended', now, cause.by, details),
   })
 }
 
 /** Until when a verifier that does not ask us may still accept what was handed out: min(exp, now + what it may cache). */
-function residueOf(grant: Grant, now: Instant): Instant {
+export function residueOf(grant: Grant, now: Instant): Instant {
   const { credential } = grant.ask
   if (credential.kind !== 'jwt') return now
   const expiries = grant.head.mints.flatMap((mint) =>
@@ -124,16 +128,31 @@ function residueOf(grant: Grant, now: Instant): Instant {
     : latest(now, earliest(after(now, credential.verifierCache), latest(now, ...expiries)))
 }
 
+/**
+ * The steps to an end that need no backend, for many grants at once: of what has made nothing outside all the way, of the rest the beginning, which
+ * is due at once, so that the sweep of its lane goes on with it. Nothing for what has begun to end, or holds nothing that could.
+ */
+export function stepsToEnd(grant: Grant, cause: EndCause, now: Instant): readonly Step[] {
+  if (inStatus(grant, 'active') && grant.ask.credential.kind === 'jwt') return [endLocally(grant, cause, now)]
+  if (!inStatus(grant, 'approved', 'issuing', 'active')) return []
+  const begun = beginStep(grant, cause, now, undefined, now)
+  const ending = begun.grant
+  if (!inStatus(ending, 'ending') || ending.head.mints.some((mint) => mint.status !== 'closed')) return [begun]
+  return [begun, endedStep(ending, ending.head.mints, now)]
+}
+
 const beginStep = (
   grant: GrantIn<'approved'> | GrantIn<'issuing'> | GrantIn<'active'>,
   cause: EndCause,
   now: Instant,
   result: Readonly<Record<string, string>> | undefined,
+  /** Whoever begins it goes on with it until then. */
+  retryAt = after(now, END_LEASE),
 ): Step => {
   const change = {
     to: 'ending' as const,
     mints: grant.head.mints.map((mint) => (mint.status === 'closed' ? mint : closing(mint, after(now, END_LEASE)))),
-    facts: { cause, since: now, attempts: 0, retryAt: after(now, END_LEASE), lastError: '' },
+    facts: { cause, since: now, attempts: 0, retryAt, lastError: '' },
     result,
     event: eventOf(grant.ask, 'ending', now, cause.by, { outcome: cause.outcome, reason: cause.reason }),
   }
@@ -184,13 +203,27 @@ export async function closeMint(
     if (mint.status === 'closing' && mint.makerUntil !== undefined && p.nowToEnd() < mint.makerUntil) {
       return { mint, error: 'still_being_made' }
     }
-    const { gone, answer } = await p.credentials.confirmGone(plan, mint)
+    const { gone, answer, lasts } = await p.credentials.confirmGone(plan, mint)
     if (!gone) return { mint, error: 'not_confirmed' }
     const at = p.nowToEnd()
-    return { mint: closed(mint, at, { asked: 'backend', answer, at }, released), error: undefined }
+    const over = closed(mint, at, { asked: 'backend', answer, at }, released)
+    return {
+      mint: lasts === undefined ? over : { ...over, expiresAt: nativeEnd(grant, mint, lasts) },
+      error: undefined,
+    }
   } catch (thrown) {
     return { mint, error: thrown instanceof BrokerError ? thrown.code : 'unexpected' }
   }
+}
+
+/**
+ * When that ends which nobody can end, at the latest: its maker was through by the mint's first deadline. What was recorded had been held
+ * against the window, too.
+ */
+function nativeEnd(grant: Grant, mint: Mint, lasts: Duration): Instant {
+  const end = after(after(mint.claimedAt, MINT_DEADLINE), lasts)
+  const isRecorded = 'lease' in mint && mint.lease !== undefined
+  return isRecorded ? earliest(end, grant.ask.intent.window.closesAt) : end
 }
 
 export function planOf(grant: Grant, n: number): MintPlan | undefined {
@@ -206,15 +239,15 @@ function endedStep(grant: GrantIn<'ending'> | GrantIn<'stuck'>, mints: readonly 
     answers.length === 0
       ? { asked: 'nothing', answer: 'nothing had been issued', at: now }
       : { asked: 'backend', answer: [...new Set(answers)].join('; '), at: now }
-  const facts = {
+  // A closed mint of a backend has an end of its own only where nobody else could end it.
+  const lasting = mints.flatMap((mint) => (mint.status === 'closed' ? (mint.expiresAt ?? []) : []))
+  const residueUntil = latest(now, ...lasting)
+  const facts = { outcome: cause.outcome, cause, endedAt: now, confirmation, residueUntil, result: grant.head.result }
+  const details = {
     outcome: cause.outcome,
-    cause,
-    endedAt: now,
-    confirmation,
-    residueUntil: now,
-    result: grant.head.result,
+    confirmed: confirmation.answer,
+    residueUntil: formatInstant(residueUntil),
   }
-  const details = { outcome: cause.outcome, confirmed: confirmation.answer }
   const change = { to: 'ended' as const, facts, mints, event: eventOf(grant.ask, 'ended', now, cause.by, details) }
   return inStatus(grant, 'ending') ? advance(grant, change) : advance(grant, change)
 }

@@ -1,5 +1,6 @@
 // The vault half of an exchange: claim, open an empty hold, keep it, make the login under it, commit, seal, answer.
 // Invariant: whatever line this stops after, the mint's ids alone are enough for `end` to close it, and nothing has left the broker.
+import { canonical } from '../domain/canonical.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError, isBrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
@@ -13,6 +14,7 @@ import {
   closing,
   type Lease,
   type LiveMint,
+  MINT_DEADLINE,
   type Mint,
   nextNumber,
   type OpenedMint,
@@ -25,8 +27,6 @@ import { type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosin
 import { freezesOf, judgeExchange } from './judge.ts'
 import type { Control, Hold, MintPlan, Receipt, VaultSecret } from './ports.ts'
 
-/** How long one try at a mint may take before anybody may close it. */
-const MINT_DEADLINE: Duration = seconds(30)
 /** The longest that making the login itself takes (backends.yaml caps it): it is not begun later than this before the deadline. */
 const LONGEST_ISSUE: Duration = seconds(15)
 /** Under this much window no login is begun (Vault's own margins eat the rest). */
@@ -124,13 +124,12 @@ async function openHold(p: ExchangePorts, claimed: Claimed): Promise<Hold> {
 
 const liveMint = (
   p: ExchangePorts,
-  { mint, closesAt }: Claimed,
+  { mint, plan, closesAt }: Claimed,
   hold: Hold,
   lease: Lease,
   secret: Secret<VaultSecret>,
 ): LiveMint & { kind: 'vault' } => {
   const issuedAt = p.now()
-  const { username, password } = reveal(secret)
   return {
     n: mint.n,
     attempt: mint.attempt,
@@ -142,10 +141,18 @@ const liveMint = (
     lease,
     issuedAt,
     expiresAt: earliest(after(issuedAt, seconds(lease.durationSeconds)), closesAt),
-    // Of a password that Vault made at random: long enough that its hash gives nothing away.
-    fingerprint: p.sha256(`${username}:${password}`),
+    fingerprint: p.sha256(fingerprinted(plan, hold, reveal(secret))),
   }
 }
+
+/**
+ * A password that Vault made at random is long enough that its hash gives nothing away. What another path gives may be weak or the same for
+ * years: with the hold's token, which nobody keeps, its hash is of this mint alone and cannot be guessed.
+ */
+const fingerprinted = (plan: MintPlan, hold: Hold, secret: VaultSecret): string =>
+  plan.credential.engine === 'database'
+    ? `${secret.username}:${secret.password}`
+    : `${reveal(hold.token)} ${canonical({ ...secret })}`
 
 /** Judged once more under what is true now, then committed under exactly that. */
 async function commitLive(

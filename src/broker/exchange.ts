@@ -1,5 +1,6 @@
 // Turn an approved grant into a credential: judge, sign or claim, commit, seal, answer, in the order of DESIGN.md §6.
 // The only verb that sees a secret. Stop after any line and `end` still knows what to close.
+import { revocabilityOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
@@ -7,6 +8,7 @@ import { after, earliest, type Instant, instant, latest, seconds } from '../doma
 import { type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
+import { checkCanary } from './canary.ts'
 import { change, eventOf, type Move } from './change.ts'
 import { type Claimed, claimMint, endLost, makeVaultCredential } from './exchange-vault.ts'
 import { type Credential, type Exchanged, type ExchangePorts, issuedStep, sealOrSay, windowClosing } from './issue.ts'
@@ -68,6 +70,7 @@ async function chooseWay(p: ExchangePorts, loaded: Loaded, caller: Caller, attem
   const freezes = await freezesOf(p, loaded)
   const now = p.now()
   await judgeExchange(p, rules, grant, caller, now, freezes)
+  await checkCanary(p, rules.policy.entitlement(grant.ask.intent.entitlement))
   const tried = mintsOf(grant.head.mints, attempt, caller.key)
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)
@@ -105,6 +108,11 @@ async function repeat(
   }
   const isLogin = grant.ask.credential.kind === 'vault'
   if (isLogin && mints > 1) throw usedUp(grant)
+  // The lost one would go on beside its replacement.
+  if (last.status === 'live' && last.kind === 'vault' && revocabilityOf(grant.ask.credential) === 'expiry')
+    throw new BrokerError('uses_exhausted', 'What was handed out cannot be ended, so it is not replaced.', {
+      nextAction: 'Ask for a new grant.',
+    })
   if (isLogin && last.status === 'closed') return claimLogin(p, grant, control, caller, last.attempt, now)
   if (last.status !== 'live' || !inStatus(grant, 'active')) throw atWork(grant)
   if (last.kind === 'vault') return { way: { kind: 'replace', mint: last }, move: { done: grant } }

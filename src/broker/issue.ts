@@ -35,6 +35,7 @@ export type ExchangePorts = EndPorts &
   Pick<
     Ports,
     | 'freezes'
+    | 'canaries'
     | 'rules'
     | 'tokens'
     | 'signatures'

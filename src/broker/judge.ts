@@ -12,6 +12,7 @@ import { formatDuration, formatInstant, type Instant } from '../domain/instant.t
 import { type Intent, intentDigest, textsDigest } from '../domain/intent.ts'
 import { type Absence, type Caller, type Principal, personsBehind } from '../domain/principal.ts'
 import { type AskedRisk, assessed, type Flag, type Risk } from '../domain/risk.ts'
+import { subjectOf } from '../domain/subject.ts'
 import type { Tier } from '../domain/tier.ts'
 import { faultOf, isClosed, isOpen, lengthOf } from '../domain/window.ts'
 import type { Action } from '../policy/policy.ts'
@@ -196,7 +197,7 @@ export async function judgeExchange(
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
   }
-  checkFreeze(freezes, { intent, ...parties, requesterTenant: ask.requesterTenant, askers: ask.askers, shown: caller })
+  checkFreeze(freezes, { ...subjectOf(grant, parties, rules.policy.digest), shown: caller })
   checkManifests(rules.directory, intent)
   const offered = offeredEntitlement(rules, intent.entitlement, parties.requester)
   const { entitlement, risk } = assess(rules, offered, intent, parties.requester, ask.earlier, ask.tier)
@@ -320,14 +321,12 @@ export const freezesOf = async (p: Pick<Ports, 'freezes'>, { grant, control, bor
 
 /** For whoever lets a stored grant go on without an exchange. */
 export async function checkNotFrozen(p: Pick<Ports, 'freezes'>, rules: Rules, loaded: Loaded): Promise<void> {
-  const { intent, requesterTenant, askers } = loaded.grant.ask
-  checkFreeze(await freezesOf(p, loaded), {
-    intent,
+  const { intent } = loaded.grant.ask
+  const parties = {
     requester: known(rules.directory, intent.requester, 'requester'),
     executor: known(rules.directory, intent.executor.principal, 'executor'),
-    requesterTenant,
-    askers,
-  })
+  }
+  checkFreeze(await freezesOf(p, loaded), subjectOf(loaded.grant, parties, rules.policy.digest))
 }
 
 function checkExecutor(intent: Intent, caller: Caller): void {
@@ -477,4 +476,5 @@ export const asFiled = ({ intent, ...ask }: Grant['ask']): Entitlement => ({
   maxApprovers: 0,
   release: undefined,
   bindClaims: {},
+  onMisuse: undefined,
 })

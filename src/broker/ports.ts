@@ -2,7 +2,9 @@
 // is a test of that port's contract suite. Everything rejects with a BrokerError, never with an adapter's own error.
 import type { Assertion } from '../domain/assertion.ts'
 import type { AuthorRole } from '../domain/authorship.ts'
+import type { Canary, OpenCanary } from '../domain/canary.ts'
 import type { Canonical } from '../domain/canonical.ts'
+import type { Progress, Stage, Walk } from '../domain/containment.ts'
 import type { Decision } from '../domain/decision.ts'
 import type { Lane, VaultCredential } from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
@@ -27,8 +29,11 @@ import type { Duration, Instant } from '../domain/instant.ts'
 import type { Status } from '../domain/lifecycle.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import type { CountedPasskey } from '../domain/passkey.ts'
+import type { EventId, Places } from '../domain/place.ts'
 import type { Absence, Principal } from '../domain/principal.ts'
 import type { Secret } from '../domain/secret.ts'
+import type { ListName } from '../domain/status-list.ts'
+import type { Use, UseOutcome } from '../domain/use.ts'
 import type { Policy } from '../policy/policy.ts'
 
 /** Under what an allowing decision was judged. If one of these moved before the commit, the commit is refused as `stale`. */
@@ -44,6 +49,12 @@ export interface Control {
 export interface Account {
   readonly issuer: string
   readonly subject: string
+}
+
+/** Who checks our tokens: each audience is one server's alone. */
+export interface Server {
+  readonly id: string
+  readonly audiences: readonly string[]
 }
 
 /**
@@ -73,6 +84,9 @@ export interface Directory {
   manifestOf(id: PrincipalId): Digest | undefined
   /** Whether this principal reaches the target (its id) without Writ, as declared. */
   hasStandingAccess(id: PrincipalId, target: string): boolean
+  /** The resource server of this id, as it is set up now. */
+  resourceServer(id: string): Server | undefined
+  resourceServers(): readonly Server[]
   /** Members are natural persons who are active. */
   group(tenant: TenantId, name: GroupId): { readonly administrative: boolean; readonly members: number }
 }
@@ -163,6 +177,16 @@ export interface Retired {
   readonly decisions: readonly string[]
   readonly head: string
   readonly events: readonly { readonly version: number; readonly seq: number; readonly text: string }[]
+  /** What resource servers reported of its credentials. */
+  readonly uses: readonly { readonly receivedAt: Instant; readonly text: string }[]
+}
+
+export interface LivePage {
+  readonly grants: readonly Pick<Loaded, 'grant' | 'born'>[]
+  /** How many records could not be read. */
+  readonly unread: number
+  /** Undefined where that was all. */
+  readonly cursor: string | undefined
 }
 
 export interface GrantStore {
@@ -199,15 +223,115 @@ export interface GrantStore {
     after: string | undefined,
     limit: number,
   ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string; readonly more: boolean }>
+  /**
+   * Some of what is not over in one lane of one shard, over the connection for ending. Whoever goes on from cursor to cursor until there is none
+   * has got each grant that was there all the while, at least once, whatever was ended or claimed meanwhile. A cursor of another server or of
+   * before its restart begins anew. One record that cannot be read hides no other.
+   */
+  live(of: { readonly shard: Shard; readonly lane: Lane; readonly cursor: string | undefined }): Promise<LivePage>
   /** How many grants of these tenants are in each status. */
   counts(tenants: readonly TenantId[]): Promise<Readonly<Record<Status, number>>>
   /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
   retired(keep: Duration, limit: number): Promise<readonly Retired[]>
   /**
    * Removes these grants with their events and answers how many there were. Whatever is not over for `keep`, or is not at the version
-   * named, stays. Idempotent. Rejects `recovering`: what may have to be looked into is left as it is.
+   * named, stays; so does what more uses have been reported of than are named. Idempotent. Rejects `recovering`: what may have to be looked into
+   * is left as it is.
    */
-  forget(grants: readonly Pick<Retired, 'id' | 'version'>[], keep: Duration): Promise<number>
+  forget(grants: readonly Forgettable[], keep: Duration): Promise<number>
+}
+export type Forgettable = Pick<Retired, 'id' | 'version'> & Partial<Pick<Retired, 'uses'>>
+
+/** A grant that went on its way to its end, or is there. */
+export interface Revocation {
+  readonly grant: GrantId
+  readonly audience: string
+  readonly at: Instant
+  readonly status: 'ending' | 'ended'
+  readonly shard: Shard
+  readonly event: EventId
+}
+export interface RevocationsRead {
+  readonly revocations: readonly Revocation[]
+  /** Where to go on. */
+  readonly next: Places
+  /** By the store's own clock: everything until then was read. */
+  readonly until: Instant
+  /** There was more to read at this moment. */
+  readonly more: boolean
+}
+export interface Acknowledgement {
+  readonly server: string
+  readonly consumer: string
+  /** Everything up to here it refuses. */
+  readonly places: Places
+  /** From here on, up to `places`, nothing concerned it, as far as is known. */
+  readonly unbroken: Places
+}
+/** Of one grant that has left `active`: how far the word of it has gone. */
+export interface Reach {
+  /** When it left. */
+  readonly at: Instant
+  /** Of each instance that counts when it acknowledged that, or a later place; undefined where it has not. */
+  readonly consumers: readonly { readonly name: string; readonly acknowledgedAt: Instant | undefined }[]
+}
+
+export interface RevocationStore {
+  /**
+   * Which grants began or finished their end after this place, oldest first, of about `limit` events that are looked at; without a place only
+   * where to begin from now on. Rejects `recovering` in every shard's state in which nothing is issued, and `store_unavailable`: an empty answer
+   * means that there was nothing. What cannot be read is left out: no introspection answers for it either.
+   */
+  read(after: Places | undefined, limit: number): Promise<RevocationsRead>
+  /** A place as `read` gave it, as text. Rejects `invalid_request` for what is none. */
+  parse(text: string): Places
+  /** The place that everything follows that was committed at this time or later. */
+  since(at: Instant): Places
+  /**
+   * Remembers when this consumer first was at this place. Going back changes nothing. Rejects `invalid_request` for a place ahead of the store's
+   * clock, `too_many_requests` where a server has too many consumers, `recovering`. An end never waits for it.
+   */
+  acknowledge(acknowledgement: Acknowledgement): Promise<void>
+  /**
+   * Undefined where the grant has not left `active`. An instance counts that had been heard of when it left, and within a day before; where
+   * there was none, the first that was heard of afterwards.
+   */
+  reach(grant: GrantId, server: string): Promise<Reach | undefined>
+}
+
+/** A use as it was reported. */
+export interface ReportedUse extends Use {
+  readonly receivedAt: Instant
+  /** The resource server. */
+  readonly by: string
+}
+export interface UseToKeep {
+  readonly use: Use
+  /** Where it is misuse. */
+  readonly event: GrantEvent | undefined
+}
+export interface UsesKept {
+  readonly kept: readonly Use[]
+  /** Counted alone: as many of their kind as may be are there. */
+  readonly left: readonly Use[]
+  /** Under an id that was there already. */
+  readonly repeated: readonly Use[]
+  /** Of the events that were written. */
+  readonly receipts: readonly Receipt[]
+}
+export interface UseStore {
+  /**
+   * Keeps these uses of a grant, 1 to 100, each id once; of each outcome so many, and counts what is not kept. An event of one that is kept is in
+   * the order of commits, under the grant's version, which it does not move. Undefined where there is no such grant. Rejects `recovering`.
+   */
+  report(grant: GrantId, by: string, uses: readonly UseToKeep[]): Promise<UsesKept | undefined>
+  /** Oldest first, by when they came; what was not kept is only counted. */
+  of(grant: GrantId): Promise<{
+    readonly uses: readonly ReportedUse[]
+    /** How many came, kept or not. */
+    readonly counts: Readonly<Record<UseOutcome, number>>
+    readonly left: number
+  }>
 }
 
 /** What a broker does to its control record: at start, when a file changes, when an operator says so. */
@@ -237,6 +361,8 @@ export interface FreezeStore {
   ): Promise<{ readonly freeze: Freeze; readonly receipts: readonly Receipt[] } | undefined>
   /** All of them, newest first, lifted ones included; answers also while the store is recovering. */
   list(): Promise<readonly Freeze[]>
+  /** Those of one shard, with their places in its order; answers also while the store is recovering. */
+  on(shard: Shard): Promise<readonly StoredFreeze[]>
   /**
    * Those by which a grant is judged under this control record: of its shard, or of the one where new grants are filed. Never older than
    * the record; read again only when its freeze epoch has moved. Rejects `recovering`.
@@ -244,16 +370,53 @@ export interface FreezeStore {
   under(control: Control, id?: GrantId): Promise<readonly StoredFreeze[]>
 }
 
+/** How far the clean-up behind each containment has come. All of it goes on while the store is recovering or full. */
+export interface ContainmentStore {
+  /**
+   * The walk of this lane as far as it has come, leased to the caller; undefined where somebody else has it. What two callers do at once all the
+   * same does no harm.
+   */
+  claim(of: WalkOf, lease: Duration): Promise<Walk | undefined>
+  /** Keeps what was found and, where a walk is named, how far it has come, with the lease for as long again; in one commit. */
+  note(id: FreezeId, shard: Shard, note: ContainmentNote): Promise<void>
+  /** `lanes`: those that there are to walk on every shard. */
+  progress(id: FreezeId, lanes: readonly Lane[]): Promise<Progress>
+  /** What was matched and is in these stages, in the order of the stages. */
+  page(id: FreezeId, stages: readonly Stage[], cursor: string | undefined, limit: number): Promise<ContainedPage>
+}
+export interface WalkOf {
+  readonly id: FreezeId
+  readonly shard: Shard
+  readonly lane: Lane
+}
+export interface ContainmentNote {
+  readonly stages: readonly { readonly id: GrantId; readonly stage: Stage }[]
+  readonly residueUntil?: Instant | undefined
+  readonly walk?: { readonly lane: Lane; readonly walk: Walk; readonly lease: Duration }
+}
+export interface ContainedPage {
+  readonly grants: readonly { readonly id: GrantId; readonly stage: Stage }[]
+  readonly next: string | undefined
+}
+
+/** What the status lists of our tokens say; see `domain/status-list.ts`. */
+export interface StatusLists {
+  /**
+   * A bit per place of this list, set while the grant that was born there is live, in the order of `statusBytes`; undefined where there is no
+   * such list. What a commit has changed is in every answer to a question that was asked after it. Rejects `recovering`.
+   */
+  live(list: ListName): Promise<Uint8Array | undefined>
+  /** Those in which a token may still be alive, of every shard. */
+  all(): Promise<readonly ListName[]>
+}
+
 /** An empty hold at a backend: found by its accessor, dead within seconds unless kept. */
 export interface Hold {
   readonly accessor: string
   readonly token: Secret<string>
 }
-export interface VaultSecret {
-  readonly username: string
-  readonly password: string
-  readonly [member: string]: string
-}
+/** What is handed out, member by member. */
+export type VaultSecret = Readonly<Record<string, string>>
 export interface MintPlan {
   readonly grant: GrantId
   readonly mint: MintId
@@ -263,12 +426,21 @@ export interface MintPlan {
   readonly credential: VaultCredential
 }
 
+/** What the backend answers about a mint that was closed. */
+export interface Gone {
+  /** Nothing more will come, and what could be ended has ended. */
+  readonly gone: boolean
+  readonly answer: string
+  /** Where something was made that nobody can end: how long after its making it ends by itself, at the latest. */
+  readonly lasts?: Duration
+}
+
 export interface CredentialSource {
   /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
   open(plan: MintPlan): Promise<Hold>
   /** Lifts the hold's life to `left`. */
   keep(hold: Hold, left: Duration): Promise<void>
-  /** Makes the secret under the hold; it dies by itself within `left`. */
+  /** Makes the secret under the hold; it dies by itself within `left`. What cannot be revoked has a lease without an id. */
   issue(
     hold: Hold,
     plan: MintPlan,
@@ -277,7 +449,22 @@ export interface CredentialSource {
   /** Ends everything that this mint may have left, found by its ids alone. Idempotent: closing what is closed succeeds. */
   close(plan: MintPlan, mint: Mint): Promise<void>
   /** Asks the backend for leases and sessions, not for the accessor. An error or a time-out rejects; it is never read as gone. */
-  confirmGone(plan: MintPlan, mint: Mint): Promise<{ readonly gone: boolean; readonly answer: string }>
+  confirmGone(plan: MintPlan, mint: Mint): Promise<Gone>
+}
+
+/** The last canary of each entitlement, and those that may still be there; the same for all brokers. Rejects `store_unavailable`. */
+export interface Canaries {
+  /** What cannot be read is left out: it says nothing. */
+  all(): Promise<readonly Canary[]>
+  last(entitlement: EntitlementId): Promise<Canary | undefined>
+  keep(canary: Canary): Promise<void>
+  /** Those that were noted and not ended; at most one of an entitlement. */
+  open(): Promise<readonly OpenCanary[]>
+  note(open: OpenCanary): Promise<void>
+  ended(entitlement: EntitlementId): Promise<void>
+  /** True for one at a time of any number of brokers, until it is given back or `lease` is over. */
+  turn(entitlement: EntitlementId, lease: Duration): Promise<boolean>
+  giveBack(entitlement: EntitlementId): Promise<void>
 }
 
 /** What may lie at a backend in Writ's name: Vault's token and lease, Vault's role, the database's login. In the order in which they are ended. */
@@ -460,7 +647,11 @@ export interface Forges {
 export interface Ports {
   readonly grants: GrantStore
   readonly freezes: FreezeStore
+  readonly containments: ContainmentStore
+  readonly revocations: RevocationStore
+  readonly uses: UseStore
   readonly credentials: CredentialSource
+  readonly canaries: Canaries
   readonly tokens: TokenSigner
   readonly signatures: DecisionSigner
   readonly stepUp: StepUp
@@ -483,6 +674,8 @@ export interface Ports {
   nowToEnd(): Instant
   /** Resolves a set time from now, whatever else is done meanwhile; for when to say that there is no such grant. */
   evenly(): Promise<void>
+  /** Resolves after so many milliseconds. Keeps no process alive. */
+  pause(ms: number): Promise<void>
   newGrantId(): GrantId
   /** The one grant id of this text: the same at every broker, and of no other text. */
   grantIdOf(text: string): GrantId
@@ -495,6 +688,9 @@ export interface Ports {
   jitter(): number
   sha256(text: string): string
   readonly flood: FloodLimits
+  /** Where grants are, and what there is to end at: the same in every broker. */
+  readonly shards: readonly Shard[]
+  readonly lanes: readonly Lane[]
   /** The broker's public URL. */
   readonly issuer: string
 }

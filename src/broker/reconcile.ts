@@ -2,13 +2,16 @@
 // Invariant: nothing is ended but what bears the mark of this group of brokers for a mint that the store knows as closed, or knows nothing of,
 // at a moment after it was listed. A mint is claimed in the store before anything of it is made, so what was listed first and is unknown
 // afterwards was never claimed, or is over. A store that is behind, without its control record or out of reach says nothing: then nothing is ended.
+import { isCanary } from '../domain/canary.ts'
 import type { Grant } from '../domain/grant.ts'
-import { groupOf, type MintName, type Shard, shardOf } from '../domain/ids.ts'
+import { type GrantId, groupOf, type MintName, type Shard, shardOf } from '../domain/ids.ts'
 import { ARTEFACT_KINDS, type Artefact, type Inventory, type Ports } from './ports.ts'
 import { eachOf } from './sweep.ts'
 
 export type ReconcilePorts = Pick<Ports, 'grants' | 'control'> & {
   readonly inventory: Inventory
+  /** What is made for nobody has no grant, and is noted before it is made: it stands while somebody is at it. */
+  readonly canaries: Pick<Ports['canaries'], 'open'>
   readonly shards: readonly Shard[]
   /** The tag of this group of brokers: it ends what it made, and nothing else. */
   readonly group: string
@@ -102,13 +105,24 @@ async function judgeEach(p: ReconcilePorts, artefacts: readonly Artefact[], foun
   const ids = [...new Set(artefacts.flatMap(({ mint }) => (mint === undefined ? [] : [mint.grant])))]
   const loaded = await p.grants.loadEach(ids)
   const grants = new Map(ids.map((id, n) => [id, loaded[n]]))
+  const canaries = await openCanaries(p, artefacts)
   for (const artefact of artefacts) {
     const { mint } = artefact
-    const standing = mint === undefined ? 'unknown' : standingOf(p, mint, grants.get(mint.grant))
+    const isOpen = mint !== undefined && canaries.has(mint.grant)
+    const standing = isOpen ? 'stands' : mint === undefined ? 'unknown' : standingOf(p, mint, grants.get(mint.grant))
     if (standing === 'unknown' || mint === undefined) found.unknown.push(artefact)
     else if (standing !== 'stands')
       found.orphans.push({ artefact: { ...artefact, mint }, wasConfirmed: standing === 'confirmed gone' })
   }
+}
+
+/** Those that are noted now; asked only where one was listed, and after that. */
+async function openCanaries(
+  { canaries }: Pick<ReconcilePorts, 'canaries'>,
+  artefacts: readonly Artefact[],
+): Promise<ReadonlySet<GrantId>> {
+  const any = artefacts.some(({ mint }) => mint !== undefined && isCanary(mint.mint))
+  return new Set(any ? (await canaries.open()).map(({ grant }) => grant) : [])
 }
 
 type Standing = 'stands' | 'over' | 'confirmed gone' | 'unknown'

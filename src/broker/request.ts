@@ -453,7 +453,8 @@ async function judgeAsking(
   const on = { entitlement, intent, requester, risk }
   permit(rules, 'Request', requester, on)
   permit(rules, 'Exchange', executor, on)
-  checkFreeze({ freezes, born: undefined }, { intent, requester, executor, shown: caller })
+  const policies = [rules.policy.digest]
+  checkFreeze({ freezes, born: undefined }, { intent, requester, executor, shown: caller, policies })
   const duties = { requester, executor, authors: await authorsFor(p, rules, intent) }
   checkAuthorship(intent, duties)
   const why = [`tier ${tier}`, ...derived.why.map((one) => `raised to ${one}`)]

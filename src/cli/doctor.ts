@@ -1,11 +1,11 @@
 // `writ doctor`: what is wrong, and the line that mends it. Invariant: it needs no login to say why there is none, changes nothing, and shows
 // no token.
 import { z } from 'zod'
-import { whoamiAnswer } from '../http/wire.ts'
-import { reach, whyOf } from './client.ts'
+import { canariesAnswer, whoamiAnswer } from '../http/wire.ts'
+import { type Client, reach, whyOf } from './client.ts'
 import type { Command, Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
-import { Failure } from './failure.ts'
+import { Failure, Refusal } from './failure.ts'
 import { padded, shown } from './shown.ts'
 
 export interface Finding {
@@ -48,8 +48,8 @@ export const doctor: Command = {
   summary: 'what is wrong, and the line that mends it',
   usage: '',
   about: `Looks at everything between you and a credential: the address and certificate of the broker, Redis, Vault, policy and keys as the
-broker sees them, the clocks, the identity provider, and your own login. Exit code: 0 when all is well, 3 when only your login is missing,
-8 when the broker cannot be used.`,
+broker sees them, the clocks, the identity provider, your own login, and, for operators, whether ending works where it was last tried. Exit code: 0 when
+all is well, 3 when only your login is missing, 8 when the broker or what is behind it cannot be used.`,
   examples: ['writ doctor', 'writ doctor --broker https://writ.example'],
   options: {},
   words: [0, 0],
@@ -218,10 +218,69 @@ async function jsonAt<T>(look: Look, path: string, schema: z.ZodType<T>): Promis
 
 async function ofLogin(context: Context): Promise<readonly Finding[]> {
   try {
-    const { value } = await (await context.client()).get('/v1/whoami', whoamiAnswer)
-    return [{ name: 'login', ok: true, what: `${value.principal} of ${value.tenant}` }]
+    const client = await context.client()
+    const { value } = await client.get('/v1/whoami', whoamiAnswer)
+    return [{ name: 'login', ok: true, what: `${value.principal} of ${value.tenant}` }, ...(await ofCanaries(client))]
   } catch (thrown) {
     if (!(thrown instanceof Failure)) throw thrown
     return [{ name: 'login', ok: false, what: thrown.message, mend: thrown.next }]
   }
+}
+
+/** Whether ending works, as it was last tried: for operators alone, and no word of it to others. */
+async function ofCanaries(client: Client): Promise<readonly Finding[]> {
+  try {
+    const { value } = await client.get('/v1/operations/canaries', canariesAnswer)
+    return value.canaries.map(canaryFinding)
+  } catch (thrown) {
+    if (!(thrown instanceof Failure)) throw thrown
+    // Nobody else's business; or a broker that makes none.
+    if (thrown instanceof Refusal && (thrown.status === 403 || thrown.status === 404)) return []
+    return [{ name: 'canary', ok: false, what: thrown.message, mend: thrown.next }]
+  }
+}
+
+type Tried = z.infer<typeof canariesAnswer>['canaries'][number]
+
+function canaryFinding({ entitlement, result, revocability, step, reason, at, took, next }: Tried): Finding {
+  const name = 'canary'
+  const tried = `${entitlement} (at ${at ?? ''}, in ${took ?? ''})`
+  const again = next === undefined ? '' : ` It is tried again from ${next} on.`
+  switch (result) {
+    case 'ok':
+      return {
+        name,
+        ok: true,
+        what:
+          revocability === 'at_once'
+            ? `${tried}: made, ended, and confirmed gone`
+            : `${tried}: made as declared; it cannot be revoked`,
+      }
+    case 'none':
+      return { name, ok: true, what: `${entitlement}: not tried yet, or WRIT_CANARY_EVERY is 0s` }
+    case 'unknown':
+      return {
+        name,
+        ok: false,
+        what: `${tried}: it could not be tried (${reason ?? ''})`,
+        mend: `See that Vault and what is behind it answer.${again}`,
+      }
+    case 'failed':
+      return {
+        name,
+        ok: false,
+        what: `${tried}: ${FAILED[step ?? 'make']} (${reason ?? ''})`,
+        mend: `${MEND[step ?? 'make']}${again}`,
+      }
+  }
+}
+const FAILED: Readonly<Record<NonNullable<Tried['step']>, string>> = {
+  make: 'it cannot be made',
+  end: 'it cannot be ended, so none is handed out',
+  confirm: 'its end cannot be confirmed, so none is handed out',
+}
+const MEND: Readonly<Record<NonNullable<Tried['step']>, string>> = {
+  make: 'Compare the entitlement with what Vault gives, and apply npm run vault:setup again.',
+  end: 'See in the log of Vault and of the database why revoking fails; the owner role, Vault’s login and its rights must be there.',
+  confirm: 'See that the login of the probe in backends.yaml works, and what it still finds.',
 }

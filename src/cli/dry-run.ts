@@ -4,7 +4,7 @@ import type { Asking } from './asking.ts'
 import type { Client } from './client.ts'
 import type { Context } from './command.ts'
 import { counted, facts, quoted } from './facts.ts'
-import { ruleFacts, showIntent } from './show-grant.ts'
+import { endFacts, ruleFacts, showIntent } from './show-grant.ts'
 import { shown } from './shown.ts'
 
 /** What would become of it, by the broker's own word. */
@@ -43,11 +43,7 @@ function showDryRun(context: Pick<Context, 'say' | 'paint'>, { grants }: DryRunA
       ['decide by', `${grant.decideBy}, and lapses at ${grant.lapsesAt}`],
       ['use within', `${grant.useWithin} of approval, or of the window’s opening`],
       ['bound to', grant.credential.sender === 'dpop' ? 'your key' : ''],
-      [
-        'ends',
-        grant.revocability === 'at_once' ? 'at once when it is revoked' : 'by its own expiry; it cannot be revoked',
-      ],
-      ['may outlive it', grant.residue],
+      ...endFacts(grant),
       ['digest', grant.digest],
       ['policy', `revision ${grant.policy.revision}`],
     ])

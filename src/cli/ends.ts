@@ -48,6 +48,9 @@ async function endOne(context: Context, client: Client, verb: string, body: obje
       : await waitFor(context, client, id, { seconds, until: isOver })
   context.sayJson(raw)
   context.say(headline(grant, context.paint))
+  const { residueUntil } = grant.facts
+  if (residueUntil !== undefined && Date.parse(residueUntil) > Date.parse(grant.facts.endedAt ?? residueUntil))
+    context.note(shown`It may still be taken for good until ${residueUntil}, by whoever does not ask the broker.`)
   if (!isOver(grant)) context.note(shown`${grant.next_action} writ show ${id} --wait`)
   return isOver(grant) ? EXIT.ok : EXIT.notYet
 }

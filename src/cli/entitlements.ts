@@ -4,7 +4,7 @@ import type { Command } from './command.ts'
 import { EXIT } from './exit-codes.ts'
 import { counted, facts } from './facts.ts'
 import { Failure } from './failure.ts'
-import { ruleInWords } from './show-grant.ts'
+import { endFacts, ruleInWords } from './show-grant.ts'
 import { shown } from './shown.ts'
 
 export const entitlements: Command = {
@@ -47,8 +47,9 @@ export const entitlements: Command = {
             ? 'a token, bound to your key'
             : credential.kind === 'jwt'
               ? 'a token'
-              : 'a login of its own',
+              : 'made at a backend, for this grant alone',
         ],
+        ...endFacts(one),
         ['limits', `${limits.maxDuration} long, opening within ${limits.horizon}, ${counted(limits.maxUses, 'use')}`],
         [
           'needs',

@@ -1,24 +1,21 @@
 // `writ freeze`: nothing new for whom, what or where it names; which freezes there are; and lifting one.
 import { isFreezeId } from '../domain/ids.ts'
-import { SELECTOR_MEMBERS, type SelectorMember } from '../domain/selector.ts'
 import { type FreezeAnswer, freezeAnswer, freezesAnswer } from '../http/wire.ts'
-import { closest } from './arguments.ts'
-import { ticketOf } from './asking.ts'
 import type { Command, Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { table } from './facts.ts'
 import { usage } from './failure.ts'
 import { type Shown, shown, visible } from './shown.ts'
+import { WHERE_HELP, WHERE_OPTION, whereIn, whereShown } from './where.ts'
 
 export const freeze: Command = {
   name: 'freeze',
   summary: 'let nothing new be asked, approved or exchanged; list and lift freezes',
   usage: '--where NAME=VALUE … --reason TEXT | list [--all] | lift ID --reason TEXT',
   about: `Stops whatever it names from getting anything new, at once. What matches and was filed before is dead for ever, also after the freeze is
-lifted; what was handed out before lives on until it is revoked (writ revoke) or ends. Every --where must hold. A freeze concerns the targets
-and the requesters of your own tenant alone. The SOC may do this.
-NAME is one of ${SELECTOR_MEMBERS.slice(0, 7).join(', ')},
-${SELECTOR_MEMBERS.slice(7).join(', ')}; a ticket is SYSTEM:ID.`,
+lifted; what was handed out before lives on until it ends or is ended: writ contain freezes and ends at once. Every --where must hold. A freeze concerns the targets
+and the requesters of your own tenant alone. The SOC may do this. Where it names something of tier high or above, somebody else lifts it.
+${WHERE_HELP}`,
   examples: [
     'writ freeze --where target=payments-db --reason "INC0012345"',
     'writ freeze --where agent=triage-agent --where environment=production --reason "INC0012346"',
@@ -26,7 +23,7 @@ ${SELECTOR_MEMBERS.slice(7).join(', ')}; a ticket is SYSTEM:ID.`,
     'writ freeze lift f-7xk2m4q6s2u3w5y7a2c4e6g3i5 --reason "INC0012345 is over"',
   ],
   options: {
-    where: { takes: 'many', value: 'NAME=VALUE', help: 'who, what or where; may be repeated' },
+    ...WHERE_OPTION,
     reason: { takes: 'text', value: 'TEXT', help: 'why, for those who read it later' },
     all: { takes: 'flag', help: 'list: those that were lifted too' },
   },
@@ -40,7 +37,7 @@ ${SELECTOR_MEMBERS.slice(7).join(', ')}; a ticket is SYSTEM:ID.`,
   },
 }
 
-function reasonIn({ given }: Context): string {
+export function reasonIn({ given }: Context): string {
   const reason = given.text('reason')
   if (reason === undefined) throw usage('Say why: --reason TEXT.')
   return reason
@@ -51,7 +48,7 @@ async function put(context: Context): Promise<ExitCode> {
   const { value, raw } = await (await context.client()).post('/v1/freezes', body, freezeAnswer, { again: 'safe' })
   context.sayJson(raw)
   context.say(line(context, value))
-  context.note(shown`What was handed out before lives on: writ list --all --status active, writ revoke.`)
+  context.note(shown`What was handed out before lives on: writ contain ends that too.`)
   return EXIT.ok
 }
 
@@ -63,8 +60,16 @@ async function list(context: Context): Promise<ExitCode> {
   else
     table(
       context,
-      ['ID', 'STATE', 'SINCE', 'BY', 'WHERE', 'REASON'],
-      freezes.map((one) => [shown`${one.id}`, state(context, one), one.at, one.by, whereShown(one.where), one.reason]),
+      ['ID', 'STATE', 'KIND', 'SINCE', 'BY', 'WHERE', 'REASON'],
+      freezes.map((one) => [
+        shown`${one.id}`,
+        state(context, one),
+        one.contains ? 'containment' : 'freeze',
+        one.at,
+        one.by,
+        whereShown(one.where),
+        one.reason,
+      ]),
     )
   return EXIT.ok
 }
@@ -81,34 +86,8 @@ async function lift(context: Context, id: string): Promise<ExitCode> {
   return EXIT.ok
 }
 
-const isMember = (name: string): name is SelectorMember => (SELECTOR_MEMBERS as readonly string[]).includes(name)
-
-function whereIn({ given }: Context): Readonly<Record<string, unknown>> {
-  const where = new Map<string, unknown>()
-  for (const text of given.many('where')) {
-    const [, name = '', value = ''] = /^([A-Za-z]+)=(.+)$/.exec(text) ?? []
-    if (name === '') throw usage('--where takes NAME=VALUE, such as target=payments-db.')
-    if (!isMember(name)) {
-      const close = closest(name, SELECTOR_MEMBERS)
-      throw usage(
-        `A freeze cannot name ${name}.`,
-        close === undefined ? `It may name: ${SELECTOR_MEMBERS.join(', ')}.` : `Did you mean --where ${close}=?`,
-      )
-    }
-    if (where.has(name)) throw usage(`--where ${name} is here twice; two freezes say "one or the other".`)
-    where.set(name, name === 'ticket' ? ticketOf(value) : value)
-  }
-  if (where.size === 0) throw usage('Name who, what or where: --where NAME=VALUE.', 'See writ freeze --help.')
-  return Object.fromEntries(where)
-}
-
 const state = ({ paint }: Context, { lifted }: FreezeAnswer): Shown =>
   lifted === undefined ? paint.warn('in force') : paint.dim('lifted')
 
 const line = (context: Context, one: FreezeAnswer): Shown =>
   shown`${one.id}  ${state(context, one)}  ${whereShown(one.where)}`
-
-const whereShown = ({ ticket, ...plain }: FreezeAnswer['where']): string =>
-  [...Object.entries(plain), ...(ticket === undefined ? [] : [['ticket', `${ticket.system}:${ticket.id}`] as const])]
-    .flatMap(([name, value]) => (value === undefined ? [] : `${name}=${value}`))
-    .join(' ')

@@ -13,7 +13,7 @@ const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = 
     ['entitlements', 'request', 'list', 'show', 'answer', 'withdraw', 'exchange', 'complete'],
   ],
   ['Decide', ['review', 'approve', 'deny', 'ask', 'close', 'accept', 'retract']],
-  ['End and watch', ['revoke', 'freeze', 'events']],
+  ['End and watch', ['revoke', 'freeze', 'contain', 'events']],
   ['Look closer', ['doctor', 'policy', 'intent']],
 ]
 
@@ -34,7 +34,7 @@ export async function overview(commands: readonly Command[], say: Say, paint: Pa
     'First steps:',
     '  a vendor or developer   writ login URL; writ entitlements; writ request; writ show ID --wait; writ exchange ID --output psql --file db',
     '  an approver             writ login URL; writ review',
-    '  the SOC                 writ list --all --status active; writ freeze --where target=NAME --reason TEXT; writ revoke --ticket SYSTEM:ID --reason TEXT --wait',
+    '  the SOC                 writ contain --where agent=NAME --reason TEXT; writ freeze --where target=NAME --reason TEXT; writ revoke --ticket SYSTEM:ID --reason TEXT --wait',
     '  a pipeline              WRIT_BROKER, WRIT_TOKEN, then writ request --key K --wait --json and the exit codes',
   ])
     say(shown`${line}`)

@@ -12,7 +12,16 @@ import { facts } from './facts.ts'
 import { Failure, Refusal, usage } from './failure.ts'
 import { type Me, partOf } from './my-part.ts'
 import { ask } from './questions.ts'
-import { conditionFact, decisionFacts, digestShown, isTrueTo, ruleFacts, showIntent, showTexts } from './show-grant.ts'
+import {
+  conditionFact,
+  decisionFacts,
+  digestShown,
+  endFacts,
+  isTrueTo,
+  ruleFacts,
+  showIntent,
+  showTexts,
+} from './show-grant.ts'
 import { shown } from './shown.ts'
 
 type Done = 'approved' | 'denied' | 'asked' | 'skipped' | 'refused'
@@ -123,6 +132,7 @@ function showForDecision(context: Context, grant: GrantAnswer, issuer: string): 
     say(paint.bad('  What is shown is not what the digest stands for: it cannot be approved here. Tell the operator.'))
   showTexts(context, grant)
   facts(context, [
+    ...endFacts(grant),
     ...ruleFacts(grant.rule),
     ...grant.decisions.flatMap((one) => decisionFacts(one)),
     ...grant.conditions.map(conditionFact),

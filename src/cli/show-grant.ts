@@ -2,7 +2,7 @@
 // itself; what somebody wrote freely is marked as theirs and cannot pass for anything else.
 
 import type { z } from 'zod'
-import type { GrantAnswer, mintAnswer } from '../http/wire.ts'
+import type { GrantAnswer, mintAnswer, waitAnswer } from '../http/wire.ts'
 import type { Context } from './command.ts'
 import { counted, type Fact, facts, quoted } from './facts.ts'
 import { digestHere } from './intent-of-wire.ts'
@@ -29,8 +29,34 @@ export const statusShown = ({ status, scheduled }: Pick<GrantAnswer, 'status' | 
 export const headline = (grant: GrantAnswer, paint: Paint): Shown =>
   shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.intent.entitlement}  ${grant.intent.requester}: ${grant.texts.summary}`
 
+/** What is shown with a grant and is no part of it. */
+type Beside = Pick<z.infer<typeof waitAnswer>, 'reach' | 'uses'>
+
+/** How far the word of an end has gone: `6 of 7, 0.4 s`. */
+const reachFacts = (reach: Beside['reach']): readonly Fact[] =>
+  reach === undefined
+    ? []
+    : [
+        [
+          'acknowledged',
+          `${reach.acknowledged} of ${reach.consumers}${reach.withinSeconds === undefined ? '' : `, ${reach.withinSeconds} s`}`,
+        ],
+        ['UNACKNOWLEDGED', reach.pending.join(', ')],
+      ]
+
+function usesFacts(uses: Beside['uses']): readonly Fact[] {
+  if (uses === undefined) return []
+  if (uses.used + uses.refused === 0) return [['use', 'use not reported']]
+  const last = uses.lastReportedAt === undefined ? '' : `, last reported at ${uses.lastReportedAt}`
+  return [
+    ['use', `${uses.used} used, ${uses.refused} refused${last}`],
+    ['MISUSE', uses.misuse === 0 ? '' : `${uses.misuse} of the refused`],
+    ['only counted', uses.notKept === 0 ? '' : String(uses.notKept)],
+  ]
+}
+
 /** Everything about a grant, for `writ show`. */
-export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string): void {
+export function showGrant(speaker: Speaker, grant: GrantAnswer & Beside, issuer: string): void {
   const { say, paint } = speaker
   say(shown`${paint.bold(grant.id)}  ${statusShown(grant, paint)}  ${grant.texts.summary}`)
   facts(speaker, [
@@ -40,6 +66,7 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string):
       ? [['decide by', `${grant.decideBy}, and lapses at ${grant.lapsesAt}`] as const]
       : []),
     ['flags', grant.flags.join(', ')],
+    ...endFacts(grant),
     ...ruleFacts(grant.rule),
     ...grant.decisions.flatMap((one) => decisionFacts(one)),
     ...grant.conditions.map(conditionFact),
@@ -54,6 +81,7 @@ export function showGrant(speaker: Speaker, grant: GrantAnswer, issuer: string):
     grant.mints.map((mint) => [`credential ${mint.n}`, mintInWords(mint)] as const),
   )
   showEnd(speaker, grant)
+  facts(speaker, [...reachFacts(grant.reach), ...usesFacts(grant.uses), ['policy', grant.policy.digest]])
   for (const [name, value] of Object.entries(grant.result ?? {})) quoted(speaker, `result ${name}`, value)
   facts(speaker, [['next', grant.next_action]])
 }
@@ -140,6 +168,12 @@ export function ruleInWords(rule: GrantAnswer['rule']): string {
   const signed = rule.stepUp ? '; each with a passkey' : ''
   return `${counted(rule.approvals, 'person')}: ${[...seats, owner].join(', and ')}${signed}`
 }
+
+/** How it ends, and what a revoke may leave behind. */
+export const endFacts = ({ revocability, residue }: Pick<GrantAnswer, 'revocability' | 'residue'>): readonly Fact[] => [
+  ['ends', revocability === 'at_once' ? 'at once when it is revoked' : 'by its own expiry; it cannot be revoked'],
+  ['may outlive it', residue === '0s' ? 'nothing does: its end is confirmed' : `up to ${residue} at worst`],
+]
 
 /** The rule, and what each review must bring. */
 export const ruleFacts = (rule: GrantAnswer['rule']): readonly Fact[] => [

@@ -34,6 +34,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   complete: async () => (await import('./complete.ts')).complete,
   revoke: async () => (await import('./revoke.ts')).revoke,
   freeze: async () => (await import('./freeze.ts')).freeze,
+  contain: async () => (await import('./contain.ts')).contain,
   events: async () => (await import('./events.ts')).events,
   intent: async () => (await import('./intent.ts')).intent,
   policy: async () => (await import('./policy.ts')).policy,

@@ -1,8 +1,12 @@
 // The page on which a decision is signed. Invariant: it shows the statement that is signed, and the intent and the texts whose digests are in it,
-// all of them and nothing else; where a digest does not fit, it shows nothing. What decides stands first and never comes from free text.
+// all of them, and beside them one line that says what a revoke may leave behind; where a digest does not fit, it shows nothing. What decides
+// stands first and never comes from free text.
 import { type Canonical, canonical } from '../domain/canonical.ts'
+import { revocabilityOf, worstResidue } from '../domain/entitlement.ts'
 import type { Grant } from '../domain/grant.ts'
+import { formatDuration } from '../domain/instant.ts'
 import { intentDigest, type Sha256, semantic, textsDigest } from '../domain/intent.ts'
+import { lengthOf } from '../domain/window.ts'
 import { boxes, type Field, fieldsOf, row } from './fields.ts'
 import { type Html, html, shown } from './html.ts'
 import { layout, type Options, signing } from './layout.ts'
@@ -10,7 +14,7 @@ import { layout, type Options, signing } from './layout.ts'
 export interface SignedPage {
   /** The very text whose hash is the challenge. */
   readonly text: string
-  readonly ask: Pick<Grant['ask'], 'intent' | 'texts'>
+  readonly ask: Pick<Grant['ask'], 'intent' | 'texts' | 'credential'>
   readonly options: Options
 }
 
@@ -56,6 +60,7 @@ export function decisionPage(
     html`<main>
 <h1>You are about to sign: <strong>${shown(String(statement.verdict ?? statement.act))}</strong></h1>
 <dl id="critical">${[...of(said, SAID), ...of(asked, CRITICAL), ...of(said, ['digest'])].map(row)}</dl>
+<p id="residue">${residueInWords(ask)}</p>
 ${signing('Sign with your passkey', options)}
 <h2>What you wrote</h2>
 <section id="yours">${boxes(own, you)}</section>
@@ -73,6 +78,15 @@ ${signing('Sign with your passkey', options)}
 <pre id="signed">\n${shown(text)}</pre>
 </main>`,
   )
+}
+
+/** As the grant was filed: an exchange under another rule is refused. */
+function residueInWords({ credential, intent: { window } }: SignedPage['ask']): string {
+  const residue = worstResidue(credential, lengthOf(window))
+  if (revocabilityOf(credential) === 'expiry')
+    return `It cannot be revoked: what is handed out may be used for up to ${formatDuration(residue)} after somebody has ended it.`
+  if (residue === 0) return 'It ends at once when it is revoked, and that is confirmed where it was made.'
+  return `It ends at once when it is revoked; who does not ask the broker may take it for good for up to ${formatDuration(residue)} more.`
 }
 
 /** `conditions.2.text` is called `conditions.text`. */

@@ -2,9 +2,10 @@
 // An Entitlement is immutable and complete: every default is filled in when the policy is compiled.
 import { canonical } from './canonical.ts'
 import type { EntitlementId, GroupId, PersonId, TenantId } from './ids.ts'
-import type { Duration, Instant } from './instant.ts'
+import { type Duration, type Instant, milliseconds, shortest } from './instant.ts'
 import type { Flag } from './risk.ts'
 import type { Tier } from './tier.ts'
+import type { MisuseAnswer } from './use.ts'
 
 /** What an action does to its target. `destructive`, `escalating` and `transfer` are never approved without a person. */
 export const ACTION_CLASSES = ['read', 'write', 'deploy', 'destructive', 'escalating', 'transfer'] as const
@@ -37,14 +38,51 @@ export interface VaultDatabase {
   /** Who owns what the login created, after its end. */
   readonly ownerRole: string
 }
-export interface VaultCredential {
+/** Vault's own house: what stands there gives rights, and is no credential. Nowhere in a path, because a namespace may come before it. */
+export const RESERVED_SEGMENTS = ['sys', 'auth', 'identity', 'cubbyhole'] as const
+/** One word of such a path, as a pattern: no dots alone, no wildcard, no percent sign. */
+export const VAULT_SEGMENT = '[A-Za-z0-9][A-Za-z0-9._-]*'
+
+/** Any other path of Vault whose answer is the credential. All of it is the operator's: no text of a caller becomes part of the call. */
+export interface VaultPath {
+  readonly mount: string
+  /** Below the mount: one path for every mint. */
+  readonly path: string
+  readonly method: 'read' | 'write'
+  /** What is written, word for word; empty where it is read. */
+  readonly parameters: Readonly<Record<string, string>>
+  /** The parameter by which the engine is told how long the credential may live, in seconds; undefined where its life is its own. */
+  readonly lifeParameter: string | undefined
+  /** The member of the answer that says when it ends (seconds since 1970), where the engine gives no lease that says how long. */
+  readonly endMember: string | undefined
+}
+interface OfVault {
   readonly kind: 'vault'
   readonly backend: string
-  readonly engine: 'database'
-  readonly database: VaultDatabase
   readonly revocability: Revocability
 }
+export interface VaultDatabaseCredential extends OfVault {
+  readonly engine: 'database'
+  readonly database: VaultDatabase
+}
+export interface VaultPathCredential extends OfVault {
+  readonly engine: 'path'
+  readonly path: VaultPath
+  /** What lives longer by itself is never handed out. Where it cannot be revoked, this is how long it may outlive a revoke. */
+  readonly maxLife: Duration
+}
+export type VaultCredential = VaultDatabaseCredential | VaultPathCredential
 export type CredentialRule = JwtCredential | VaultCredential
+
+export const revocabilityOf = (rule: CredentialRule): Revocability =>
+  rule.kind === 'jwt' ? 'at_once' : rule.revocability
+
+/** How long a credential may outlive a revoke, at worst, in a window of this length. */
+export function worstResidue(rule: CredentialRule, window: Duration): Duration {
+  if (rule.kind === 'jwt') return shortest(rule.verifierCache, window)
+  if (rule.revocability === 'at_once') return milliseconds(0)
+  return rule.engine === 'path' ? shortest(rule.maxLife, window) : window
+}
 
 /** Who reviews on own criteria, beside the owner who decides. */
 export const REVIEWER_ROLES = ['security', 'legal', 'privacy', 'compliance', 'data-governance', 'operations'] as const
@@ -144,6 +182,8 @@ export interface Entitlement {
   readonly release: Release | undefined
   /** Claims of the executor's own token that must equal these members of the intent (`sha` = plan commit and so on). */
   readonly bindClaims: Readonly<Record<string, string>>
+  /** What is ended when a resource server reports misuse of a credential; undefined where that is only shown. */
+  readonly onMisuse: readonly MisuseAnswer[] | undefined
 }
 
 /** The lane of the deadline set that a grant's end waits in: one per backend, so that a hanging backend delays only its own. */
@@ -154,5 +194,9 @@ export const laneOf = (credential: CredentialRule): Lane =>
 
 /** Whether two rules make and end credentials in the same way, whatever order their members came in. */
 export const sameCredential = (a: CredentialRule, b: CredentialRule): boolean => credentialText(a) === credentialText(b)
-const credentialText = (rule: CredentialRule): string =>
-  canonical(rule.kind === 'jwt' ? { ...rule } : { ...rule, database: { ...rule.database } })
+/** The same text for the same rule. */
+export function credentialText(rule: CredentialRule): string {
+  if (rule.kind === 'jwt') return canonical({ ...rule })
+  if (rule.engine === 'database') return canonical({ ...rule, database: { ...rule.database } })
+  return canonical({ ...rule, path: { ...rule.path } })
+}

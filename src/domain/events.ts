@@ -1,4 +1,5 @@
-// What happened, in the past tense: one event per version of a grant. An event holds names, digests and handles, never a secret.
+// What happened, in the past tense: one event per version of a grant, and besides them what a resource server reported as misuse of it. An event
+// holds names, digests and handles, never a secret.
 import type { Digest, GrantId } from './ids.ts'
 import type { Instant } from './instant.ts'
 
@@ -26,6 +27,7 @@ export const EVENT_TYPES = [
   'end_delayed',
   'stuck',
   'ended',
+  'misuse',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 

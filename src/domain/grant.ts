@@ -75,7 +75,7 @@ export interface FactsByStatus {
   readonly active: { readonly approvedAt: Instant; readonly activeSince: Instant }
   readonly ending: Ending
   readonly stuck: Ending & { readonly stuckSince: Instant }
-  readonly denied: { readonly at: Instant; readonly by: PersonId | 'policy'; readonly reason: string }
+  readonly denied: { readonly at: Instant; readonly by: PersonId | 'policy' | 'broker'; readonly reason: string }
   readonly withdrawn: { readonly at: Instant; readonly by: PrincipalId; readonly reason: string }
   readonly lapsed: { readonly at: Instant; readonly reason: string }
   readonly ended: {
@@ -107,6 +107,8 @@ export interface GrantOf<S extends Status> {
   readonly head: HeadOf<S>
   /** The store's own counter: 1 at birth. */
   readonly version: number
+  /** Where its birth stands in the shard's one order of commits; 0 until it was read from the store, and where that is not known. */
+  readonly born: number
 }
 export type Grant = { [S in Status]: GrantOf<S> }[Status]
 export type GrantIn<S extends Status> = Extract<Grant, GrantOf<S>>
@@ -151,6 +153,7 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
       result: 'result' in change ? change.result : grant.head.result,
     },
     version: grant.version + 1,
+    born: grant.born,
   }
   return { grant: next as unknown as Grant, event: change.event, from: grant.head.status }
 }
@@ -163,7 +166,7 @@ export function born(ask: Ask, event: GrantEvent): Step {
     mints: [],
     result: undefined,
   }
-  return { grant: { id: ask.id, ask, decisions: [], head, version: 1 }, event, from: 'none' }
+  return { grant: { id: ask.id, ask, decisions: [], head, version: 1, born: 0 }, event, from: 'none' }
 }
 
 /** When somebody has to look at this grant again; undefined where nothing can become overdue. */

@@ -22,7 +22,7 @@ export type FreezeId = Named<'freeze'>
 export type AttemptId = Named<'attempt'>
 export type Shard = number & { readonly [brand]: 'shard' }
 
-const MINT = /^(g\d{1,4}-[a-z2-7]{26})-([1-9]\d{0,5})$/
+const MINT = /^(g\d{1,4}-[a-z2-7]{26})-(0|[1-9]\d{0,5})$/
 const GRANT = /^g(\d{1,4})-[a-z2-7]{26}$/
 const FREEZE = /^f-[a-z2-7]{26}$/
 const GROUP_LETTERS = 6

@@ -36,6 +36,13 @@ export const ALLOWING = [
   'issuing>active',
 ] as const satisfies readonly Edge[]
 
+/**
+ * The statuses in which what was handed out may be used: a status list says VALID in these and INVALID in all the others. The store writes
+ * that in the very commit in which a grant enters or leaves one.
+ */
+export const LIVE = ['active'] as const satisfies readonly Status[]
+export const isLive = (status: string): boolean => (LIVE as readonly string[]).includes(status)
+
 export const isTerminal = (status: Status): boolean => LIFECYCLE[status].length === 0
 
 /** What is done with a grant whose deadline has passed. Every status that can pass one has an answer. */

@@ -1,7 +1,7 @@
 // One credential made by an exchange: a sub-record of its grant. A member exists only where it is true, so what must be closed at
 // the backend can be read from the status alone. It never holds a secret: an accessor and a lease id are handles, a fingerprint a hash.
 import type { AttemptId, Thumbprint } from './ids.ts'
-import type { Instant } from './instant.ts'
+import { type Duration, type Instant, seconds } from './instant.ts'
 
 interface Made {
   /** 1, 2, 3… inside the grant, never used twice. */
@@ -21,6 +21,9 @@ export interface Confirmation {
   readonly answer: string
   readonly at: Instant
 }
+
+/** How long one try at a mint may take before anybody may close it. */
+export const MINT_DEADLINE: Duration = seconds(30)
 
 export type ClaimedMint = Made & { readonly status: 'claimed'; readonly deadline: Instant }
 export type OpenedMint = Made & { readonly status: 'opened'; readonly deadline: Instant; readonly accessor: string }
@@ -49,6 +52,7 @@ export type ClosedMint = Made & {
   readonly status: 'closed'
   readonly closedAt: Instant
   readonly released: boolean
+  /** Of a token, its own end; of what a backend gave, only where nobody could end it: when it ends by itself, at the latest. */
   readonly expiresAt: Instant | undefined
   readonly confirmation: Confirmation
 }

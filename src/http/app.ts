@@ -225,11 +225,11 @@ function send(p: AppPorts, req: Request, res: Response, answer: Answer, requestI
   if (res.headersSent || res.destroyed) return
   // A body that nobody will read must not be taken for the next request, nor be drained without end.
   const close = p.stopping.aborted || (hasBody(req) && !req.readableEnded && !isDrainable(req))
-  res.writeHead(answer.status, {
-    ...(close ? { Connection: 'close' } : {}),
-    'Content-Length': Buffer.byteLength(answer.text),
-    ...headersOf(p, answer, requestId),
-  })
+  const { 'Content-Type': media, ...headers } = headersOf(p, answer, requestId)
+  // RFC 9110 §8.6: an answer without content says nothing of its length.
+  const content =
+    answer.status === 204 ? {} : { 'Content-Length': Buffer.byteLength(answer.text), 'Content-Type': media }
+  res.writeHead(answer.status, { ...(close ? { Connection: 'close' } : {}), ...content, ...headers })
   res.end(answer.text)
 }
 

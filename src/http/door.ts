@@ -10,9 +10,11 @@ import type { Endpoint } from './endpoint.ts'
 import { answerNotHttp } from './not-http.ts'
 import { openApiEndpoint } from './openapi.ts'
 import { ROUTES, type V1Ports } from './routes.ts'
-import { WAIT_LIMITS, type WaitLimits, waiters } from './wait.ts'
+import { LISTEN_LIMITS, WAIT_LIMITS, type Waiters, type WaitLimits, waiters } from './wait.ts'
 
-export interface DoorPorts extends Omit<V1Ports, 'waiters'>, Pick<AppPorts, 'newRequestId' | 'ticks' | 'traced'> {
+export interface DoorPorts
+  extends Omit<V1Ports, 'waiters' | 'listeners'>,
+    Pick<AppPorts, 'newRequestId' | 'ticks' | 'traced'> {
   /** OAuth, health, and whatever else is served beside `/v1`. */
   readonly endpoints: readonly Endpoint[]
   readonly watch: Watch & { waiting(count: number): void }
@@ -40,8 +42,11 @@ export interface Door {
 
 export function httpDoor(p: DoorPorts): Door {
   const stopping = new AbortController()
-  const waiting = waiters(p.waitLimits ?? WAIT_LIMITS, p.watch.waiting)
-  const v1 = [...ROUTES.map((route) => route.endpoint({ ...p, waiters: waiting })), openApiEndpoint(p.issuer)]
+  const tell = () => p.watch.waiting(waiting.count() + listening.count())
+  const waiting: Waiters = waiters(p.waitLimits ?? WAIT_LIMITS, tell)
+  const listening: Waiters = waiters(LISTEN_LIMITS, tell)
+  const v1Ports = { ...p, waiters: waiting, listeners: listening }
+  const v1 = [...ROUTES.map((route) => route.endpoint(v1Ports)), openApiEndpoint(p.issuer)]
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
   const work = workInProgress()

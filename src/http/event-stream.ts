@@ -2,7 +2,7 @@
 // outlives itself by it, and counts among those who wait; what each look may show is judged at that look.
 import { isBrokerError } from '../domain/errors.ts'
 import type { PrincipalId } from '../domain/ids.ts'
-import type { Answer, Incoming } from './endpoint.ts'
+import type { Answer, Incoming, Outlet } from './endpoint.ts'
 import { paused, type Waiters } from './wait.ts'
 
 export interface Message {
@@ -50,38 +50,54 @@ export function eventStream(
     status: 200,
     media: 'text/event-stream',
     text: '',
-    stream: async ({ write, gone }) => {
-      // By time and not by looks: a reader who is slow to take what is written must not stay the longer for it.
-      let late = false
-      const timer = setTimeout(() => {
-        late = true
-      }, limits.longestMs)
-      try {
+    stream: (out) =>
+      writeEvents(out, limits.longestMs, leave, async (write, over) => {
         let silentMs = 0
         let seen = first
-        await write(`retry: 1000\n\n`)
-        while (!gone.aborted) {
+        while (!out.gone.aborted) {
           if (seen.messages.length > 0) {
-            await write(seen.messages.map(printed).join(''))
+            await write(seen.messages)
             silentMs = 0
           } else if (silentMs >= limits.aliveEveryMs) {
-            await write(': alive\n\n')
+            await out.write(': alive\n\n')
             silentMs = 0
           }
-          if (seen.over || late) return
-          if (!(await paused(limits.lookEveryMs, gone))) return
+          if (seen.over || over()) return
+          if (!(await paused(limits.lookEveryMs, out.gone))) return
           silentMs += limits.lookEveryMs
           seen = await look(seen.next)
         }
-      } catch (thrown) {
-        // Whatever it is, the client comes again; only a refusal's code is for it to know.
-        if (!isBrokerError(thrown)) throw thrown
-        await write(`event: problem\ndata: ${JSON.stringify({ type: `urn:writ:error:${thrown.code}` })}\n\n`)
-      } finally {
-        clearTimeout(timer)
-        leave()
-      }
-    },
+      }),
+  }
+}
+
+/**
+ * The frame of every stream: it begins with when to come again, is over after its time, and ends with the code of a refusal. `over` says that it
+ * is time: by time and not by looks, as a reader who is slow to take what is written must not stay the longer for it.
+ */
+export async function writeEvents(
+  { write }: Outlet,
+  longestMs: number,
+  leave: () => void,
+  run: (write: (messages: readonly Message[]) => Promise<void>, over: () => boolean) => Promise<void>,
+): Promise<void> {
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+  }, longestMs)
+  try {
+    await write(`retry: 1000\n\n`)
+    await run(
+      (messages) => write(messages.map(printed).join('')),
+      () => late,
+    )
+  } catch (thrown) {
+    // Whatever it is, the client comes again; only a refusal's code is for it to know.
+    if (!isBrokerError(thrown)) throw thrown
+    await write(`event: problem\ndata: ${JSON.stringify({ type: `urn:writ:error:${thrown.code}` })}\n\n`)
+  } finally {
+    clearTimeout(timer)
+    leave()
   }
 }
 

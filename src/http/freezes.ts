@@ -4,7 +4,7 @@ import type { Broker } from '../broker/broker.ts'
 import { noSuchFreeze } from '../broker/freeze.ts'
 import type { Freeze } from '../domain/freeze.ts'
 import { type FreezeId, isFreezeId, named } from '../domain/ids.ts'
-import { formatInstant } from '../domain/instant.ts'
+import { formatInstant, parseInstant } from '../domain/instant.ts'
 import type { Selector } from '../domain/selector.ts'
 import { type Answer, type Incoming, json } from './endpoint.ts'
 import type { Call } from './grants.ts'
@@ -15,7 +15,7 @@ interface FreezesPorts {
 }
 
 /** One that cannot be a freeze's looks like any other that is not there. */
-function freezeIdOf(incoming: Incoming): FreezeId {
+export function freezeIdOf(incoming: Incoming): FreezeId {
   const { freeze = '' } = incoming.params
   if (!isFreezeId(freeze)) throw noSuchFreeze()
   return freeze
@@ -34,8 +34,9 @@ export const lift = async (
   { caller, incoming, body }: Call<z.infer<typeof reasonBody>, unknown>,
 ): Promise<Answer> => json(200, showFreeze(await p.broker.liftFreeze(caller, freezeIdOf(incoming), body.reason)))
 
-function selectorOf(where: FreezeBody['where']): Selector {
+export function selectorOf(where: FreezeBody['where']): Selector {
   const { person, agent, workload, sponsor, tenant, target, environment, entitlement, task, session, ticket } = where
+  const issuedBefore = where.issuedBefore === undefined ? undefined : parseInstant(where.issuedBefore)
   return {
     ...(person === undefined ? {} : { person: named.person(person) }),
     ...(agent === undefined ? {} : { agent: named.principal(agent) }),
@@ -50,13 +51,26 @@ function selectorOf(where: FreezeBody['where']): Selector {
     ...(ticket === undefined ? {} : { ticket }),
     ...(where.planDigest === undefined ? {} : { planDigest: where.planDigest }),
     ...(where.key === undefined ? {} : { key: where.key }),
+    ...(where.approver === undefined ? {} : { approver: named.person(where.approver) }),
+    ...(where.policyDigest === undefined ? {} : { policyDigest: where.policyDigest }),
+    ...(issuedBefore === undefined ? {} : { issuedBefore }),
   }
 }
 
-const showFreeze = ({ id, tenant, selector, reason, by, at, lifted }: Freeze): z.infer<typeof freezeAnswer> => ({
+export const showFreeze = ({
   id,
   tenant,
-  where: { ...selector },
+  selector: { issuedBefore, ...selector },
+  contains,
+  reason,
+  by,
+  at,
+  lifted,
+}: Freeze): z.infer<typeof freezeAnswer> => ({
+  id,
+  tenant,
+  where: { ...selector, ...(issuedBefore === undefined ? {} : { issuedBefore: formatInstant(issuedBefore) }) },
+  contains,
   reason,
   by,
   at: formatInstant(at),

@@ -23,7 +23,17 @@ import type { Caller } from '../domain/principal.ts'
 import { reveal } from '../domain/secret.ts'
 import { type Answer, type Incoming, json } from './endpoint.ts'
 import { eventStream, type Look, lastEventId, wantsEvents } from './event-stream.ts'
-import { isScheduled, showDryRun, showEntitlement, showEvent, showGrant, showMint, showQuestion } from './show.ts'
+import {
+  isScheduled,
+  showBeside,
+  showDryRun,
+  showEntitlement,
+  showEvent,
+  showGrant,
+  showMint,
+  showQuestion,
+  showUsesOf,
+} from './show.ts'
 import type { Waiters } from './wait.ts'
 import type {
   AskBody,
@@ -194,7 +204,12 @@ export const show = async (
 ): Promise<Answer> => {
   const id = idOf(incoming)
   const first = await p.broker.view(caller, id)
-  if (query.wait === undefined) return grantAnswer(p, first)
+  const answerOf = async (grant: Grant, more: { readonly timed_out?: boolean } = {}): Promise<Answer> => {
+    // Nothing can be known beside a grant of which nothing was ever made.
+    const known = grant.head.mints.length === 0 ? {} : showBeside(await p.broker.beside(grant))
+    return json(200, { ...showGrant(grant, p.nowToShow()), ...known, ...more }, { ETag: `"${grant.ask.digest}"` })
+  }
+  if (query.wait === undefined) return answerOf(first)
   const before = query.since ?? first.head.status
   const scheduled = isScheduled(first, p.nowToShow())
   const moved = (grant: Grant): boolean =>
@@ -211,8 +226,13 @@ export const show = async (
         moved,
         gone: incoming.gone(),
       })
-  const answer = json(200, { ...showGrant(seen, p.nowToShow()), timed_out: timedOut }, { ETag: `"${seen.ask.digest}"` })
-  return answer
+  return answerOf(seen, { timed_out: timedOut })
+}
+
+/** What was reported of its credentials, beside what was decided and under which policy. */
+export const uses = async (p: GrantsPorts, { caller, incoming }: Call<unknown, unknown>): Promise<Answer> => {
+  const { grant, known } = await p.broker.uses(caller, idOf(incoming))
+  return json(200, showUsesOf(grant, known))
 }
 
 export const decide = async (
@@ -399,7 +419,11 @@ export const answer = async (p: GrantsPorts, { caller, incoming, body }: Saying)
 /** 202 while an end is not confirmed; 200 also where some were refused, each with its code. */
 const endsAnswerOf = (ended: Awaited<ReturnType<Broker['revokeEach']>>): Answer => {
   const confirmed = ended.every(({ status }) => isTerminal(status))
-  const grants = ended.map(({ id, status, refused }) => ({ id, status, ...(refused === undefined ? {} : { refused }) }))
+  const grants = ended.map(({ id, status, residueUntil, refused }) => ({
+    ...{ id, status },
+    ...(residueUntil === undefined ? {} : { residueUntil: formatInstant(residueUntil) }),
+    ...(refused === undefined ? {} : { refused }),
+  }))
   const waiting = ended.some(({ status, refused }) => refused === undefined && !isTerminal(status))
   return json(waiting ? 202 : 200, { grants, confirmed } satisfies z.infer<typeof endsAnswer>)
 }

@@ -17,7 +17,7 @@ export interface Given {
   readonly leadsOn?: boolean
 }
 export interface About {
-  readonly tag: 'Grants' | 'Freezes' | 'Entitlements' | 'Operations' | 'Caller'
+  readonly tag: 'Grants' | 'Freezes' | 'Resource servers' | 'Entitlements' | 'Operations' | 'Caller'
   readonly summary: string
   readonly description?: string
   /** Answers that are no refusals, by status. */
@@ -255,6 +255,65 @@ export const ABOUT: Readonly<Record<string, About>> = {
     gives: EACH_ENDS,
     examples: { ticket: { summary: 'By ticket', value: { where: WHERE, reason: 'The change was cancelled.' } } },
   },
+  revocations: {
+    tag: 'Resource servers',
+    summary: 'Which grants for your audiences have ended, as they end',
+    description:
+      'Go on with `position` as `after`. With `wait` the answer comes with the first that ends, or when the time is over; then `timed_out` is true. As `text/event-stream` each is a message `revocation`; a message `position` comes at least every two seconds, with the time up to which nothing is missing: where it does not come, accept nothing that you cannot check otherwise. A stream goes on after Last-Event-ID and closes after five minutes: then come again. A grant may be told twice.',
+    gives: { 200: { what: 'What has ended, and where to go on. Without any: there was none up to the position.' } },
+    reads: ['Last-Event-ID'],
+    streams: true,
+  },
+  acknowledge: {
+    tag: 'Resource servers',
+    summary: 'Say that this instance refuses everything up to a position',
+    description:
+      'Kept is when each position was first reached, and shown with every grant that has ended. An instance counts for what ends within a day after it was last heard of.',
+    gives: { 204: { what: 'It is kept.' } },
+    examples: {
+      instance: { summary: 'By one instance', value: { position: '0.1796166000000-3', consumer: 'eu-2' } },
+    },
+  },
+  report_uses: {
+    tag: 'Resource servers',
+    summary: 'Report uses of a credential, and refusals with their reason',
+    description:
+      'For the resource server of the grant’s audience. The same id again is the same use. Refusals as ended, expired, wrong_key, no_proof, replay and wrong_plan are misuse: they are events, and the policy may answer them by ending.',
+    gives: { 200: { what: 'They are kept with the grant.' } },
+    examples: {
+      both: {
+        summary: 'A use and a refusal',
+        value: {
+          uses: [
+            {
+              id: '0198a3c4-5b1e-7d20-9c3f-2a6b8e4d1f70',
+              at: '2026-12-01T22:05:00Z',
+              credential: '6f1d0d0e-8f51-4a0f-9d7c-1a2b3c4d5e6f',
+              outcome: 'used',
+              action: 'report.read',
+              target: '/reports/sales/2026-47',
+            },
+            {
+              id: '0198a3c4-5b1e-7d20-9c3f-2a6b8e4d1f71',
+              at: '2026-12-01T23:00:01Z',
+              credential: '6f1d0d0e-8f51-4a0f-9d7c-1a2b3c4d5e6f',
+              outcome: 'refused',
+              reason: 'ended',
+              action: 'report.read',
+              target: '/reports/sales/2026-48',
+            },
+          ],
+        },
+      },
+    },
+  },
+  uses: {
+    tag: 'Grants',
+    summary: 'What was reported of a grant’s credentials',
+    description:
+      'Beside what was decided and under which policy. Reports are the word of the resource server; where there is none, the use was not reported.',
+    gives: { 200: { what: 'The uses in the order in which they were reported.' } },
+  },
   passkeys: {
     tag: 'Caller',
     summary: 'Your passkeys',
@@ -303,6 +362,40 @@ export const ABOUT: Readonly<Record<string, About>> = {
     gives: { 200: { what: 'Lifted, now or before.' } },
     examples: REASON,
   },
+  contain: {
+    tag: 'Freezes',
+    summary: 'Contain: end whatever matches, and let nothing new through',
+    description:
+      'For the SOC. From this answer on, at every broker, nothing that matches is filed, approved or exchanged, and introspection refuses what was handed out; what matched is dead for ever, also after the freeze is lifted. The ends at the backends go on behind it: see `GET /v1/containments/{freeze}`. With `dryRun=true` it is counted and nothing is done. It concerns targets and requesters of your own tenant alone.',
+    gives: {
+      200: { what: 'With dryRun: what would be ended, by kind and status.', schema: wire.countedAnswer },
+      202: { what: 'The denial holds; this far the ends behind it have come.', schema: wire.containmentAnswer },
+    },
+    examples: {
+      agent: {
+        summary: 'Everything that an agent holds',
+        value: { where: { agent: 'triage-agent' }, reason: 'INC0012346: it does what nobody asked for' },
+      },
+      approver: {
+        summary: 'What somebody approved, without stopping what is new',
+        value: { where: { approver: 'olivia' }, reason: 'INC0012347', freeze: false },
+      },
+    },
+  },
+  containment: {
+    tag: 'Freezes',
+    summary: 'How far a containment is',
+    description:
+      'For the SOC and for auditors. With `Accept: text/event-stream` an event `progress` at each change and `done` at the end. Until `done` is true something that was handed out by a backend may still work.',
+    gives: { 200: { what: 'How many have ended, are confirmed, and fail.' } },
+    streams: true,
+  },
+  contained: {
+    tag: 'Freezes',
+    summary: 'What became of each grant that a containment matched',
+    description: 'For the SOC and for auditors; `stage` picks. A hundred in a page.',
+    gives: { 200: { what: 'Each with the confirmation of its end, or with what its last try said.' } },
+  },
   whoami: {
     tag: 'Caller',
     summary: 'Who you are to this broker',
@@ -326,5 +419,12 @@ export const ABOUT: Readonly<Record<string, About>> = {
     description: 'For operators. Issuing stopped because the clock of the store jumped.',
     gives: { 200: { what: 'What was done.' } },
     examples: OPERATOR,
+  },
+  canaries: {
+    tag: 'Operations',
+    summary: 'Whether ending works, as it was last tried',
+    description:
+      'For operators. For everything that comes from a backend, the last canary: a real credential that was made for nobody and ended, when the entitlement was loaded and every WRIT_CANARY_EVERY since. Where ending was shown not to work, nothing that should end at once is handed out until it works again.',
+    gives: { 200: { what: 'One for each entitlement of a backend.' } },
   },
 }

@@ -130,6 +130,7 @@ export const SCHEMAS_BESIDE = {
         token_endpoint: link,
         introspection_endpoint: link,
         jwks_uri: link,
+        status_list_aggregation_endpoint: link,
         grant_types_supported: texts,
         response_types_supported: texts,
         token_endpoint_auth_methods_supported: texts,
@@ -151,6 +152,10 @@ export const SCHEMAS_BESIDE = {
       },
     }),
     description: 'RFC 7517.',
+  },
+  StatusLists: {
+    ...strict({ status_lists: { type: 'array', items: link } }),
+    description: 'Where every list is in which a token may still be alive.',
   },
   Alive: strict({ alive: { const: true } }),
   Ready: strict(
@@ -256,6 +261,51 @@ export const PATHS_BESIDE = {
     said('The keys.', 'Jwks', 'Access-Control-Allow-Origin'),
     refusals(oauthRefusal),
   ),
+  '/status': get(
+    'OAuth',
+    'status_lists',
+    'Where the status lists of our tokens are (draft-ietf-oauth-status-list)',
+    said('The lists.', 'StatusLists', 'Access-Control-Allow-Origin'),
+    { ...refusals(oauthRefusal), 503: oauthRefusal('Not known now. Try again.', 'Retry-After') },
+  ),
+  '/status/{list}': {
+    get: {
+      tags: ['OAuth'],
+      operationId: 'status_list',
+      summary: 'One signed status list: a token is good while its place says VALID (0)',
+      description:
+        'Named by `status.status_list.uri` of a token. Two bits a place, signed with the keys of `/oauth2/jwks`; keep it for `ttl` seconds at most, and refuse by it after `exp`. Whoever gets none refuses, or introspects.',
+      security: [],
+      parameters: [
+        {
+          name: 'list',
+          in: 'path',
+          required: true,
+          description: 'As a token names it.',
+          schema: { type: 'string', maxLength: 20, examples: ['0-12'] },
+        },
+        {
+          name: 'time',
+          in: 'query',
+          required: false,
+          description: 'What was so at another time is not told here: 501.',
+          schema: text,
+        },
+      ],
+      responses: {
+        200: {
+          description: 'A JWT of type `statuslist+jwt`.',
+          headers: headersOf('Cache-Control', 'X-Request-Id', 'Access-Control-Allow-Origin', 'Vary'),
+          content: { 'application/statuslist+jwt': { schema: text } },
+        },
+        ...refusals(oauthRefusal),
+        404: oauthRefusal('There is no such list: its tokens are not good.', 'Access-Control-Allow-Origin'),
+        406: oauthRefusal('There is only `application/statuslist+jwt` here.', 'Access-Control-Allow-Origin'),
+        501: oauthRefusal('There is no history of lists.', 'Access-Control-Allow-Origin'),
+        503: oauthRefusal('Not known now. Try again, and refuse meanwhile.', 'Retry-After'),
+      },
+    },
+  },
   '/.well-known/oauth-authorization-server': get(
     'OAuth',
     'metadata',

@@ -26,6 +26,9 @@ const TAKEN: readonly (readonly [string, z.ZodType])[] = [
   ['Completions', wire.completionsBody],
   ['Revocations', wire.revocationsBody],
   ['FreezeAsked', wire.freezeBody],
+  ['ContainmentAsked', wire.containmentBody],
+  ['Acknowledgement', wire.acksBody],
+  ['UsesReported', wire.usesBody],
 ]
 const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['Grant', wire.grantAnswer],
@@ -37,8 +40,14 @@ const GIVEN: readonly (readonly [string, z.ZodType])[] = [
   ['DryRun', wire.dryRunAnswer],
   ['Questions', wire.questionsAnswer],
   ['Ends', wire.endsAnswer],
+  ['EndedGrants', wire.revocationsAnswer],
+  ['Uses', wire.usesAnswer],
+  ['Reported', wire.reportedAnswer],
   ['Freeze', wire.freezeAnswer],
   ['Freezes', wire.freezesAnswer],
+  ['Containment', wire.containmentAnswer],
+  ['Counted', wire.countedAnswer],
+  ['Contained', wire.containedAnswer],
   ['Caller', wire.whoamiAnswer],
   ['Entitlements', wire.entitlementsAnswer],
   ['Begun', wire.begunAnswer],
@@ -52,6 +61,8 @@ const PARTS: readonly (readonly [string, z.ZodType])[] = [
   ['Facts', wire.factsAnswer],
   ['Statement', wire.decisionAnswer],
   ['ApprovalRule', wire.ruleAnswer],
+  ['Reach', wire.reachAnswer],
+  ['UsesSummary', wire.usesSummary],
 ]
 
 type Json = { readonly [member: string]: unknown }
@@ -65,7 +76,7 @@ const OF_BODIES: readonly number[] = [DOOR_REFUSALS.body_too_large, DOOR_REFUSAL
 
 const REFUSED: Readonly<Record<number, string>> = {
   400: 'The request is not valid; `facts.issues` names the members.',
-  401: 'Not authenticated: no token, or one that is not good here, or a DPoP proof that does not hold.',
+  401: 'Not authenticated: no token or assertion, or one that is not good here, or a DPoP proof that does not hold.',
   403: 'Not permitted.',
   404: 'There is no such thing, or it is not yours to see: the two look the same.',
   408: 'The request did not arrive in time.',
@@ -101,7 +112,9 @@ const capital = (name: string): string => name.replace(/(^|_)([a-z])/g, (_, __, 
 /** The document for the broker behind this public URL. */
 export function openApiDocument(issuer: string, routes: readonly Route[] = ROUTES): Json {
   const taken = named(TAKEN, routes, 'Body', (route) => (route.body === undefined ? [] : [route.body]))
-  const given = named(GIVEN, routes, 'Answer', (route) => answersOf(route).map(({ schema }) => schema))
+  const given = named(GIVEN, routes, 'Answer', (route) =>
+    answersOf(route).flatMap(({ status, schema }) => (status === NO_CONTENT ? [] : [schema])),
+  )
   return {
     openapi: '3.1.1',
     info: {
@@ -126,6 +139,13 @@ export function openApiDocument(issuer: string, routes: readonly Route[] = ROUTE
           scheme: 'bearer',
           bearerFormat: 'JWT',
           description: 'A token of a trusted issuer, for this broker alone.',
+        },
+        clientAssertion: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description:
+            'Of a resource server: the client assertion (RFC 7523) that it shows at /oauth2/introspect, made anew for each request.',
         },
         dpop: {
           type: 'http',
@@ -184,6 +204,7 @@ interface Answer extends Given {
   readonly status: number
   readonly schema: z.ZodType
 }
+const NO_CONTENT = 204
 /** A route without a row in ABOUT answers 200. */
 const answersOf = (route: Route): readonly Answer[] =>
   Object.entries(ABOUT[route.name]?.gives ?? { 200: { what: 'Done.' } }).map(([status, given]) => ({
@@ -213,6 +234,7 @@ function operationOf(route: Route, routes: readonly Route[], taken: Names, given
     operationId: route.name,
     summary: about?.summary ?? route.name,
     ...(about?.description === undefined ? {} : { description: about.description }),
+    ...(route.action === 'server' ? { security: [{ clientAssertion: [] }] } : {}),
     parameters: parametersOf(route, about),
     ...(route.body === undefined ? {} : { requestBody: bodyOf(route.body, about, taken) }),
     responses: {
@@ -223,11 +245,19 @@ function operationOf(route: Route, routes: readonly Route[], taken: Names, given
 }
 
 function answerOf(answer: Answer, about: About | undefined, routes: readonly Route[], given: Names): Json {
-  const { what, schema, headers = [], leadsOn } = answer
-
+  const { what, status, schema, headers = [], leadsOn } = answer
+  const withHeaders = headersOf(
+    'Cache-Control',
+    'X-Request-Id',
+    'RateLimit',
+    'RateLimit-Policy',
+    'DPoP-Nonce',
+    ...headers,
+  )
+  if (status === NO_CONTENT) return { description: what, headers: withHeaders }
   return {
     description: what,
-    headers: headersOf('Cache-Control', 'X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'DPoP-Nonce', ...headers),
+    headers: withHeaders,
     content: {
       'application/json': { schema: ref('schemas', given.of(schema)) },
       ...(about?.streams === true ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
@@ -274,7 +304,9 @@ function parametersOf(route: Route, about: About | undefined): readonly Json[] {
       schema,
     }
   })
-  const headers = ['DPoP', ...(about?.reads ?? [])].map((name) => ref('parameters', name))
+  const headers = [...(route.action === 'server' ? [] : ['DPoP']), ...(about?.reads ?? [])].map((name) =>
+    ref('parameters', name),
+  )
   return [...inPath, ...inQuery, ...headers]
 }
 
@@ -332,6 +364,7 @@ const HEADERS = {
   'RateLimit-Policy': given('The caller’s budget.', false),
   Accept: given('The media type that is taken here.', true),
   Pragma: given('`no-cache` (RFC 6749 §5.1).', true, { const: 'no-cache' }),
+  Vary: given('`Accept`.', true, { const: 'Accept' }),
   'Access-Control-Allow-Origin': given('Pages of anybody may read this.', true, { const: '*' }),
 }
 
@@ -377,7 +410,8 @@ more than 64 KiB is refused. Times are RFC 3339; durations look like \`1h30m\`. 
 
 const TAGS = [
   { name: 'Grants', description: 'One asking and its whole life.' },
-  { name: 'Freezes', description: 'What gets nothing new.' },
+  { name: 'Freezes', description: 'What gets nothing new, and what is ended besides: containments.' },
+  { name: 'Resource servers', description: 'For who checks the tokens: what has ended, and what was used.' },
   { name: 'Entitlements', description: 'What may be asked for.' },
   { name: 'Caller', description: 'Who calls.' },
   { name: 'Operations', description: 'For those who run the broker.' },

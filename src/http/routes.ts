@@ -3,24 +3,31 @@
 import { z } from 'zod'
 import type { Action } from '../broker/broker.ts'
 import { paid } from '../broker/budget.ts'
+import type { Tried } from '../broker/operate.ts'
 import type { Budget, Limits, Quota } from '../broker/ports.ts'
-import { BrokerError } from '../domain/errors.ts'
+import { BrokerError, isBrokerError } from '../domain/errors.ts'
+import type { PrincipalId } from '../domain/ids.ts'
 import type { Caller } from '../domain/principal.ts'
 import { type Authentication, callerOf, challenged, nonceHeader } from './authenticate.ts'
+import * as containments from './containments.ts'
 import { type Answer, type Endpoint, type Incoming, json, NO_BODY } from './endpoint.ts'
 import * as freezes from './freezes.ts'
 import * as grants from './grants.ts'
 import { parsePairs, single } from './pairs.ts'
 import * as passkeys from './passkeys.ts'
 import { problem } from './problem.ts'
+import * as revocations from './revocations.ts'
+import { type ServerAuthentication, serverOf } from './server-auth.ts'
+import { showTried } from './show.ts'
 import * as wire from './wire.ts'
 
 /** What operators may do to the broker itself. The verb judges `Operate`; the record is what it did, without secrets. */
 export interface Operations {
   recover(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
   acceptClock(caller: Caller, reason: string): Promise<Readonly<Record<string, string | number | boolean>>>
+  canaries(caller: Caller): Promise<readonly Tried[]>
 }
-export interface V1Ports extends grants.GrantsPorts, Authentication {
+export interface V1Ports extends revocations.RevocationsPorts, Authentication, ServerAuthentication {
   readonly operations: Operations
   readonly limits: Limits
   /** Strict JSON: duplicates refused, depth and size bounded. Throws `invalid_request`, and never quotes the text. */
@@ -40,9 +47,13 @@ interface Row<B, Q> {
   readonly answers: z.ZodType
   run(p: V1Ports, call: grants.Call<B, Q>): Promise<Answer>
 }
+/** A row for resource servers: nobody else is let in, and no guard is asked. What they see are the grants for their own audiences. */
+type ServerRow<B, Q> = Omit<Row<B, Q>, 'action' | 'budget' | 'run'> & {
+  run(p: V1Ports, call: revocations.ServerCall<B, Q>): Promise<Answer>
+}
 /** A row with its types forgotten, as tables hold it. */
-export interface Route
-  extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'action' | 'query' | 'body' | 'answers'> {
+export interface Route extends Pick<Row<unknown, unknown>, 'method' | 'path' | 'name' | 'query' | 'body' | 'answers'> {
+  readonly action: Action | 'own' | 'server'
   endpoint(p: V1Ports): Endpoint
 }
 
@@ -225,6 +236,38 @@ export const ROUTES: readonly Route[] = [
     answers: wire.endsAnswer,
     run: grants.revocations,
   }),
+  serverRoute({
+    method: 'GET',
+    path: '/v1/revocations',
+    name: 'revocations',
+    query: wire.revocationsQuery,
+    answers: wire.revocationsAnswer,
+    run: revocations.revocations,
+  }),
+  serverRoute({
+    method: 'POST',
+    path: '/v1/revocations/acks',
+    name: 'acknowledge',
+    body: wire.acksBody,
+    answers: wire.emptyAnswer,
+    run: revocations.acknowledge,
+  }),
+  serverRoute({
+    method: 'POST',
+    path: '/v1/grants/:id/uses',
+    name: 'report_uses',
+    body: wire.usesBody,
+    answers: wire.reportedAnswer,
+    run: revocations.reportUses,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/grants/:id/uses',
+    name: 'uses',
+    action: 'ReadGrant',
+    answers: wire.usesAnswer,
+    run: grants.uses,
+  }),
   route({
     method: 'POST',
     path: '/v1/freezes',
@@ -253,6 +296,36 @@ export const ROUTES: readonly Route[] = [
     body: wire.reasonBody,
     answers: wire.freezeAnswer,
     run: freezes.lift,
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/containments',
+    name: 'contain',
+    action: 'Freeze',
+    budget: 'ends',
+    query: wire.containQuery,
+    body: wire.containmentBody,
+    answers: z.union([wire.containmentAnswer, wire.countedAnswer]),
+    run: containments.contain,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/containments/:freeze',
+    name: 'containment',
+    action: 'ReadAudit',
+    budget: 'ends',
+    answers: wire.containmentAnswer,
+    run: containments.show,
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/containments/:freeze/grants',
+    name: 'contained',
+    action: 'ReadAudit',
+    budget: 'ends',
+    query: wire.containedQuery,
+    answers: wire.containedAnswer,
+    run: containments.contained,
   }),
   route({
     method: 'GET',
@@ -314,6 +387,17 @@ export const ROUTES: readonly Route[] = [
     answers: wire.operationAnswer,
     run: async (p, { caller, body }) => json(200, await p.operations.acceptClock(caller, body.reason)),
   }),
+  route({
+    method: 'GET',
+    path: '/v1/operations/canaries',
+    name: 'canaries',
+    action: 'Operate',
+    answers: wire.canariesAnswer,
+    run: async (p, { caller }) =>
+      json(200, {
+        canaries: (await p.operations.canaries(caller)).map(showTried),
+      } satisfies z.infer<typeof wire.canariesAnswer>),
+  }),
 ]
 
 function route<B, Q>(row: Row<B, Q>): Route {
@@ -330,11 +414,7 @@ function route<B, Q>(row: Row<B, Q>): Route {
         const caller = await callerOf(p, incoming)
         const quota = await paid(p.limits, caller.principal.id, row.budget ?? 'requests')
         if (row.path.includes(':id')) grants.idOf(incoming)
-        const query = parsed(
-          row.query ?? (wire.noQuery as unknown as z.ZodType<Q>),
-          single(parsePairs(incoming.query)),
-          'query',
-        )
+        const query = queryOf(row.query, incoming)
         const body = await bodyOf(p, row.body, incoming)
         const answer = await row.run(p, { caller, incoming, body, query })
         return withNonce(p, incoming, { ...answer, headers: { ...answer.headers, ...rateHeaders(quota) } })
@@ -343,6 +423,38 @@ function route<B, Q>(row: Row<B, Q>): Route {
     }),
   }
 }
+
+function serverRoute<B, Q>(row: ServerRow<B, Q>): Route {
+  return {
+    ...row,
+    action: 'server',
+    endpoint: (p) => ({
+      method: row.method,
+      path: row.path,
+      name: row.name,
+      takes: row.body === undefined ? NO_BODY : { media: 'application/json', limitBytes: BODY_LIMIT },
+      answer: async (incoming) => {
+        const server = await serverOf(p, incoming)
+        // By a name that nobody in the directory can have.
+        const quota = await paid(p.limits, `server:${server}` as PrincipalId, 'requests')
+        if (row.path.includes(':id')) grants.idOf(incoming)
+        const query = queryOf(row.query, incoming)
+        const body = await bodyOf(p, row.body, incoming)
+        const answer = await row.run(p, { server, incoming, body, query })
+        return { ...answer, headers: { ...answer.headers, ...rateHeaders(quota) } }
+      },
+      refuse: (thrown, requestId) => {
+        const answer = problem(thrown, requestId)
+        if (!isBrokerError(thrown, 'unauthenticated')) return answer
+        const challenge = thrown.facts.anonymous === true ? 'Bearer' : 'Bearer error="invalid_token"'
+        return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': challenge } }
+      },
+    }),
+  }
+}
+
+const queryOf = <Q>(schema: z.ZodType<Q> | undefined, incoming: Incoming): Q =>
+  parsed(schema ?? (wire.noQuery as unknown as z.ZodType<Q>), single(parsePairs(incoming.query)), 'query')
 
 async function bodyOf<B>(p: V1Ports, schema: z.ZodType<B> | undefined, incoming: Incoming): Promise<B> {
   const text = await incoming.text()

@@ -2,24 +2,26 @@
 // ended: the status is the stored one, word for word.
 
 import type { z } from 'zod'
-import { type Explained, type Question, useWithin } from '../broker/broker.ts'
+import { type Beside, type Explained, type Question, useWithin } from '../broker/broker.ts'
+import type { Tried } from '../broker/operate.ts'
 import { type AcceptedRisk, type Decision, standingAcceptances, standingVotes } from '../domain/decision.ts'
-import type { ApprovalRule, Entitlement } from '../domain/entitlement.ts'
+import {
+  type ApprovalRule,
+  type CredentialRule,
+  type Entitlement,
+  revocabilityOf,
+  worstResidue,
+} from '../domain/entitlement.ts'
 import type { GrantEvent } from '../domain/events.ts'
 import type { Grant, Head } from '../domain/grant.ts'
-import {
-  type Duration,
-  earliest,
-  formatDuration,
-  formatInstant,
-  type Instant,
-  milliseconds,
-} from '../domain/instant.ts'
+import { type Duration, earliest, formatDuration, formatInstant, type Instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import type { Confirmation, Mint } from '../domain/mint.ts'
+import { misuseOf } from '../domain/use.ts'
 import { lengthOf } from '../domain/window.ts'
 import type {
+  canariesAnswer,
   DryRunAnswer,
   entitlementsAnswer,
   eventsAnswer,
@@ -28,6 +30,9 @@ import type {
   mintAnswer,
   questionsAnswer,
   ruleAnswer,
+  usesAnswer,
+  usesSummary,
+  waitAnswer,
 } from './wire.ts'
 
 /** Approved, and its window is not open yet. */
@@ -52,6 +57,7 @@ export function showGrant(grant: Grant, now: Instant): GrantAnswer {
     policy: { ...ask.policy },
     rule: showRule(ask.rule),
     reasons: [...ask.reasons],
+    ...showRevocability(ask.credential, lengthOf(ask.intent.window)),
     decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
     conditions: showConditions(grant.decisions),
     ...(ask.replaces === undefined ? {} : { replaces: ask.replaces }),
@@ -152,7 +158,7 @@ export const showRule = (rule: ApprovalRule): z.infer<typeof ruleAnswer> =>
         stepUp: rule.stepUp,
       }
 
-const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
+export const showConfirmation = ({ asked, answer, at }: Confirmation) => ({ asked, answer, at: formatInstant(at) })
 
 export function showMint(mint: Mint): z.infer<typeof mintAnswer> {
   const made = {
@@ -250,8 +256,11 @@ function nextAction(grant: Grant, now: Instant): string {
     case 'withdrawn':
     case 'lapsed':
       return 'Ask again if it is still needed.'
-    case 'ended':
-      return 'Nothing: it has ended.'
+    case 'ended': {
+      const { residueUntil } = grant.head.facts
+      if (residueUntil <= now) return 'Nothing: it has ended.'
+      return `Nothing can be done: what was handed out may still be accepted until ${formatInstant(residueUntil)}.`
+    }
   }
 }
 
@@ -271,6 +280,52 @@ function linksOf(grant: Grant): Record<string, string> {
   if (!isTerminal(status)) links.revoke = `${self}/revoke`
   return links
 }
+
+const showUses = ({ uses, counts, left }: Beside['uses']): z.infer<typeof usesSummary> => {
+  const last = uses.at(-1)
+  return {
+    ...counts,
+    misuse: uses.filter((use) => misuseOf(use) !== undefined).length,
+    notKept: left,
+    ...(last === undefined ? {} : { lastReportedAt: formatInstant(last.receivedAt) }),
+  }
+}
+
+/** What is known of a grant beside itself. */
+export const showBeside = ({ reach, uses }: Beside): Pick<z.infer<typeof waitAnswer>, 'reach' | 'uses'> => ({
+  ...(reach === undefined
+    ? {}
+    : {
+        reach: {
+          consumers: reach.consumers,
+          acknowledged: reach.acknowledged,
+          ...(reach.withinMs === undefined ? {} : { withinSeconds: reach.withinMs / 1_000 }),
+          pending: [...reach.pending],
+        },
+      }),
+  uses: showUses(uses),
+})
+
+export const showUsesOf = (grant: Grant, known: Beside['uses']): z.infer<typeof usesAnswer> => ({
+  grant: grant.id,
+  digest: grant.ask.digest,
+  policy: { ...grant.ask.policy },
+  decisions: grant.decisions.map((decision) => showDecision(decision, grant.decisions)),
+  uses: known.uses.map((use) => ({
+    id: use.id,
+    at: formatInstant(use.at),
+    receivedAt: formatInstant(use.receivedAt),
+    by: use.by,
+    credential: use.credential,
+    outcome: use.outcome,
+    ...(use.reason === undefined ? {} : { reason: use.reason }),
+    misuse: misuseOf(use) !== undefined,
+    action: use.action,
+    target: use.target,
+    ...(use.argumentDigest === undefined ? {} : { argumentDigest: use.argumentDigest }),
+  })),
+  summary: showUses(known),
+})
 
 /** The store's sequence stays inside: it tells how much happens elsewhere. */
 export const showEvent = (
@@ -320,20 +375,33 @@ export function showDryRun(explained: Explained): DryRunAnswer['grants'][number]
     useWithin: formatDuration(useWithin(entitlement, executor)),
     audience: entitlement.target.audience,
     credential: showCredential(credential),
-    revocability: credential.kind === 'jwt' ? 'at_once' : credential.revocability,
-    residue: formatDuration(residueOf(entitlement, intent)),
+    ...showRevocability(credential, lengthOf(intent.window)),
     policy: { ...policy },
   }
 }
 
-/** How long a credential may outlive a revoke, at worst: what verifiers may cache, or the whole window where nothing can be revoked. */
-const residueOf = ({ credential }: Entitlement, { window }: Intent): Duration => {
-  if (credential.kind === 'jwt') return credential.verifierCache
-  return credential.revocability === 'at_once' ? milliseconds(0) : lengthOf(window)
-}
+const showRevocability = (credential: CredentialRule, window: Duration) => ({
+  revocability: revocabilityOf(credential),
+  residue: formatDuration(worstResidue(credential, window)),
+})
 
 const showCredential = (credential: Entitlement['credential']) =>
   credential.kind === 'jwt' ? { kind: 'jwt' as const, sender: credential.sender } : { kind: credential.kind }
+
+/** Names of ours and words of ours: what a backend said is not in it. */
+export const showTried = ({
+  entitlement,
+  credential,
+  canary,
+}: Tried): z.infer<typeof canariesAnswer>['canaries'][number] => ({
+  ...{ entitlement, backend: credential.backend, engine: credential.engine, revocability: credential.revocability },
+  result: canary?.result ?? 'none',
+  ...(canary === undefined
+    ? {}
+    : { at: formatInstant(canary.at), took: formatDuration(canary.took), next: formatInstant(canary.next) }),
+  ...(canary?.step === undefined ? {} : { step: canary.step }),
+  ...(canary?.reason === undefined ? {} : { reason: canary.reason }),
+})
 
 /** Mounts, connections and roles of the backend are the operator's, not the asker's. */
 export const showEntitlement = (
@@ -347,6 +415,7 @@ export const showEntitlement = (
   actions: { ...entitlement.actions },
   scopes: [...entitlement.scopes],
   credential: showCredential(entitlement.credential),
+  ...showRevocability(entitlement.credential, entitlement.limits.maxDuration),
   approval: showRule(entitlement.approval),
   limits: {
     maxDuration: formatDuration(entitlement.limits.maxDuration),

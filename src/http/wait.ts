@@ -11,6 +11,9 @@ export interface WaitLimits {
 }
 export const WAIT_LIMITS: WaitLimits = { perProcess: 1_000, perPrincipal: 20, firstMs: 100, mostMs: 500 }
 
+/** Of those who listen for what ends: the instances of a resource server, one connection each. */
+export const LISTEN_LIMITS: WaitLimits = { ...WAIT_LIMITS, perPrincipal: 200 }
+
 export interface Waiting<T> {
   readonly who: PrincipalId
   readonly forMs: number

@@ -1,6 +1,7 @@
 // Every body and every answer of `/v1` as a strict schema: an unknown member is refused, a default is written here and nowhere else.
 // Invariant: a text that passes shows exactly what it holds: no control, no bidirectional override, nothing invisible.
 import { z } from 'zod'
+import { CANARY_RESULTS, CANARY_STEPS } from '../domain/canary.ts'
 import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
 import { EVENT_TYPES } from '../domain/events.ts'
 import { isAttemptId, isDigest, isGrantId, isName, isThumbprint, PATTERNS } from '../domain/ids.ts'
@@ -9,6 +10,7 @@ import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import { isPasskeyName, PASSKEY_NAME } from '../domain/passkey.ts'
 import { FLAGS, type Flag } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
+import { REFUSAL_REASONS, USE_OUTCOMES } from '../domain/use.ts'
 
 // Controls but the line feed, which is judged apart; line and paragraph separators; bidirectional marks, embeddings, overrides and
 // isolates; and whatever Unicode says need not be drawn: fillers, tags, soft hyphens, selectors. Joiners stay, because several scripts
@@ -319,6 +321,13 @@ const selector = {
   key: thumbprint
     .optional()
     .meta({ description: 'The key of the executor, or one that is shown: RFC 7638 thumbprint.' }),
+  approver: name.optional().meta({ description: 'Whoever approved it, or said anything else on it that is kept.' }),
+  policyDigest: digest
+    .optional()
+    .meta({ description: 'Of the policy that it was filed or decided under, or would go on under now.' }),
+  issuedBefore: time
+    .optional()
+    .meta({ description: 'Something was issued of it before this time, which is not in the future.' }),
 }
 export const freezeBody = z.strictObject({
   where: z
@@ -332,6 +341,12 @@ export const freezeBody = z.strictObject({
   reason: reason.default(''),
 })
 export type FreezeBody = z.infer<typeof freezeBody>
+export const containmentBody = freezeBody.extend({
+  freeze: z.boolean().default(true).meta({
+    description: 'Whether it also stops what is new. Without, only what is there now is ended, and is dead for ever.',
+  }),
+})
+export type ContainmentBody = z.infer<typeof containmentBody>
 
 const count = (most: number) =>
   z
@@ -341,8 +356,16 @@ const count = (most: number) =>
     .pipe(z.int().min(1).max(most))
     .meta({ type: 'integer', pattern: undefined, minimum: 1, maximum: most })
 const cursor = z.string().regex(/^[A-Za-z0-9._:~-]{1,200}$/, 'is not a cursor of ours')
+/** Of a store of many shards it is long. */
+const position = z.string().regex(/^[A-Za-z0-9._:~-]{1,4000}$/, 'is not a position of ours')
 const yes = z.literal('true').transform(() => true as const)
 export const noQuery = z.strictObject({})
+export const containQuery = z.strictObject({
+  dryRun: yes.optional().meta({ description: 'Count what would be ended; do nothing.' }),
+})
+/** The stages of what a containment matched, in the words of its progress. */
+export const STAGES_SHOWN = ['ending', 'failing', 'stopped', 'ended'] as const
+export const containedQuery = z.strictObject({ stage: z.enum(STAGES_SHOWN).optional(), cursor: cursor.optional() })
 export const askQuery = z.strictObject({
   dryRun: yes.optional().meta({ description: 'Say what would become of this asking; file nothing.' }),
 })
@@ -376,6 +399,22 @@ export const eventsQuery = z.strictObject({
   after: cursor.optional().meta({ description: 'The id of the last event seen; only later ones follow.' }),
   limit: count(100).default(50),
 })
+export const revocationsQuery = z
+  .strictObject({
+    after: position.optional().meta({ description: 'A position as the feed gave it; only what ended later follows.' }),
+    since: time
+      .optional()
+      .meta({ description: 'What ended at this time or later, RFC 3339. Now, where neither is said.' }),
+    wait: z
+      .string()
+      .regex(/^\d{1,2}$/, 'is a number')
+      .transform(Number)
+      .pipe(z.int().min(0).max(30))
+      .meta({ type: 'integer', pattern: undefined, minimum: 0, maximum: 30 })
+      .optional()
+      .meta({ description: 'Seconds to wait for the first one, at most 30.' }),
+  })
+  .refine(({ after, since }) => after === undefined || since === undefined, 'after and since exclude each other')
 export const waitQuery = z
   .strictObject({
     wait: count(60).optional().meta({ description: 'Seconds to wait for a change, at most 60.' }),
@@ -389,6 +428,38 @@ export const waitQuery = z
     ({ wait, for: what, since }) => wait !== undefined || (what === undefined && since === undefined),
     'for and since go with wait',
   )
+
+/** What a resource server says. */
+export const acksBody = z.strictObject({
+  position: position.meta({ description: 'Everything up to here is refused by this instance.' }),
+  consumer: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'is 1 to 64 letters, digits, dots, dashes or underscores')
+    .meta({ description: 'The name of the instance; one that stays over its restarts.' }),
+})
+const usedOf = {
+  id: word(64).min(1).meta({ description: 'Chosen for each use: the same id again is the same use.' }),
+  at: time,
+  credential: word(255).min(1).meta({ description: 'The jti of the token.' }),
+  action: line(200).min(1).refine(showsSomething, 'says nothing'),
+  target: line(500).min(1).refine(showsSomething, 'says nothing'),
+  argumentDigest: digest.optional().meta({ description: 'Of what the action was called with.' }),
+}
+export const usesBody = z.strictObject({
+  uses: z
+    .array(
+      z.discriminatedUnion('outcome', [
+        z.strictObject({ ...usedOf, outcome: z.literal('used') }),
+        z.strictObject({
+          ...usedOf,
+          outcome: z.literal('refused'),
+          reason: z.enum(REFUSAL_REASONS).meta({ description: 'Why it was refused.' }),
+        }),
+      ]),
+    )
+    .min(1)
+    .max(100),
+})
 
 // Answers. Times are RFC 3339 in UTC.
 const text = z.string()
@@ -450,7 +521,9 @@ export const factsAnswer = z.strictObject({
   cause: cause.optional(),
   endedAt: text.optional(),
   confirmation: confirmation.optional(),
-  residueUntil: text.optional(),
+  residueUntil: text
+    .optional()
+    .meta({ description: 'Until when something may still take the credential for good, at the latest.' }),
 })
 
 /** A signed statement of a person, or of the policy. What does not apply to its kind is left out. */
@@ -477,6 +550,14 @@ export const decisionAnswer = z.strictObject({
   withdrawn: z.boolean().optional().meta({ description: 'This was taken back.' }),
   passkey: z.boolean().meta({ description: 'Signed with the person’s passkey, besides by the broker.' }),
 })
+
+/** The class of a credential and what it may leave behind, before anybody approves it. */
+const revocability = {
+  revocability: z.enum(['at_once', 'expiry']).meta({
+    description: 'Whether it ends at once when it is revoked, or only by its own expiry.',
+  }),
+  residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+}
 
 export const grantAnswer = z.strictObject({
   id: text,
@@ -525,6 +606,7 @@ export const grantAnswer = z.strictObject({
   policy: z.strictObject({ revision: z.int(), digest: text }),
   rule: ruleAnswer,
   reasons: z.array(text),
+  ...revocability,
   decisions: z.array(decisionAnswer),
   conditions: z
     .array(
@@ -551,7 +633,76 @@ export const grantAnswer = z.strictObject({
 })
 export type GrantAnswer = z.infer<typeof grantAnswer>
 
-export const waitAnswer = z.strictObject({ ...grantAnswer.shape, timed_out: z.boolean().optional() })
+/** How far the word of an end has gone. */
+export const reachAnswer = z.strictObject({
+  consumers: z.int().meta({ description: 'Instances of the resource server that are to know.' }),
+  acknowledged: z.int().meta({ description: 'Those of them that have said that they refuse it.' }),
+  withinSeconds: z
+    .number()
+    .optional()
+    .meta({ description: 'How long after the end the slowest of those said so; absent where none has.' }),
+  pending: z.array(text).meta({
+    description: 'The others: server/instance, or the server alone where no instance of it was ever heard of.',
+  }),
+})
+/** What was reported of a grant's credentials. All zero: not reported. */
+export const usesSummary = z.strictObject({
+  used: z.int(),
+  refused: z.int(),
+  misuse: z.int().meta({ description: 'Refused uses that are misuse, of those that are kept.' }),
+  notKept: z.int().meta({ description: 'How many are only counted, because as many as may be are kept.' }),
+  lastReportedAt: text.optional(),
+})
+export const waitAnswer = z.strictObject({
+  ...grantAnswer.shape,
+  reach: reachAnswer
+    .optional()
+    .meta({ description: 'Of a grant that has left active, where a resource server is set up for its audience.' }),
+  uses: usesSummary.optional().meta({ description: 'Of a grant of which a credential was made.' }),
+  timed_out: z.boolean().optional(),
+})
+export const usesAnswer = z.strictObject({
+  grant: text,
+  digest: text,
+  policy: z.strictObject({ revision: z.int(), digest: text }),
+  decisions: z.array(decisionAnswer),
+  uses: z.array(
+    z.strictObject({
+      id: text,
+      at: text.meta({ description: 'By the clock of the resource server.' }),
+      receivedAt: text,
+      by: text.meta({ description: 'The resource server.' }),
+      credential: text,
+      outcome: z.enum(USE_OUTCOMES),
+      reason: z.enum(REFUSAL_REASONS).optional(),
+      misuse: z.boolean(),
+      action: text,
+      target: text,
+      argumentDigest: text.optional(),
+    }),
+  ),
+  summary: usesSummary,
+})
+export const reportedAnswer = z.strictObject({
+  accepted: z.int().meta({ description: 'New here.' }),
+  repeated: z.int().meta({ description: 'Reported before under the same id.' }),
+  misuse: z.int().meta({ description: 'Of the new ones those that are misuse.' }),
+})
+export const revocationsAnswer = z.strictObject({
+  revocations: z.array(
+    z.strictObject({
+      grant: text,
+      audience: text,
+      at: text,
+      status: z.enum(['ending', 'ended']),
+      position: text,
+    }),
+  ),
+  position: text.meta({ description: 'Go on after this one.' }),
+  timed_out: z.boolean().meta({ description: 'There was nothing, and the store was read up to the position.' }),
+})
+/** Of an answer that says nothing. */
+export const emptyAnswer = z.null()
 export const listAnswer = z.strictObject({ grants: z.array(grantAnswer), next: text.optional() })
 export const exchangeAnswer = z.strictObject({
   grant: grantAnswer,
@@ -601,8 +752,7 @@ export const dryRunAnswer = z.strictObject({
       useWithin: text.meta({ description: 'How soon after approval, or opening, the first exchange must be.' }),
       audience: text,
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
-      revocability: z.enum(['at_once', 'expiry']),
-      residue: text.meta({ description: 'How long the credential may outlive a revoke, at worst.' }),
+      ...revocability,
       policy: z.strictObject({ revision: z.int(), digest: text }),
     }),
   ),
@@ -620,6 +770,7 @@ export const endsAnswer = z.strictObject({
     z.strictObject({
       id: text,
       status: z.enum(STATUSES as [string, ...string[]]),
+      residueUntil: text.optional().meta({ description: 'Of one that has ended: what may be left is gone by then.' }),
       refused: text.optional().meta({ description: 'Why this one was left as it is: the code of a refusal.' }),
     }),
   ),
@@ -645,7 +796,11 @@ export const freezeAnswer = z.strictObject({
     ticket: z.strictObject({ system: text, id: text }).optional(),
     planDigest: text.optional(),
     key: text.optional(),
+    approver: text.optional(),
+    policyDigest: text.optional(),
+    issuedBefore: text.optional(),
   }),
+  contains: z.boolean().meta({ description: 'Whether what matches and lived was ended as well: a containment.' }),
   reason: text,
   by: text,
   at: text,
@@ -656,6 +811,66 @@ export const freezeAnswer = z.strictObject({
 })
 export type FreezeAnswer = z.infer<typeof freezeAnswer>
 export const freezesAnswer = z.strictObject({ freezes: z.array(freezeAnswer) })
+
+const tally = z.int().min(0)
+export const containmentAnswer = z.strictObject({
+  id: text.meta({ description: 'Of its freeze, by which it is lifted.' }),
+  freeze: freezeAnswer,
+  done: z.boolean().meta({
+    description: 'Everything has been looked through, and every grant that matched has ended and is confirmed.',
+  }),
+  progress: z.strictObject({
+    walked: tally.meta({ description: 'How much of what lives has been looked through, in parts.' }),
+    walks: tally.meta({ description: 'Of how many parts.' }),
+    matched: tally.meta({ description: 'Grants found so far: the sum of the four that follow.' }),
+    ended: tally.meta({ description: 'Ended, and confirmed by whoever could say so.' }),
+    stopped: tally.meta({ description: 'Nothing had been handed out of these; nothing will be.' }),
+    ending: tally.meta({ description: 'The end has begun and is not confirmed: what was handed out may still work.' }),
+    failing: tally.meta({ description: 'The end keeps failing; it is tried again for ever.' }),
+    unreadable: tally.meta({ description: 'Records that could not be read. While there is one, it is not done.' }),
+  }),
+  etaSeconds: z.int().min(0).optional().meta({
+    description:
+      'How long until it is done, as it goes; while `walked` is less than `walks` at least so long. Absent while that cannot be said.',
+  }),
+  residueUntil: text.optional().meta({
+    format: 'date-time',
+    description:
+      'Until then a verifier that does not ask the broker may still take something. Absent where that is over.',
+  }),
+})
+export type ContainmentAnswer = z.infer<typeof containmentAnswer>
+export const countedAnswer = z.strictObject({
+  dryRun: z.literal(true),
+  matched: tally,
+  kinds: z.array(
+    z.strictObject({ kind: z.enum(['jwt', 'vault']), status: z.enum(STATUSES as [string, ...string[]]), count: tally }),
+  ),
+  residueUntil: text.optional().meta({
+    format: 'date-time',
+    description: 'Until then, if it were contained now, a verifier that does not ask the broker could take something.',
+  }),
+  complete: z.boolean().meta({ description: 'False where a record could not be read.' }),
+})
+export type CountedAnswer = z.infer<typeof countedAnswer>
+export const containedAnswer = z.strictObject({
+  grants: z.array(
+    z.strictObject({
+      id: text,
+      stage: z.enum(STAGES_SHOWN),
+      status: z
+        .enum(STATUSES as [string, ...string[]])
+        .optional()
+        .meta({ description: 'Absent where it has left for the archive.' }),
+      outcome: text.optional(),
+      confirmation: confirmation.optional(),
+      residueUntil: text.optional(),
+      attempts: z.int().optional().meta({ description: 'How often its end was tried.' }),
+      lastError: text.optional(),
+    }),
+  ),
+  next: text.optional().meta({ description: 'The cursor of the next page.' }),
+})
 
 export const whoamiAnswer = z.strictObject({
   principal: text,
@@ -677,6 +892,7 @@ export const entitlementsAnswer = z.strictObject({
       actions: z.record(text, z.enum(ACTION_CLASSES)),
       scopes: z.array(text),
       credential: z.strictObject({ kind: z.enum(['jwt', 'vault']), sender: z.enum(['dpop', 'bearer']).optional() }),
+      ...revocability,
       approval: ruleAnswer,
       limits: z.strictObject({ maxDuration: text, horizon: text, decideWithin: text, maxUses: z.int() }),
       ticketRequired: z.boolean(),
@@ -700,5 +916,25 @@ export const stepUpAnswer = z.strictObject({
 })
 export const passkeysAnswer = z.strictObject({
   passkeys: z.array(z.strictObject({ id: text, name: text, registeredAt: text, transports: z.array(text) })),
+})
+/** The last canary of everything that comes from a backend. */
+export const canariesAnswer = z.strictObject({
+  canaries: z.array(
+    z.strictObject({
+      entitlement: text,
+      backend: text,
+      engine: z.enum(['database', 'path']),
+      revocability: revocability.revocability,
+      result: z.enum([...CANARY_RESULTS, 'none']).meta({
+        description:
+          'ok: made and confirmed gone. failed: shown not to work. unknown: it could not be tried. none: not tried yet.',
+      }),
+      step: z.enum(CANARY_STEPS).optional().meta({ description: 'Where it stopped.' }),
+      reason: text.optional(),
+      at: text.optional(),
+      took: text.optional(),
+      next: text.optional(),
+    }),
+  ),
 })
 export const operationAnswer = z.record(text, z.union([text, z.number(), z.boolean()]))

@@ -75,7 +75,7 @@ export async function openArchive(folder: string, options: ArchiveOptions = {}):
   }
 }
 
-function lineOf({ id, version, ask, decisions, head, events }: Retired): string {
+function lineOf({ id, version, ask, decisions, head, events, uses }: Retired): string {
   const record = {
     v: 1,
     id,
@@ -84,6 +84,7 @@ function lineOf({ id, version, ask, decisions, head, events }: Retired): string 
     decisions: decisions.map(asStored),
     head: asStored(head),
     events: events.map(({ version: of, seq, text }) => ({ version: of, seq, event: asStored(text) })),
+    ...(uses.length === 0 ? {} : { uses: uses.map(({ receivedAt, text }) => ({ receivedAt, use: asStored(text) })) }),
   }
   return `${JSON.stringify(record)}\n`
 }

@@ -4,6 +4,9 @@ import { json, type OAuthEndpoint } from './endpoint.ts'
 import { refuse } from './errors.ts'
 import { TOKEN_EXCHANGE } from './token.ts'
 
+/** Where the status lists are: `oauth/status.ts`. */
+export const STATUS_PATH = '/status'
+
 export interface MetadataPorts {
   readonly issuer: string
   /** The public keys, and how long verifiers may keep them; a next key is published at least this long before its first use. */
@@ -22,7 +25,7 @@ export interface Login {
 }
 
 // Public documents, read by pages of anybody: the only ones with CORS (PROTOCOLS §7, 19).
-const PUBLIC = { 'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin' }
+export const PUBLIC = { 'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin' }
 
 export function metadataEndpoints(p: MetadataPorts): readonly OAuthEndpoint[] {
   const document = metadata(p)
@@ -53,6 +56,7 @@ const metadata = (p: MetadataPorts) => ({
   token_endpoint: `${p.issuer}/oauth2/token`,
   introspection_endpoint: `${p.issuer}/oauth2/introspect`,
   jwks_uri: `${p.issuer}/oauth2/jwks`,
+  status_list_aggregation_endpoint: `${p.issuer}${STATUS_PATH}`,
   grant_types_supported: [TOKEN_EXCHANGE],
   // Required by RFC 8414; empty, because there is no authorization endpoint.
   response_types_supported: [],

@@ -1,14 +1,18 @@
 // The calls that go through a port, told to whoever measures or traces them. Invariant: a told port answers and rejects exactly as the one
 // that it wraps, and every method has its row here: a new one does not compile until it says what may be told of it.
 import type {
+  Canaries,
   Ceremonies,
+  ContainmentStore,
   CredentialSource,
   Forges,
   FreezeStore,
   GrantStore,
   Passkeys,
+  RevocationStore,
   Seal,
   Timetable,
+  UseStore,
 } from '../broker/ports.ts'
 import type { Step } from '../domain/grant.ts'
 
@@ -42,6 +46,7 @@ export const STORE_CALLS: Rows<GrantStore> = {
   events: (grant) => ({ grant }),
   list: ({ of }) => ({ count: of.length }),
   feed: () => ({}),
+  live: ({ lane }) => ({ lane }),
   counts: (tenants) => ({ count: tenants.length }),
   retired: () => ({}),
   forget: (grants) => ({ count: grants.length }),
@@ -51,7 +56,25 @@ export const FREEZE_CALLS: Rows<FreezeStore> = {
   put: () => ({}),
   lift: () => ({}),
   list: () => ({}),
+  on: () => ({}),
   under: (_, grant) => (grant === undefined ? {} : { grant }),
+}
+
+export const CONTAINMENT_CALLS: Rows<ContainmentStore> = {
+  claim: ({ lane }) => ({ lane }),
+  note: (_id, _shard, { stages }) => ({ count: stages.length }),
+  progress: () => ({}),
+  page: () => ({}),
+}
+
+export const REVOCATION_CALLS: Rows<Pick<RevocationStore, 'read' | 'acknowledge' | 'reach'>> = {
+  read: () => ({}),
+  acknowledge: () => ({}),
+  reach: (grant) => ({ grant }),
+}
+export const USE_CALLS: Rows<UseStore> = {
+  report: (grant, _, uses) => ({ grant, count: uses.length }),
+  of: (grant) => ({ grant }),
 }
 
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
@@ -60,6 +83,17 @@ export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
   issue: (_, { grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   close: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   confirmGone: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
+}
+
+export const CANARY_CALLS: Rows<Canaries> = {
+  all: () => ({}),
+  last: () => ({}),
+  keep: () => ({}),
+  open: () => ({}),
+  note: ({ grant, credential }) => ({ grant, backend: credential.backend }),
+  ended: () => ({}),
+  turn: () => ({}),
+  giveBack: () => ({}),
 }
 
 /** What is asked about is text of whoever asked. */

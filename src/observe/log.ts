@@ -14,6 +14,7 @@ const NAMES = [
   'cause',
   'at',
   'grant',
+  'freeze',
   'mint',
   'kind',
   'handle',

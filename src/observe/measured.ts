@@ -7,6 +7,7 @@ import type { GrantId } from '../domain/ids.ts'
 import { earliest, type Instant, minutes } from '../domain/instant.ts'
 import type { Approvals } from './approvals.ts'
 import { type Around, CREDENTIAL_CALLS, STORE_CALLS, told } from './calls.ts'
+import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What is measured needs two clocks: monotonic milliseconds for durations, and Redis's for how long an end has been open. */
@@ -148,6 +149,32 @@ export function measuredExchange<
     const made = await exchange(...args)
     figures.observe('mint_seconds', { kind: made.mint.kind }, (ticks() - started) / 1_000)
     return made
+  }
+}
+
+interface ReportSeen {
+  readonly used: number
+  readonly refused: number
+  readonly misuse: readonly string[]
+}
+/** What was reported is counted, and misuse told: it may be the first that anybody hears of a stolen credential. */
+export function watchedReports<Rest extends readonly unknown[], Seen extends ReportSeen>(
+  report: (server: string, grant: GrantId, ...rest: Rest) => Promise<Seen>,
+  { figures, log }: Pick<Measuring, 'figures'> & { readonly log: Log },
+): (server: string, grant: GrantId, ...rest: Rest) => Promise<Seen> {
+  return async (server, grant, ...rest) => {
+    const seen = await report(server, grant, ...rest)
+    if (seen.used > 0) figures.count('uses_reported_total', { outcome: 'used' }, seen.used)
+    if (seen.refused > 0) figures.count('uses_reported_total', { outcome: 'refused' }, seen.refused)
+    for (const reason of seen.misuse) figures.count('misuse_total', { reason })
+    if (seen.misuse.length > 0)
+      log('warn', 'misuse of a credential was reported', {
+        grant,
+        principal: server,
+        reason: [...new Set(seen.misuse)].join(', '),
+        count: seen.misuse.length,
+      })
+    return seen
   }
 }
 

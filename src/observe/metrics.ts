@@ -24,6 +24,16 @@ export const METRICS = {
     labels: [],
     help: 'Of the approvals of the last 30 days that this broker took since it started, the share given to somebody who gave one back.',
   },
+  uses_reported_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: 'Uses of credentials that resource servers reported, repeated reports not counted: used or refused.',
+  },
+  misuse_total: {
+    kind: 'counter',
+    labels: ['reason'],
+    help: 'Refused uses that are misuse, by the reason that the resource server gave.',
+  },
   mint_seconds: {
     kind: 'histogram',
     labels: ['kind'],
@@ -80,6 +90,12 @@ export const METRICS = {
     buckets: FAST_SECONDS,
     help: 'Calls of the backends (Vault and the question behind it): done, refused or failed.',
   },
+  canaries: {
+    kind: 'gauge',
+    labels: ['result'],
+    help: 'Entitlements of a backend by their last canary: ok, failed (ending was shown not to work), unknown, none yet.',
+  },
+  canary_age_seconds: { kind: 'gauge', labels: [], help: 'Since the oldest of the last canaries was made.' },
   ready: { kind: 'gauge', labels: [], help: '1 when every check of /readyz passes, else 0.' },
   check_failing: { kind: 'gauge', labels: ['check'], help: '1 while this check of /readyz fails, else 0.' },
   clock_state: {

@@ -1,7 +1,8 @@
 // The figures that are looked up when somebody asks for the metrics. Invariant: what does not answer in time, or fails, is left out and not
 // shown as it was before; nothing here can make the answer wait longer than that.
+import { CANARY_RESULTS } from '../domain/canary.ts'
 import type { Lane } from '../domain/entitlement.ts'
-import type { Instant } from '../domain/instant.ts'
+import { earliest, type Instant } from '../domain/instant.ts'
 import { STATUSES, type Status } from '../domain/lifecycle.ts'
 import type { Approvals } from './approvals.ts'
 import type { Endings } from './measured.ts'
@@ -25,6 +26,8 @@ export interface Sources {
   clockState(): string
   witnessHealthy(): boolean
   recovering(): boolean
+  /** What comes from a backend, and what became of its last canary. */
+  tried(): Promise<readonly { readonly canary: { readonly result: string; readonly at: Instant } | undefined }[]>
   /** Sets what is known of the backends' inventories; absent where none is looked through. */
   readonly inventory?: () => void
 }
@@ -40,6 +43,15 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
   const stored = async (): Promise<void> => {
     const counts = await inTime(p.counts())
     for (const status of STATUSES) figures.set('grants', counts?.[status], { status })
+  }
+  const canaries = async (): Promise<void> => {
+    const tried = await inTime(p.tried())
+    for (const result of [...CANARY_RESULTS, 'none']) {
+      const count = tried?.filter(({ canary }) => (canary?.result ?? 'none') === result).length
+      figures.set('canaries', count, { result })
+    }
+    const [first, ...more] = tried?.flatMap(({ canary }) => canary?.at ?? []) ?? []
+    figures.set('canary_age_seconds', first === undefined ? undefined : age(earliest(first, ...more)))
   }
   const due = async (lane: Lane): Promise<void> => {
     const seen = await inTime(p.firstDeadline(lane).then(age))
@@ -59,7 +71,7 @@ export function scrape(p: Sources): (failing: readonly string[]) => ReturnType<M
     figures.set('reciprocal_approval_ratio', p.approvals.reciprocal())
   }
   return async (failing) => {
-    await Promise.all([stored(), ...p.lanes.map(due)])
+    await Promise.all([stored(), canaries(), ...p.lanes.map(due)])
     own(failing)
     p.inventory?.()
     return figures.text()

@@ -3,16 +3,20 @@ import type { Ports } from '../broker/ports.ts'
 import { isGrantId } from '../domain/ids.ts'
 import {
   type Around,
+  CANARY_CALLS,
   type CallFacts,
   CEREMONY_CALLS,
+  CONTAINMENT_CALLS,
   CREDENTIAL_CALLS,
   FORGE_CALLS,
   FREEZE_CALLS,
   PASSKEY_CALLS,
+  REVOCATION_CALLS,
   SEAL_CALLS,
   STORE_CALLS,
   TIMETABLE_CALLS,
   told,
+  USE_CALLS,
 } from './calls.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -27,7 +31,11 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
     ...ports,
     grants: told(ports.grants, STORE_CALLS, around('redis')),
     freezes: told(ports.freezes, FREEZE_CALLS, around('redis')),
+    containments: told(ports.containments, CONTAINMENT_CALLS, around('redis')),
+    revocations: told(ports.revocations, REVOCATION_CALLS, around('redis')),
+    uses: told(ports.uses, USE_CALLS, around('redis')),
     credentials: told(ports.credentials, CREDENTIAL_CALLS, around('vault')),
+    canaries: told(ports.canaries, CANARY_CALLS, around('redis')),
     forges: told(ports.forges, FORGE_CALLS, around('forge')),
     passkeys: told(ports.passkeys, PASSKEY_CALLS, around('redis')),
     ceremonies: told(ports.ceremonies, CEREMONY_CALLS, around('redis')),
@@ -38,7 +46,7 @@ export function tracedPorts(ports: Ports, traces: Traces): Ports {
 }
 
 /** What is asked again and again, and mostly finds nothing. */
-const LOOKS: readonly string[] = ['claimDue', 'under']
+const LOOKS: readonly string[] = ['claimDue', 'under', 'read']
 
 /** One call to Redis that is no method of a port. */
 export const tracedCall =
@@ -47,7 +55,10 @@ export const tracedCall =
     traces.within('redis', name, {}, () => call(...args))
 
 /** A look that found nothing is no news: neither the claim of what is due, twice a second and lane, nor the sweep itself, nor that nothing is frozen. */
-const isEmpty = (answer: unknown): boolean => Array.isArray(answer) && answer.length === 0
+const isEmpty = (answer: unknown): boolean =>
+  Array.isArray(answer)
+    ? answer.length === 0
+    : typeof answer === 'object' && answer !== null && 'revocations' in answer && isEmpty(answer.revocations)
 const isIdleSweep = (answer: unknown): boolean =>
   typeof answer === 'object' &&
   answer !== null &&
@@ -55,6 +66,9 @@ const isIdleSweep = (answer: unknown): boolean =>
   answer.done === 0 &&
   'failed' in answer &&
   isEmpty(answer.failed)
+
+/** What a verb answers that has found nothing to do or to tell. */
+const IDLE: Readonly<Record<string, (answer: unknown) => boolean>> = { sweep: isIdleSweep, revocations: isEmpty }
 
 /** Verbs by their names. Of what a verb is called with only the id of a grant is told, and the lane of a sweep. */
 export function tracedVerbs<Verbs extends object>(verbs: Verbs, traces: Traces): Verbs {
@@ -65,7 +79,7 @@ export function tracedVerbs<Verbs extends object>(verbs: Verbs, traces: Traces):
       return { ...(grant === undefined ? {} : { grant }), ...(typeof lane === 'string' ? { lane } : {}) }
     }
     const call = (...args: readonly unknown[]) =>
-      traces.within('verb', name, factsOf(args), () => verb(...args), name === 'sweep' ? isIdleSweep : undefined)
+      traces.within('verb', name, factsOf(args), () => verb(...args), IDLE[name])
     return [name, call]
   })
   return { ...verbs, ...Object.fromEntries(traced) }

@@ -1,10 +1,17 @@
 // The shape of entitlements.yaml: what each member may be, before anything is compared with anything else.
 // Unknown keys are errors, and every message says what to write. The JSON Schema for editors is made from here.
 import { z } from 'zod'
-import { ACTION_CLASSES, EVIDENCE_KINDS, REVIEWER_ROLES } from '../domain/entitlement.ts'
+import {
+  ACTION_CLASSES,
+  EVIDENCE_KINDS,
+  RESERVED_SEGMENTS,
+  REVIEWER_ROLES,
+  VAULT_SEGMENT,
+} from '../domain/entitlement.ts'
 import { type Duration, days, parseDuration, parseInstant, seconds } from '../domain/instant.ts'
 import { FLAGS, SENSITIVITIES, TRUSTS } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
+import { MISUSE_ANSWERS } from '../domain/use.ts'
 
 const must = (what: string) => (issue: { readonly input?: unknown }) =>
   issue.input === undefined ? `This is missing: write ${what}.` : `Write ${what}.`
@@ -107,6 +114,7 @@ const tier = members({
   agentsUseWithin: duration.optional(),
   maxUses: count(1_000),
   maxLife: duration,
+  maxResidue: cacheSpan.optional(),
   maxApprovers: count(1_000).optional(),
   stepUp: flag.optional(),
   ticketRequired: flag.optional(),
@@ -119,12 +127,46 @@ const jwtCredential = members({
   maxLife: duration.optional(),
   verifierCache: cacheSpan.optional(),
 })
-const vaultCredential = members({
+const ofVault = {
   kind: z.literal('vault'),
   backend: nameShape,
-  engine: z.literal('database', { error: must('database') }),
+  revocability: z.enum(['at_once', 'expiry'], { error: must('at_once or expiry') }),
+}
+const databaseCredential = members({
+  ...ofVault,
+  engine: z.literal('database'),
   database: members({ mount: nameShape, connection: nameShape, grantedRole: sqlName, ownerRole: sqlName }),
-  revocability: z.enum(['at_once', 'expiry'], { error: must('at_once or expiry') }).optional(),
+  revocability: ofVault.revocability.optional(),
+})
+// As `isVaultPath` in the adapter, which asks again. Nothing in it leads elsewhere, stands for several paths, or is Vault's own house.
+const VAULT_PATH = `^(?!(.*/)?(${RESERVED_SEGMENTS.join('|')})(/|$))(?!(.*/)?writ-)${VAULT_SEGMENT}(/${VAULT_SEGMENT})*$`
+const vaultPath = matching(
+  VAULT_PATH,
+  200,
+  `a path of Vault: words joined by "/", none of them ${RESERVED_SEGMENTS.join(', ')}, and none that begins with writ-`,
+)
+const parameterName = matching('^[a-z][a-z0-9_]*$', 64, 'the name of a parameter: lower case letters, digits and "_"')
+// Vault's policy pins it: there `${` would begin an expression, and a "*" at an end would stand for any text.
+const parameterText = z.string({ error: must('a text') }).regex(/^(?!\*)(?!.*\$\{)\P{C}{1,1000}(?<!\*)$/u, {
+  error: 'Write one line of printable text, without "${" in it or "*" at an end.',
+})
+const pathCredential = members({
+  ...ofVault,
+  engine: z.literal('path'),
+  path: members({
+    mount: vaultPath,
+    path: vaultPath,
+    method: z.enum(['read', 'write'], { error: must('read or write') }),
+    parameters: z
+      .record(parameterName, parameterText, { error: must('a mapping from each parameter to its text') })
+      .optional(),
+    lifeParameter: parameterName.optional(),
+    endMember: parameterName.optional(),
+  }),
+  maxLife: duration,
+})
+const vaultCredential = z.discriminatedUnion('engine', [databaseCredential, pathCredential], {
+  error: must('the engine: database, or path for any other path of Vault'),
 })
 
 const deputy = members({
@@ -196,6 +238,13 @@ const entitlement = members({
       error: must('a mapping from a claim to what it must equal'),
     })
     .optional(),
+  onMisuse: members({
+    contain: listOf(
+      z.enum(MISUSE_ANSWERS, { error: must(`one of: ${MISUSE_ANSWERS.join(', ')}`) }),
+      1,
+      MISUSE_ANSWERS.join(', '),
+    ),
+  }).optional(),
 })
 
 export const MAX_ENTITLEMENTS = 1_000

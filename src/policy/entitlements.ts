@@ -11,12 +11,15 @@ import {
   EVIDENCE_KINDS,
   type Limits,
   NEVER_AUTOMATIC,
+  type VaultCredential,
+  worstResidue,
 } from '../domain/entitlement.ts'
 import { isName, named } from '../domain/ids.ts'
 import { type Duration, days, duration, formatDuration, minutes, seconds, shortest } from '../domain/instant.ts'
 import { asSet } from '../domain/intent.ts'
 import { type Catalogue, FLAGS, type Flag } from '../domain/risk.ts'
 import { atLeast, TIERS, type Tier } from '../domain/tier.ts'
+import { MISUSE_ANSWERS } from '../domain/use.ts'
 import {
   type EntitlementFile,
   MAX_ENTITLEMENTS,
@@ -187,9 +190,16 @@ function raisedTo(entitlement: Entitlement, tier: Tier, rules: TierFile): Entitl
 
 function credentialAt(credential: CredentialRule, tier: Tier, rules: TierFile): CredentialRule | undefined {
   const high = atLeast(tier, 'high')
-  if (credential.kind === 'vault') return high && credential.revocability === 'expiry' ? undefined : credential
+  const maxResidue = rules.maxResidue ?? rules.maxDuration
+  if (credential.kind === 'vault') {
+    const lasting = credential.revocability === 'expiry'
+    if (lasting && (high || maxResidue === 0)) return undefined
+    if (credential.engine === 'database') return lasting && maxResidue < rules.maxDuration ? undefined : credential
+    const life = shortest(credential.maxLife, rules.maxLife, rules.maxDuration)
+    return { ...credential, maxLife: lasting ? shortest(life, maxResidue) : life }
+  }
   const maxLife = shortest(credential.maxLife, rules.maxLife, rules.maxDuration)
-  const verifierCache = shortest(credential.verifierCache, maxLife)
+  const verifierCache = shortest(credential.verifierCache, maxLife, maxResidue)
   return { ...credential, sender: high ? 'dpop' : credential.sender, maxLife, verifierCache }
 }
 
@@ -241,7 +251,15 @@ function compileOne(id: string, written: EntitlementFile, tier: TierFile, report
     maxApprovers: tier.maxApprovers ?? DEFAULT_MAX_APPROVERS,
     release: releaseOf(written, report),
     bindClaims: written.bindClaims ?? {},
+    onMisuse: onMisuseOf(written, report),
   }
+}
+
+/** In the order of the table, so that the order in the file means nothing. */
+function onMisuseOf({ onMisuse }: EntitlementFile, report: Report): Entitlement['onMisuse'] {
+  if (onMisuse === undefined) return undefined
+  const answers = distinct(onMisuse.contain, ['onMisuse', 'contain'], report)
+  return MISUSE_ANSWERS.filter((answer) => answers.includes(answer))
 }
 
 const classIn = (does: EntitlementFile['actions'][string]): ActionClass =>
@@ -312,13 +330,20 @@ function credentialOf(written: EntitlementFile, tier: TierFile, limits: Limits, 
   const { credential } = written
   const atLeastHigh = atLeast(written.tier, 'high')
   if (credential.kind === 'vault') {
-    const revocability = credential.revocability ?? 'at_once'
+    const rule = vaultRule(credential, written.tier, tier, limits, report)
+    const { revocability } = rule
+    const residue = worstResidue(rule, limits.maxDuration)
     if (revocability === 'expiry' && atLeastHigh)
       report(
         ['credential', 'revocability'],
         'From tier high on a credential must end at once; write at_once or lower the tier.',
       )
-    return { ...credential, revocability }
+    else if (tier.maxResidue !== undefined && residue > tier.maxResidue)
+      report(
+        ['credential', revocability === 'expiry' && rule.engine === 'path' ? 'maxLife' : 'revocability'],
+        outlives(residue, tier.maxResidue, written.tier),
+      )
+    return rule
   }
   const sender = credential.sender ?? 'dpop'
   if (sender === 'bearer' && atLeastHigh)
@@ -334,8 +359,52 @@ function credentialOf(written: EntitlementFile, tier: TierFile, limits: Limits, 
       ['credential', 'verifierCache'],
       `Longer than a token lives; write at most ${formatDuration(maxLife)}, or 0s if every verifier introspects.`,
     )
-  const verifierCache = shortest(maxLife, credential.verifierCache ?? DEFAULT_VERIFIER_CACHE)
+  const maxResidue = tier.maxResidue ?? maxLife
+  if (credential.verifierCache !== undefined && credential.verifierCache > maxResidue)
+    report(['credential', 'verifierCache'], outlives(credential.verifierCache, maxResidue, written.tier))
+  const verifierCache = shortest(maxLife, maxResidue, credential.verifierCache ?? DEFAULT_VERIFIER_CACHE)
   return { kind: 'jwt', sender, maxLife, verifierCache }
+}
+
+const outlives = (residue: Duration, bound: Duration, tier: Tier): string =>
+  `It may outlive a revoke by ${formatDuration(residue)}, and the tier ${tier} allows ${formatDuration(bound)}; write less, or raise the tier's maxResidue.`
+
+type VaultFile = Extract<EntitlementFile['credential'], { kind: 'vault' }>
+
+function vaultRule(
+  written: VaultFile,
+  tierName: Tier,
+  tier: TierFile,
+  limits: Limits,
+  report: Report,
+): VaultCredential {
+  if (written.engine === 'database') return { ...written, revocability: written.revocability ?? 'at_once' }
+  const { maxLife, path, revocability } = written
+  const parameters = path.parameters ?? {}
+  const at = ['credential', 'path']
+  if (maxLife > tier.maxLife) report(['credential', 'maxLife'], longer(maxLife, tier.maxLife, tierName))
+  else if (maxLife > limits.maxDuration)
+    report(
+      ['credential', 'maxLife'],
+      `Longer than the window may be; write at most ${formatDuration(limits.maxDuration)}.`,
+    )
+  if (path.method === 'read' && path.parameters !== undefined)
+    report([...at, 'parameters'], 'Only what is written has parameters; write method: write, or remove them.')
+  if (path.method === 'read' && path.lifeParameter !== undefined)
+    report([...at, 'lifeParameter'], 'Only what is written has parameters; write method: write, or remove the line.')
+  if (path.lifeParameter !== undefined && Object.hasOwn(parameters, path.lifeParameter))
+    report([...at, 'parameters', path.lifeParameter], 'The broker writes this one itself; remove it here.')
+  if (path.endMember !== undefined && revocability === 'at_once')
+    report([...at, 'endMember'], 'What ends at once has a lease, and that says how long it lives; remove the line.')
+  const { mount, path: below, method, lifeParameter, endMember } = path
+  return {
+    kind: 'vault',
+    backend: written.backend,
+    engine: 'path',
+    path: { mount, path: below, method, parameters, lifeParameter, endMember },
+    maxLife: shortest(maxLife, tier.maxLife, limits.maxDuration),
+    revocability,
+  }
 }
 
 function approvalOf(written: EntitlementFile, tier: TierFile, report: Report): ApprovalRule {

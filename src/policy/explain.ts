@@ -1,8 +1,7 @@
 // What a policy says about an asking, as data for people: whether it may be asked, who must approve, which limits hold, what may remain.
 // It decides nothing: the verbs judge again, and where the two differ the verbs are right.
-import type { ApprovalRule, Entitlement, Limits } from '../domain/entitlement.ts'
-import type { Duration } from '../domain/instant.ts'
-import { duration } from '../domain/instant.ts'
+import { type ApprovalRule, type Entitlement, type Limits, worstResidue } from '../domain/entitlement.ts'
+import { type Duration, formatDuration } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Tier } from '../domain/tier.ts'
@@ -38,7 +37,6 @@ export function explain(
   // The guards may look at what is asked; of an offer alone they cannot say no yet.
   const refused = entitlement.approval.mode === 'auto' && intent !== undefined && !automatic.allowed
   const approval = refused ? ({ mode: 'refused' } as const) : entitlement.approval
-  const byExpiry = credential.kind === 'vault' && credential.revocability === 'expiry'
   return {
     mayAsk,
     tier,
@@ -46,8 +44,8 @@ export function explain(
     limits,
     ticketRequired,
     planRequired,
-    maxLife: credential.kind === 'jwt' ? credential.maxLife : limits.maxDuration,
-    residue: credential.kind === 'jwt' ? credential.verifierCache : duration(byExpiry ? limits.maxDuration : 0),
+    maxLife: 'maxLife' in credential ? credential.maxLife : limits.maxDuration,
+    residue: worstResidue(credential, limits.maxDuration),
     why: [
       mayAsk.allowed
         ? `May be asked for: ${mayAsk.because.join(', ')}.`
@@ -75,6 +73,9 @@ function approvalInWords(approval: Explanation['approval'], tier: Tier): string 
 function residueInWords({ credential }: Entitlement): string {
   if (credential.kind === 'jwt')
     return 'After a revoke, a verifier that does not ask may trust its cache for this long.'
-  if (credential.revocability === 'expiry') return 'It cannot be revoked: it ends when its window ends.'
+  if (credential.revocability === 'expiry')
+    return credential.engine === 'path'
+      ? `It cannot be revoked: it ends by itself, ${formatDuration(credential.maxLife)} after it was made at the latest.`
+      : 'It cannot be revoked: it ends when its window ends.'
   return 'It is ended at its backend at once, and that is confirmed.'
 }

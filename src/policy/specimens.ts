@@ -52,6 +52,7 @@ const ENTITLEMENT: Entitlement = {
   maxApprovers: 10,
   release: undefined,
   bindClaims: {},
+  onMisuse: undefined,
 }
 
 const intentBy = (principal: Principal): Intent => ({

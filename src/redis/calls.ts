@@ -1,10 +1,20 @@
 // Redis functions as typed calls: named keys and arguments in, a checked reply out. Nothing here knows what a reply means.
 // Invariant: a call is sent once. It is repeated only when Redis says that the function does not exist, which means it did not run.
-import type { Redis } from 'ioredis'
+import { Command, type Redis } from 'ioredis'
 import { z } from 'zod'
-import type { Shard } from '../domain/ids.ts'
+import type { FreezeId, Shard } from '../domain/ids.ts'
+import type { ListName } from '../domain/status-list.ts'
 import { damaged, within } from './connect.ts'
-import { dueKey, type GrantKeys, shardKeys } from './keys.ts'
+import {
+  acksKey,
+  consumersKey,
+  containmentKeys,
+  dueKey,
+  type GrantKeys,
+  shardKeys,
+  statusKey,
+  statusListsKey,
+} from './keys.ts'
 import { type FunctionName, type Library, loadLibrary } from './library.ts'
 
 /** How far a shard's one order of commits has come: the sequence, and the stream id of the newest event ('' for none). */
@@ -36,6 +46,12 @@ export interface StepRecord {
   /** What rests from this step on, and for how long. */
   readonly denied: readonly string[]
   readonly restsMs: number
+  /** Where the grant was born; 0 for unknown. */
+  readonly born: number
+  /** Its place in a status list, where this step says something about that: the list, the set of all lists, and until when the list is kept. */
+  readonly listed:
+    | { readonly list: string; readonly lists: string; readonly place: number; readonly keepUntil: number }
+    | undefined
   /** All of them; the store appends those that it does not have. */
   readonly decisions: readonly string[]
 }
@@ -105,8 +121,34 @@ const REPLIES = {
     ...failed,
   ]),
   freezes: z.union([z.tuple([...head('ok'), text, z.array(z.tuple([count, text]))]), ...failed]),
+  grant_live: z.union([z.tuple([...head('ok'), text, text, z.array(text)]), ...failed]),
+  containment_claim: z.union([z.tuple([...head('ok'), text]), z.tuple([...head('held')]), ...failed]),
+  containment_note: z.union([z.tuple([...head('ok')]), ...failed]),
+  containment_read: z.union([z.tuple([...head('ok'), z.array(text), count, z.array(count)]), ...failed]),
+  containment_page: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
+  revocation_ack: z.union([
+    z.tuple([...head('ok')]),
+    z.tuple([...head('behind')]),
+    z.tuple([...head('ahead')]),
+    z.tuple([...head('full')]),
+    ...failed,
+  ]),
+  revocation_left: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, text])), z.array(text)]), ...failed]),
+  revocation_acked: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
+  use_report: z.union([
+    z.tuple([...head('ok'), z.array(z.tuple([z.enum(['kept', 'left', 'repeated']), count]))]),
+    z.tuple([...head('missing')]),
+    z.tuple([...head('behind')]),
+    ...failed,
+  ]),
+  use_read: z.union([
+    z.tuple([...head('ok'), z.array(z.tuple([count, text])), z.array(z.tuple([text, count]))]),
+    ...failed,
+  ]),
   rate_take: z.union([z.tuple([...head('ok'), count, count, count]), ...failed]),
+  status_read: z.union([z.tuple([...head('ok'), text, z.literal([0, 1]), z.instanceof(Uint8Array)]), ...failed]),
+  status_lists: z.union([z.tuple([...head('ok'), z.array(text)]), ...failed]),
 } as const satisfies Record<FunctionName, z.ZodType>
 export type Reply<Name extends FunctionName> = z.infer<(typeof REPLIES)[Name]>
 
@@ -132,7 +174,11 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
   }
 
   const send = async (name: FunctionName, keys: readonly string[], args: readonly (string | number)[]) => {
-    const call = () => redis.fcall(library.nameOf(name), keys.length, ...keys, ...args)
+    const sent = [library.nameOf(name), keys.length, ...keys, ...args] as const
+    const call = async () =>
+      name === 'status_read'
+        ? bytesLast(await redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: null })))
+        : redis.fcall(...sent)
     try {
       return await call()
     } catch (thrown) {
@@ -212,9 +258,13 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [
           ...base(shard),
           shardKeys(shard).retire,
-          ...grants.flatMap(({ keys, indexes }) => [keys.ask, keys.decisions, keys.head, ...indexes]),
+          ...grants.flatMap(({ keys, indexes }) => [keys.ask, keys.decisions, keys.head, keys.uses, ...indexes]),
         ],
-        [...at(seen), keepMs, ...grants.flatMap(({ id, version, indexes }) => [id, version, indexes.length])],
+        [
+          ...at(seen),
+          keepMs,
+          ...grants.flatMap(({ id, version, uses, indexes }) => [id, version, uses, indexes.length]),
+        ],
       ),
     readControl: (shard: Shard, seen: Position) => call('control_read', base(shard), at(seen)),
     publish: (shard: Shard, seen: Position, record: string, mayCreate: boolean) =>
@@ -233,8 +283,76 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...at(seen), freeze.id, freeze.text, freeze.event, freeze.rules],
       ),
     freezes: (shard: Shard, seen: Position) => call('freezes', [...base(shard), shardKeys(shard).freezes], at(seen)),
+    live: (shard: Shard, seen: Position, page: { lane: string; cursor: string; run: string; about: number }) =>
+      call('grant_live', [...base(shard), dueKey(shard, page.lane)], [...at(seen), page.cursor, page.run, page.about]),
+    claimWalk: (shard: Shard, seen: Position, { id, lane, leaseMs }: { id: FreezeId; lane: string; leaseMs: number }) =>
+      call('containment_claim', [...base(shard), containmentKeys(shard, id).walks], [...at(seen), lane, leaseMs]),
+    noteContained: (shard: Shard, seen: Position, id: FreezeId, note: NoteRecord) =>
+      call(
+        'containment_note',
+        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
+        [
+          ...at(seen),
+          note.lane,
+          note.walk,
+          note.leaseMs,
+          note.residue,
+          note.keepMs,
+          ...note.stages.flatMap(({ stage, id: grant }) => [stage, grant]),
+        ],
+      ),
+    readContainment: (shard: Shard, seen: Position, id: FreezeId, stages: number) =>
+      call(
+        'containment_read',
+        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
+        [...at(seen), stages],
+      ),
+    pageContained: (
+      shard: Shard,
+      seen: Position,
+      id: FreezeId,
+      page: { from: number; to: number; offset: number; limit: number },
+    ) =>
+      call(
+        'containment_page',
+        [...base(shard), containmentKeys(shard, id).matched],
+        [...at(seen), page.from, page.to, page.offset, page.limit],
+      ),
     useOnce: (shard: Shard, seen: Position, { mark, until }: { mark: string; until: number }) =>
       call('use_once', [...base(shard), mark], [...at(seen), until]),
+    readStatus: (shard: Shard, seen: Position, list: ListName) =>
+      call('status_read', [...base(shard), statusKey(list)], at(seen)),
+    statusLists: (shard: Shard, seen: Position) =>
+      call('status_lists', [...base(shard), statusListsKey(shard)], at(seen)),
+    acknowledge: (shard: Shard, seen: Position, ack: AckRecord) =>
+      call(
+        'revocation_ack',
+        [...base(shard), acksKey(shard, ack.server, ack.consumer), consumersKey(shard, ack.server)],
+        [...at(seen), ack.consumer, ack.event, ack.unbroken, ack.most, ack.keepMs, ack.mostConsumers, ack.freshMs],
+      ),
+    left: (shard: Shard, seen: Position, { grant, server }: { grant: GrantKeys; server: string }) =>
+      call('revocation_left', [...base(shard), grant.head, consumersKey(shard, server)], at(seen)),
+    acked: (
+      shard: Shard,
+      seen: Position,
+      { server, consumers, event }: { server: string; consumers: readonly string[]; event: string },
+    ) =>
+      call(
+        'revocation_acked',
+        [...base(shard), ...consumers.map((consumer) => acksKey(shard, server, consumer))],
+        [...at(seen), event],
+      ),
+    reportUses: (
+      shard: Shard,
+      seen: Position,
+      { keys, id, most, uses }: { keys: GrantKeys; id: string; most: number; uses: readonly UseRecord[] },
+    ) =>
+      call(
+        'use_report',
+        [...base(shard), keys.head, keys.uses],
+        [...at(seen), id, most, ...uses.flatMap((use) => [use.id, use.kind, use.text, use.event])],
+      ),
+    uses: (shard: Shard, seen: Position, grant: GrantKeys) => call('use_read', [...base(shard), grant.uses], at(seen)),
     take: (shard: Shard, seen: Position, rate: { bucket: string; perMs: number; most: number; want: number }) =>
       call('rate_take', [...base(shard), rate.bucket], [...at(seen), rate.perMs, rate.most, rate.want]),
   }
@@ -246,10 +364,43 @@ export interface FreezeRecord {
   readonly event: string
 }
 
+export interface NoteRecord {
+  /** '' where only stages are noted. */
+  readonly lane: string
+  readonly walk: string
+  readonly leaseMs: number
+  readonly residue: number
+  readonly keepMs: number
+  readonly stages: readonly { readonly id: string; readonly stage: number }[]
+}
+
+export interface AckRecord {
+  readonly server: string
+  readonly consumer: string
+  readonly event: string
+  /** From here on nothing concerns it, up to `event`; '' where that is not known. */
+  readonly unbroken: string
+  readonly most: number
+  readonly keepMs: number
+  readonly mostConsumers: number
+  readonly freshMs: number
+}
+
+export interface UseRecord {
+  readonly id: string
+  /** Of each kind so many are kept. */
+  readonly kind: string
+  readonly text: string
+  /** '' where it is no event. */
+  readonly event: string
+}
+
 export interface ForgetRecord {
   readonly keys: GrantKeys
   readonly id: string
   readonly version: number
+  /** How many uses were read of it. */
+  readonly uses: number
   /** Every set that it is in. */
   readonly indexes: readonly string[]
 }
@@ -273,6 +424,13 @@ export interface GuardRecord {
   readonly denied: readonly string[]
 }
 
+/** Only the bits of a list are bytes; all the rest of such a reply is text and numbers. */
+const bytesLast = (reply: unknown): unknown =>
+  Array.isArray(reply)
+    ? reply.map((part, at) => (Buffer.isBuffer(part) && at !== BITS_AT ? part.toString('utf8') : part))
+    : reply
+const BITS_AT = 6
+
 const isUnknownFunction = (thrown: unknown): boolean =>
   thrown instanceof Error && /^ERR Function not found/i.test(thrown.message)
 
@@ -287,6 +445,7 @@ const stepKeys = (shard: Shard, { keys, lane, leaves, enters, ...step }: StepRec
   ...step.lasting,
   ...step.parts,
   ...step.denied,
+  ...(step.listed === undefined ? [] : [step.listed.list, step.listed.lists]),
 ]
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
@@ -303,6 +462,9 @@ const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.parts.length,
   step.denied.length,
   step.restsMs,
+  step.born,
+  step.listed?.place ?? '',
+  step.listed?.keepUntil ?? '',
   step.decisions.length,
   ...step.decisions,
 ]

@@ -84,6 +84,8 @@ export function freezeStore({ issuing, ending, memory, connects, shards, sha256 
       return [...found.values()].sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1))
     },
 
+    on: async (shard) => (await read(shard, ending)).freezes,
+
     under: async (control: Control, id) => {
       const shard = id === undefined ? shards[0] : shardOf(id)
       if (shard === undefined) throw recoveringError(NO_CONTROL)

@@ -63,15 +63,30 @@ const intent: z.ZodType<Intent> = record({
 })
 
 const span = z.int().nonnegative() as unknown as z.ZodType<Extract<CredentialRule, { kind: 'jwt' }>['maxLife']>
-const credential: z.ZodType<CredentialRule> = z.discriminatedUnion('kind', [
+const ofVault = { kind: z.literal('vault'), backend: text, revocability: z.enum(['at_once', 'expiry']) }
+/** Also where a rule is kept beside a grant. */
+export const credential: z.ZodType<CredentialRule> = z.discriminatedUnion('kind', [
   record({ kind: z.literal('jwt'), sender: z.enum(['dpop', 'bearer']), maxLife: span, verifierCache: span }),
-  record({
-    kind: z.literal('vault'),
-    backend: text,
-    engine: z.literal('database'),
-    database: record({ mount: text, connection: text, grantedRole: text, ownerRole: text }),
-    revocability: z.enum(['at_once', 'expiry']),
-  }),
+  z.discriminatedUnion('engine', [
+    record({
+      ...ofVault,
+      engine: z.literal('database'),
+      database: record({ mount: text, connection: text, grantedRole: text, ownerRole: text }),
+    }),
+    record({
+      ...ofVault,
+      engine: z.literal('path'),
+      path: record({
+        mount: text,
+        path: text,
+        method: z.enum(['read', 'write']),
+        parameters: z.record(text, text),
+        lifeParameter: maybe(text),
+        endMember: maybe(text),
+      }),
+      maxLife: span,
+    }),
+  ]),
 ])
 
 type People = Extract<Ask['rule'], { mode: 'people' }>
@@ -374,6 +389,8 @@ export interface StoredTexts {
   readonly ask: string
   readonly decisions: readonly string[]
   readonly head: string
+  /** 0 where it is not known. */
+  readonly born: number
 }
 
 export const printAsk = (ask: Ask): string => JSON.stringify(ask)
@@ -387,6 +404,6 @@ export function readGrant(id: GrantId, stored: StoredTexts): Grant {
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
   const decisions = stored.decisions.map((text) => read('decision', READERS.decision, text))
   const head = read('head', READERS.head, stored.head)
-  return { id, ask, decisions, head, version: stored.version } as Grant
+  return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
 }
 export const readEvent = (stored: string): GrantEvent => read('event', READERS.event, stored)

@@ -3,6 +3,7 @@
 // record; what ends goes on.
 import type { Redis } from 'ioredis'
 import type {
+  ContainmentStore,
   Control,
   ControlStore,
   EndResult,
@@ -14,29 +15,41 @@ import type {
   Loaded,
   Receipt,
   Retired,
+  RevocationStore,
+  StatusLists,
+  UseStore,
 } from '../broker/ports.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
 import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
-import { type GrantId, isGrantId, type Shard, shard as shardNumber, shardOf, type TenantId } from '../domain/ids.ts'
-import { type Instant, milliseconds } from '../domain/instant.ts'
+import { type GrantId, isGrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
+import { days, hours, type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
-import { STATUSES, type Status } from '../domain/lifecycle.ts'
+import { isLive, STATUSES, type Status } from '../domain/lifecycle.ts'
+import { parsePlaces, printPlaces } from '../domain/place.ts'
+import { type ListName, parseList, statusPlaceOf } from '../domain/status-list.ts'
 import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
+import { containmentStore } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
-import { deniedKey, grantKeys, indexKey, lastingIndexes, tallyKey } from './keys.ts'
+import { deniedKey, grantKeys, indexKey, lastingIndexes, statusKey, statusListsKey, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
+import { revocationStore } from './revocation-store.ts'
 import { BEHIND, NO_CONTROL, recoveringError, shardMemory } from './shard-memory.ts'
+import { storedUses, useStore } from './use-store.ts'
 
 export type PublishedRules = Parameters<ControlStore['publish']>[1]
 
-/** GrantStore, ControlStore and the freezes, and what an operator does with a shard. */
+/** GrantStore, ControlStore, the freezes and the status lists, and what an operator does with a shard. */
 export interface ShardStore extends GrantStore, ControlStore {
   readonly freezes: FreezeStore
+  readonly containments: ContainmentStore
+  readonly statuses: StatusLists
+  readonly revocations: RevocationStore
+  readonly uses: UseStore
   /**
    * As ControlStore says. `mayCreate`: the caller knows of no commit on this shard, so the record may be made; the store refuses it all
    * the same (`recovering`) on a shard that has ever been committed to.
@@ -169,13 +182,12 @@ export function grantStore({
       : issued(shard, (seen) => issuing.load(shard, seen, keys))
     const reply = expect('ok', await answer)
     const control = memory.noteControl(shard, reply[4])
-    const born = reply[5].map(([, , , , at]) => at ?? 0)
     const grants = ids.map((id, n) => {
-      const [version, head, ask, decisions] = reply[5][n] ?? []
+      const [version, head, ask, decisions, born = 0] = reply[5][n] ?? []
       if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
-      return readable(() => readGrant(id, { version, head, ask, decisions }))
+      return readable(() => readGrant(id, { version, head, ask, decisions, born }))
     })
-    return { grants, born, control, behind: reply[1] === 1 }
+    return { grants, control, behind: reply[1] === 1 }
   }
 
   /** A grant of a shard that nobody looks after does not exist. */
@@ -185,11 +197,11 @@ export function grantStore({
     if (!isOurs(id)) return undefined
     const shard = shardOf(id)
     memory.refuseIfBehind(shard)
-    const { grants, born, control, behind } = await loadMany(shard, [id])
+    const { grants, control, behind } = await loadMany(shard, [id])
     if (behind) throw recoveringError(BEHIND)
     if (control === undefined) throw recoveringError(NO_CONTROL)
     const [grant] = grants
-    return grant && { grant, control, born: born[0] ?? 0 }
+    return grant && { grant, control, born: grant.born }
   }
 
   /** Everything that is stored of one grant; undefined where it has gone. What is over changes no more, so two reads are as good as one. */
@@ -197,12 +209,21 @@ export function grantStore({
     const keys = grantKeys(id)
     // The events first: if the grant is still there afterwards, none of them had been forgotten.
     const events = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, keys)))[4]
+    const { uses } = await storedUses({ issuing, memory, connects }, id)
     const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys])))[5]
-    const [version, head, ask, decisions] = row ?? []
+    const [version, head, ask, decisions, born = 0] = row ?? []
     if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
     // What it is found by follows from what it says: one that cannot be read could not be forgotten.
-    readable(() => readGrant(id, { version, head, ask, decisions }))
-    return { id, version, ask, decisions, head, events: events.map(([of, seq, text]) => ({ version: of, seq, text })) }
+    readable(() => readGrant(id, { version, head, ask, decisions, born }))
+    return {
+      id,
+      version,
+      ask,
+      decisions,
+      head,
+      events: events.map(([of, seq, text]) => ({ version: of, seq, text })),
+      uses,
+    }
   }
 
   async function retired(shard: Shard, keepMs: number, limit: number): Promise<readonly Retired[]> {
@@ -239,6 +260,44 @@ export function grantStore({
     return { control, seq: reply[2], behind: reply[1] === 1 }
   }
 
+  /** Each alone where one of them is damaged: that one is undefined. */
+  async function loadSome(shard: Shard, ids: readonly GrantId[]) {
+    const some = async (of: readonly GrantId[]) =>
+      (await loadMany(shard, of, true)).grants.flatMap((grant) =>
+        grant === undefined ? [] : [{ grant, born: grant.born }],
+      )
+    const damagedOnly = (thrown: unknown): undefined => {
+      if (!isDamage(thrown)) throw thrown
+      return undefined
+    }
+    const all = ids.length === 0 ? [] : await some(ids).catch(damagedOnly)
+    if (all !== undefined) return { grants: all, unread: 0 }
+    const each = await Promise.all(ids.map((id) => some([id]).catch(damagedOnly)))
+    return { grants: each.flatMap((one) => one ?? []), unread: each.filter((one) => one === undefined).length }
+  }
+
+  const statuses: StatusLists = {
+    live: async (list) => {
+      const { shard } = list
+      if (!shards.includes(shard)) return undefined
+      memory.refuseIfBehind(shard)
+      const reply = expect('ok', await issued(shard, (seen) => issuing.readStatus(shard, seen, list)))
+      const control = memory.noteControl(shard, reply[4])
+      if (reply[1] === 1) throw recoveringError(BEHIND)
+      if (control === undefined) throw recoveringError(NO_CONTROL)
+      return reply[5] === 1 ? reply[6] : undefined
+    },
+    all: async () => {
+      const found: ListName[] = []
+      for (const shard of shards) {
+        const reply = expect('ok', await issued(shard, (seen) => issuing.statusLists(shard, seen)))
+        const names = reply[4].map((key) => parseList(`${shard}-${key.slice(key.lastIndexOf(':') + 1)}`))
+        found.push(...names.filter((name) => name !== undefined))
+      }
+      return found
+    },
+  }
+
   async function loadEach(ids: readonly GrantId[]): ReturnType<GrantStore['loadEach']> {
     const found = new Map<GrantId, Grant | 'unreadable'>()
     const note = async (shard: Shard, some: readonly GrantId[]): Promise<void> => {
@@ -264,8 +323,12 @@ export function grantStore({
   }
 
   return {
+    statuses,
     loadEach,
     freezes: freezeStore({ issuing, ending, memory, connects, shards, sha256 }),
+    containments: containmentStore({ ending, memory, shards }),
+    revocations: revocationStore({ issuing, memory, connects, shards }),
+    uses: useStore({ issuing, memory, connects, shards, sha256 }),
     load,
     commit,
     commitEach,
@@ -325,11 +388,25 @@ export function grantStore({
           places.set(shard, event)
           // An event above the stored version was never committed: its writer died between the two.
           if (grant === undefined || version > grant.version) continue
-          fed.push({ ...readable(() => readEvent(text)), version, seq, place: printPlace(places), of: grant })
+          fed.push({ ...readable(() => readEvent(text)), version, seq, place: printPlaces(places), of: grant })
         }
         places.set(shard, reply[4])
       }
-      return { events: fed, next: printPlace(places), more }
+      return { events: fed, next: printPlaces(places), more }
+    },
+
+    live: async ({ shard, lane, cursor }) => {
+      const [run = '', from = '0'] = cursor?.split(':') ?? []
+      const page = { lane, cursor: from, run, about: BATCH }
+      const reply = expect('ok', await ended(shard, (seen) => ending.live(shard, seen, page)))
+      const [, , , , next, server, found] = reply
+      const ids = [...new Set(found.filter(isGrantId))]
+      const pages = await Promise.all(batches(ids).map((some) => loadSome(shard, some)))
+      return {
+        grants: pages.flatMap(({ grants }) => grants),
+        unread: pages.reduce((sum, { unread }) => sum + unread, found.length - found.filter(isGrantId).length),
+        cursor: next === '0' ? undefined : `${server}:${next}`,
+      }
     },
 
     counts: async (tenants) => {
@@ -359,11 +436,12 @@ export function grantStore({
             some.map(({ id }) => id),
             readableOnly(false),
           )
-          const records = some.flatMap(({ id, version }) => {
+          const records = some.flatMap(({ id, version, uses = [] }) => {
             const grant = stored.find((candidate) => candidate.id === id)
             if (grant === undefined) return []
             const of = [statusIndex(grant, grant.head.status), ...lastingIndexes(grant.ask)]
-            return { keys: grantKeys(id), id, version, indexes: of.map((index) => indexKey(shard, index)) }
+            const indexes = of.map((index) => indexKey(shard, index))
+            return { keys: grantKeys(id), id, version, uses: uses.length, indexes }
           })
           if (records.length === 0) continue
           const reply = await issued(shard, (seen) => issuing.forget(shard, seen, keep, records))
@@ -450,9 +528,23 @@ function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256):
     parts: from === 'none' || from === status ? [] : without(counted(from), counted(status)),
     denied: rests > 0 ? denials(grant.ask, sha256).map((denied) => deniedKey(shard, denied)) : [],
     restsMs: rests,
+    born: grant.born,
+    listed: listedRecord(grant, from),
     decisions: grant.decisions.map(printDecision),
   }
 }
+
+/** What this step says in a status list: that the grant is live, or is so no more. */
+function listedRecord(grant: Grant, from: Status | 'none'): StepRecord['listed'] {
+  const place = isLive(grant.head.status) || isLive(from) ? statusPlaceOf(grant) : undefined
+  if (place === undefined) return undefined
+  const { list, idx } = place
+  // By the hour, so that not every commit moves it.
+  const keepUntil = Math.ceil((grant.ask.intent.window.closesAt + LIST_OUTLIVES) / hours(1)) * hours(1)
+  return { list: statusKey(list), lists: statusListsKey(list.shard), place: idx, keepUntil }
+}
+/** No token outlives its window; whoever still asks a day later gets no answer, which is none to rely on. */
+const LIST_OUTLIVES = days(1)
 
 const guardRecord = (shard: Shard, { notAfter, judgedUnder, bounds = [], denied = [] }: Guard): GuardRecord => ({
   notAfter,
@@ -525,21 +617,12 @@ async function loadInOrder(
 const newestFirst = (a: readonly [string, number], b: readonly [string, number]): number =>
   b[1] - a[1] || (a[0] < b[0] ? 1 : -1)
 
-/** Where a reader of the feed is, shard by shard: `0.1732540000000-0`, joined by `_`. Of shards that there are none of, nothing is kept. */
+/** Of shards that there are none of, nothing is kept. */
 function parsePlace(text: string | undefined, shards: readonly Shard[]): Map<Shard, string> {
-  const places = new Map<Shard, string>()
-  if (text === undefined) return places
-  for (const part of text.split('_')) {
-    const [, of, event] = /^(\d{1,4})\.(\d{1,15}-\d{1,15})$/.exec(part) ?? []
-    if (of === undefined || event === undefined)
-      throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
-    const shard = shardNumber(Number(of))
-    if (shards.includes(shard)) places.set(shard, event)
-  }
-  return places
+  const places = text === undefined ? new Map() : parsePlaces(text)
+  if (places === undefined) throw new BrokerError('invalid_request', 'This is not the id of an event of the feed.')
+  return new Map([...places].filter(([shard]) => shards.includes(shard)))
 }
-const printPlace = (places: ReadonlyMap<Shard, string>): string =>
-  [...places].map(([shard, event]) => `${shard}.${event}`).join('_')
 
 const printCursor = (filedAt: number, id: string): string => `${filedAt}-${id}`
 

@@ -3,8 +3,9 @@ import type { Budget, Index } from '../broker/ports.ts'
 import type { Lane } from '../domain/entitlement.ts'
 import type { Denied, Tally } from '../domain/flood.ts'
 import type { Ask } from '../domain/grant.ts'
-import type { GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
+import type { EntitlementId, FreezeId, GrantId, PersonId, PrincipalId, Shard } from '../domain/ids.ts'
 import { shardOf } from '../domain/ids.ts'
+import type { ListName } from '../domain/status-list.ts'
 
 export interface ShardKeys {
   /**
@@ -30,6 +31,8 @@ export interface GrantKeys {
    * of its birth.
    */
   readonly head: string
+  /** Hash: what resource servers reported of its credentials, and how many came of each kind. There only when something was. */
+  readonly uses: string
 }
 
 const tag = (shard: Shard): string => `{writ:${shard}}`
@@ -41,8 +44,23 @@ export const shardKeys = (shard: Shard): ShardKeys => ({
   freezes: `${tag(shard)}:freezes`,
 })
 
+/** Of one containment. Hash: how far the walk of each lane has come, and its lease. Sorted set: what was matched, by its stage. */
+export const containmentKeys = (shard: Shard, id: FreezeId): { readonly walks: string; readonly matched: string } => ({
+  walks: `${tag(shard)}:containment:${id}`,
+  matched: `${tag(shard)}:contained:${id}`,
+})
+
 /** Sorted set: grant by its deadline, or by the end of the lease of whoever works on it. One per lane. */
 export const dueKey = (shard: Shard, lane: Lane): string => `${tag(shard)}:due:${lane}`
+
+/**
+ * String: a bit per place of this status list, set while the grant that was born there is live. Gone when no token with a place in it can be
+ * alive any more.
+ */
+export const statusKey = ({ shard, block }: ListName): string => `${tag(shard)}:status:${block}`
+
+/** Sorted set: the key of each status list by the time until which it is kept. */
+export const statusListsKey = (shard: Shard): string => `${tag(shard)}:statuses`
 
 /** String: there as long as what it stands for may not be used again. */
 export const onceKey = (shard: Shard, what: string): string => `${tag(shard)}:once:${what}`
@@ -62,6 +80,20 @@ export const passkeyKeys = (
 
 /** String: a ceremony that waits for a passkey, by the SHA-256 of its id. Gone when it was used or is over. */
 export const ceremonyKey = (shard: Shard, hash: string): string => `${tag(shard)}:ceremony:${hash}`
+
+/** Of one resource server. Hash: consumer by when it was first and last heard of. */
+export const consumersKey = (shard: Shard, server: string): string => `${tag(shard)}:consumers:${server}`
+/** Sorted set, all of one score: each place of the feed that this consumer acknowledged, with when it first did. */
+export const acksKey = (shard: Shard, server: string, consumer: string): string =>
+  `${tag(shard)}:acks:${server}:${consumer}`
+/** Of the canaries. Hash: the last result by entitlement. Hash: one that may still be there, by entitlement. */
+export const canaryKeys = (shard: Shard): { readonly results: string; readonly open: string } => ({
+  results: `${tag(shard)}:canaries`,
+  open: `${tag(shard)}:canaries-open`,
+})
+/** String: there while a broker makes the canary of this entitlement. */
+export const canaryTurnKey = (shard: Shard, entitlement: EntitlementId): string =>
+  `${tag(shard)}:canary-turn:${entitlement}`
 
 /** Sorted set: grant by the time of its filing. A grant is in one `in:` set at a time, and in its `of:` sets for as long as it is stored. */
 export function indexKey(shard: Shard, index: Index): string {
@@ -102,5 +134,10 @@ export function lastingIndexes({ intent, requesterTenant }: Ask): readonly Index
 
 export function grantKeys(id: GrantId): GrantKeys {
   const of = tag(shardOf(id))
-  return { ask: `${of}:ask:${id}`, decisions: `${of}:decisions:${id}`, head: `${of}:head:${id}` }
+  return {
+    ask: `${of}:ask:${id}`,
+    decisions: `${of}:decisions:${id}`,
+    head: `${of}:head:${id}`,
+    uses: `${of}:uses:${id}`,
+  }
 }

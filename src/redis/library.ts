@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, STATUSES } from '../domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, LIVE, STATUSES } from '../domain/lifecycle.ts'
 
 export const FUNCTIONS = [
   'grant_commit',
@@ -23,8 +23,20 @@ export const FUNCTIONS = [
   'freeze_put',
   'freeze_lift',
   'freezes',
+  'grant_live',
+  'containment_claim',
+  'containment_note',
+  'containment_read',
+  'containment_page',
+  'revocation_ack',
+  'revocation_left',
+  'revocation_acked',
+  'use_report',
+  'use_read',
   'rate_take',
   'use_once',
+  'status_read',
+  'status_lists',
 ] as const
 export type FunctionName = (typeof FUNCTIONS)[number]
 
@@ -48,6 +60,7 @@ export function renderLibrary(nowLine: string = REDIS_TIME): Library {
     '--[[EDGES]]': setOf([`none>${BIRTH}`, ...edges]),
     '--[[ALLOWING]]': setOf(ALLOWING),
     '--[[OPEN]]': setOf(open),
+    '--[[LIVE]]': setOf(LIVE),
     '--[[NOW]]': nowLine,
   }
   const body = Object.entries(tables).reduce((text, [placeholder, value]) => fill(text, placeholder, value), source)

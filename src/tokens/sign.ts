@@ -3,9 +3,11 @@
 import { SignJWT } from 'jose'
 import type { TokenFacts, TokenSigner } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
-import type { Instant } from '../domain/instant.ts'
+import type { Grant } from '../domain/grant.ts'
+import type { Duration, Instant } from '../domain/instant.ts'
 import { toSeconds } from '../domain/instant.ts'
 import { secret } from '../domain/secret.ts'
+import { listUri, mayGoByList, statusPlaceOf } from '../domain/status-list.ts'
 import { grantedDetail } from './authorization-details.ts'
 import type { Key, KeyRing } from './key-ring.ts'
 
@@ -22,7 +24,12 @@ export const headerOf = (key: Pick<Key, 'kid'>): { alg: 'ES256'; typ: 'at+jwt'; 
  * Signs with the key that signs at `issuedAt`. Rejects `window_closing` when less than a whole second would be left, and
  * `policy_refused` for a life longer than our keys stay published: nobody could verify such a token to its end.
  */
-export function tokenSigner(options: { readonly ring: KeyRing; readonly issuer: string }): TokenSigner {
+export function tokenSigner(options: {
+  readonly ring: KeyRing
+  readonly issuer: string
+  /** How long verifiers keep a status list: a token names its list only where they may remember for as long. */
+  readonly statusTtl: Duration
+}): TokenSigner {
   return {
     sign: async (facts, boundTo) => {
       if (facts.expiresAt - facts.issuedAt > options.ring.times.longestToken)
@@ -30,13 +37,17 @@ export function tokenSigner(options: { readonly ring: KeyRing; readonly issuer: 
           nextAction: 'Lower maxLife of the entitlement.',
         })
       const key = options.ring.keys().signing('access', facts.issuedAt)
-      const claims = claimsOf(facts, options.issuer, boundTo)
+      const claims = claimsOf(facts, options, boundTo)
       return secret(await new SignJWT(claims).setProtectedHeader(headerOf(key)).sign(key.privateKey))
     },
   }
 }
 
-function claimsOf(facts: TokenFacts, issuer: string, boundTo: string | undefined): Record<string, unknown> {
+function claimsOf(
+  facts: TokenFacts,
+  { issuer, statusTtl }: { readonly issuer: string; readonly statusTtl: Duration },
+  boundTo: string | undefined,
+): Record<string, unknown> {
   const { grant, audience } = facts
   const { intent } = grant.ask
   const executor = intent.executor.principal
@@ -51,6 +62,7 @@ function claimsOf(facts: TokenFacts, issuer: string, boundTo: string | undefined
     // RFC 8693 §4.1: who acts, where that is somebody else than the subject.
     ...(facts.subject === executor ? {} : { act: { sub: executor } }),
     ...(boundTo === undefined ? {} : { cnf: { jkt: boundTo } }),
+    ...statusOf(grant, issuer, statusTtl),
     authorization_details: [grantedDetail(grant, audience)],
     [GRANT_CLAIM]: {
       id: grant.id,
@@ -60,6 +72,12 @@ function claimsOf(facts: TokenFacts, issuer: string, boundTo: string | undefined
       policy_digest: facts.policyDigest,
     },
   }
+}
+
+/** Of all tokens of a grant the same, because they end together. Whoever is named no list introspects. */
+function statusOf(grant: Grant, issuer: string, ttl: Duration): Record<string, unknown> {
+  const place = mayGoByList(grant.ask.credential, ttl) ? statusPlaceOf(grant) : undefined
+  return place === undefined ? {} : { status: { status_list: { idx: place.idx, uri: listUri(issuer, place.list) } } }
 }
 
 /** Whole seconds with nbf <= iat < exp. Rounding may only shorten: `exp` goes down. */

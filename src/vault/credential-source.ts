@@ -1,4 +1,5 @@
-// Logins through Vault's database engine: the CredentialSource of DESIGN.md §6. It knows nothing of grants; it makes, ends and asks.
+// Credentials through Vault: the CredentialSource of DESIGN.md §6. Logins of the database engine, and what any other path gives
+// (`path-engine.ts`). It knows nothing of grants; it makes, ends and asks.
 //
 // Why `close` and `confirmGone` find everything, wherever the maker stopped (each line is a crash or a lost reply after it):
 // 1. claimed             Nothing. Not even a role: `issue` comes after the accessor is recorded.
@@ -12,18 +13,21 @@
 //    …still being read   Vault cancels the work when the connection breaks. If it is finished all the same, under a token that is
 //                        gone, Vault keeps the lease until the role's ttl and nobody has the password: the probe sees the login,
 //                        says "not gone", and the native end, before the window's, is the last resort.
+//    The same, path     Nothing can be asked behind the engine, so it is said how long it may last; its secret never left.
 // 6. lease recorded      It is revoked by id, synchronously, and confirmed by Vault no longer knowing it, and by the probe.
 // 7. Vault put back from  Vault knows neither lease nor hold, and the login is there all the same: it is ended in PostgreSQL itself, or
 //    an earlier copy      it would never be gone.
-import type { CredentialSource, Hold, MintPlan, VaultSecret } from '../broker/ports.ts'
+import type { CredentialSource, Gone, Hold, MintPlan, VaultSecret } from '../broker/ports.ts'
+import type { VaultDatabaseCredential, VaultPathCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
-import { type Duration, toSeconds } from '../domain/instant.ts'
+import { type Duration, duration, type Instant, toSeconds } from '../domain/instant.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import { type Secret, secret } from '../domain/secret.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
-import { failureOf, refused, saysGone, unanswered, unavailable } from './failures.ts'
+import { failureOf, misdeclared, refused, saysGone, unanswered, unavailable } from './failures.ts'
 import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
+import { bodyFor, FAULTS, given, isVaultPath, pathOf } from './path-engine.ts'
 import { type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { type Left, type Probe, postgresProbe } from './postgres-probe.ts'
 import { type Slots, slots } from './slots.ts'
@@ -54,6 +58,8 @@ interface Engine {
   readonly issuing: Slots
   readonly ending: Slots
   readonly probes: ReadonlyMap<string, Probe>
+  /** Since 1970. */
+  nowSeconds(): number
   readonly logins: ReadonlyMap<string, PostgresLogins>
 }
 interface BackendHold extends Hold {
@@ -63,9 +69,11 @@ interface BackendHold extends Hold {
 /**
  * The credential source over every backend of `config/backends.yaml`. Everything rejects with a BrokerError: `vault_refused`,
  * `vault_unavailable` (each with the fact `definite`: true where the call changed nothing), `window_closing`, `not_confirmed`.
+ * `now` is the time of day, only for what says when it ends instead of how long it lives.
  */
-export function vaultCredentialSource(backends: Backends, timer: Timer): VaultCredentialSource {
-  const engines = new Map([...backends].map(([name, settings]) => [name, engineOf(name, settings, timer)]))
+export function vaultCredentialSource(backends: Backends, timer: Timer, now: () => Instant): VaultCredentialSource {
+  const nowSeconds = (): number => now() / 1_000
+  const engines = new Map([...backends].map(([name, settings]) => [name, engineOf(name, settings, timer, nowSeconds)]))
   const engineFor = (backend: string): Engine => {
     const engine = engines.get(backend)
     if (engine === undefined) throw refused('backends.yaml', 'unknown_backend', { definite: true })
@@ -95,7 +103,10 @@ export function vaultCredentialSource(backends: Backends, timer: Timer): VaultCr
       // What is left is counted from the call: waiting for a slot and for Vault eats from it.
       const leftNow = (): number => left - (timer.now() - startedAt)
       if (leftNow() < LEAST_SECONDS * 1_000) throw windowClosing()
-      return issuing(engine, READ, (signal) => makeLogin(engine, hold, plan, leftNow, signal))
+      const { credential } = plan
+      return credential.engine === 'database'
+        ? issuing(engine, READ, (signal) => makeLogin(engine, hold, { ...plan, credential }, leftNow, signal))
+        : issuing(engine, PATH, (signal) => makeFromPath(engine, hold, credential, leftNow, signal))
     },
     async close(plan, mint) {
       const engine = engineFor(plan.credential.backend)
@@ -121,12 +132,13 @@ const OPEN = 'auth/token/create/{role}'
 const KEEP = 'auth/token/renew-accessor'
 const ROLE = '{mount}/roles/writ-{entitlement}-{mint}'
 const READ = '{mount}/creds/writ-{entitlement}-{mint}'
+const PATH = '{mount}/{path}'
 const REVOKE = 'sys/leases/revoke'
 const LOOKUP = 'sys/leases/lookup'
 const DROP_HOLD = 'auth/token/revoke-accessor'
 const LOOKUP_HOLD = 'auth/token/lookup-accessor'
 
-function engineOf(name: string, settings: VaultBackend, timer: Timer): Engine {
+function engineOf(name: string, settings: VaultBackend, timer: Timer, nowSeconds: () => number): Engine {
   const client = (connections: number): VaultClient =>
     vaultClient(
       {
@@ -148,6 +160,7 @@ function engineOf(name: string, settings: VaultBackend, timer: Timer): Engine {
     issuing: slots(settings.issueConcurrency, settings.issueQueue),
     ending: slots(settings.endConcurrency, settings.endQueue),
     probes: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresProbe(probe, timer)])),
+    nowSeconds,
     logins: new Map([...settings.probes].map(([connection, probe]) => [connection, postgresLogins(probe, timer)])),
   }
 }
@@ -165,6 +178,11 @@ const bounded = <T>(
 
 /** Refused before anything is made: what could not be confirmed gone later, and names that do not belong into a path. */
 function checkPlan(engine: Engine, { credential, entitlement, mint }: MintPlan): void {
+  if (credential.engine === 'path') {
+    const { mount, path } = credential.path
+    if (!isVaultPath(mount) || !isVaultPath(path)) throw refused(PATH, 'unsafe_name', { definite: true })
+    return
+  }
   const { mount, connection, grantedRole, ownerRole } = credential.database
   if (!isMount(mount) || !isSegment(connection) || !isSegment(roleName(entitlement, mint)))
     throw refused(ROLE, 'unsafe_name', { definite: true })
@@ -193,6 +211,8 @@ async function openHold(engine: Engine, plan: MintPlan, signal: AbortSignal): Pr
   })
   const auth = objectOf(answer.auth)
   const { client_token: token, accessor, lease_duration: lifeSeconds } = auth
+  // A batch token has no accessor, is in no list and cannot be revoked, and neither could be ended what is made under it.
+  if (auth.token_type === 'batch') throw refused(OPEN, 'hold_is_a_batch_token')
   if (typeof token !== 'string' || token === '' || typeof accessor !== 'string' || accessor === '')
     throw refused(OPEN, 'no_token')
   // It must die by itself, alone (not with the broker's login), and be found by nothing but its accessor.
@@ -218,13 +238,18 @@ async function keepHold(engine: Engine, hold: Hold, left: Duration, signal: Abor
   if (lifeSeconds < increment - 2) throw refused(KEEP, 'vault_caps_the_hold')
 }
 
+interface Issued {
+  readonly lease: Lease
+  readonly secret: Secret<VaultSecret>
+}
+
 async function makeLogin(
   engine: Engine,
   hold: Hold,
-  plan: MintPlan,
+  plan: MintPlan & { readonly credential: VaultDatabaseCredential },
   leftNow: () => number,
   signal: AbortSignal,
-): Promise<{ readonly lease: Lease; readonly secret: Secret<VaultSecret> }> {
+): Promise<Issued> {
   const { mount, connection, grantedRole, ownerRole } = plan.credential.database
   const role = roleName(plan.entitlement, plan.mint)
   const { creation, revocation } = databaseStatements(grantedRole, ownerRole)
@@ -258,6 +283,33 @@ async function makeLogin(
   return { lease: { id: leaseId, durationSeconds }, secret: secret(loginOf(objectOf(answer.data))) }
 }
 
+/**
+ * What the entitlement's path gives, if it is what the entitlement declares and ends by itself within the window. What is not handed out is
+ * ended here as far as Vault can; what Vault cannot end, nobody but this line has seen.
+ */
+async function makeFromPath(
+  engine: Engine,
+  hold: Hold,
+  credential: VaultPathCredential,
+  leftNow: () => number,
+  signal: AbortSignal,
+): Promise<Issued> {
+  const left = Math.min(leftNow(), credential.maxLife)
+  if (left < LEAST_SECONDS * 1_000) throw windowClosing()
+  const path = pathOf(credential)
+  const body = bodyFor(credential, Math.floor(left / 1_000) - MARGIN_SECONDS)
+  const answer = await engine.issue.ask({
+    ...(body === undefined ? { verb: 'read' as const } : { verb: 'write' as const, body }),
+    ...{ path, template: PATH, token: hold.token, once: true as const, signal },
+  })
+  const made = given(credential, answer, engine.nowSeconds())
+  const late = made.wrong === undefined && leftNow() < made.lease.durationSeconds * 1_000
+  if (made.wrong === undefined && !late) return { lease: made.lease, secret: secret(made.secret) }
+  if (made.lease?.id.startsWith(`${path}/`) === true)
+    await revokeLease(engine, made.lease.id, undefined).catch(() => undefined)
+  throw made.wrong === undefined ? windowClosing() : misdeclared(PATH, made.wrong, FAULTS[made.wrong])
+}
+
 /** Why a login must not be handed out, or undefined. */
 function wrongLogin(answer: Body, path: string, login: string, ttlSeconds: number): string | undefined {
   const { lease_id: leaseId, lease_duration: durationSeconds } = answer
@@ -270,67 +322,88 @@ function wrongLogin(answer: Body, path: string, login: string, ttlSeconds: numbe
   return username === login ? undefined : 'user_name_template_differs'
 }
 
-const loginOf = (data: Body): VaultSecret => {
-  const members = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
-  return Object.fromEntries(members) as VaultSecret
-}
+const loginOf = (data: Body): VaultSecret =>
+  Object.fromEntries(Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 
 /** Lease, hold, role. Each is asked to go whatever became of the others before; what is gone already is a success. */
 async function closeMint(engine: Engine, plan: MintPlan, mint: Mint, signal: AbortSignal): Promise<void> {
   const { lease, accessor } = leftBy(mint)
-  if (lease !== undefined) await revokeLease(engine, lease.id, signal)
+  if (lease !== undefined && lease.id !== '') await revokeLease(engine, lease.id, signal)
   if (accessor !== undefined)
     await engine.end
       .call({ verb: 'write', path: DROP_HOLD, template: DROP_HOLD, body: { accessor }, signal })
       .catch(unlessGone)
+  // Another engine's path is the operator's, and stays.
+  if (plan.credential.engine === 'path') return
   const { mount } = plan.credential.database
   if (!isMount(mount) || !isSegment(roleName(plan.entitlement, plan.mint))) throw refused(ROLE, 'unsafe_name')
   const path = `${mount}/roles/${roleName(plan.entitlement, plan.mint)}`
   await engine.end.call({ verb: 'delete', path, template: ROLE, signal }).catch(unlessGone)
 }
 
-/** `sync`: an answer means that PostgreSQL has run the statements, not that they are queued. */
+/** `sync`: an answer means that the backend has run the statements, not that they are queued. */
 const revokeLease = async (engine: Engine, leaseId: string, signal: AbortSignal | undefined): Promise<void> => {
   const wanted = { verb: 'write' as const, path: REVOKE, template: REVOKE, body: { lease_id: leaseId, sync: true } }
   await engine.end.call(signal === undefined ? wanted : { ...wanted, signal }).catch((thrown: unknown) => {
     // Vault gives the database's refusal back as a bad request. It is no disagreement between the broker and Vault.
-    if (failureOf(thrown)?.reason === 'status_400') throw databaseRefuses()
+    if (failureOf(thrown)?.reason === 'status_400') throw backendRefuses()
     return unlessGone(thrown)
   })
 }
 
-async function askWhatIsLeft(
-  engine: Engine,
-  plan: MintPlan,
-  mint: Mint,
-  signal: AbortSignal,
-): Promise<{ readonly gone: boolean; readonly answer: string }> {
-  const { lease, accessor } = leftBy(mint)
+async function askWhatIsLeft(engine: Engine, plan: MintPlan, mint: Mint, signal: AbortSignal): Promise<Gone> {
+  const { lease: recorded, accessor } = leftBy(mint)
+  const { credential } = plan
+  const lease = recorded?.id === '' ? undefined : recorded
   if (lease !== undefined && (await isThere(engine, LOOKUP, { lease_id: lease.id }, signal)))
     return { gone: false, answer: 'Vault: the lease is still there' }
   // Without a lease on record the hold itself must be gone: under a living one a secret could still be made.
   if (lease === undefined && accessor !== undefined && (await isThere(engine, LOOKUP_HOLD, { accessor }, signal)))
     return { gone: false, answer: 'Vault: the hold is still there' }
-  const probe = engine.probes.get(plan.credential.database.connection)
+  const vault =
+    lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
+  if (credential.engine === 'path') return whatLasts(credential, vault, recorded, accessor)
+  const probe = engine.probes.get(credential.database.connection)
   if (probe === undefined) throw refused('backends.yaml', 'no_probe_for_connection')
   const found = await probe.left(loginName(plan.mint), signal)
   const isForgotten = found.logins > 0 && (lease !== undefined || accessor !== undefined)
-  const left = isForgotten ? await endForgotten(engine, plan, probe, signal) : found
-  const vault =
-    lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
+  const left = isForgotten ? await endForgotten(engine, plan, credential, probe, signal) : found
   return {
     gone: left.logins + left.sessions + left.statements === 0,
     answer: `${vault}; PostgreSQL: ${left.logins} logins, ${left.sessions} sessions, ${left.statements} statements`,
   }
 }
 
+/** Behind a path nobody can be asked: Vault's word for a lease, and for the rest how long it may last. */
+function whatLasts(
+  { revocability, maxLife }: VaultPathCredential,
+  vault: string,
+  recorded: Lease | undefined,
+  accessor: string | undefined,
+): Gone {
+  if (recorded === undefined && accessor === undefined) return { gone: true, answer: vault }
+  if (revocability === 'at_once' && recorded !== undefined) return { gone: true, answer: vault }
+  const lasts = recorded === undefined ? maxLife : duration(recorded.durationSeconds * 1_000)
+  const what =
+    revocability === 'expiry'
+      ? 'what was made cannot be revoked and ends by itself'
+      : 'what may have been made was never handed out, and ends with its hold or by itself'
+  return { gone: true, answer: `${vault}; ${what}`, lasts }
+}
+
 /**
  * A login under a lease, or a hold, that Vault knows nothing of: Vault is just ending it, which takes no harm from this, or has forgotten it, and
  * then nobody else ends it. What is left afterwards is asked all the same, so a failure here says nothing.
  */
-async function endForgotten(engine: Engine, plan: MintPlan, probe: Probe, signal: AbortSignal): Promise<Left> {
-  const { connection, ownerRole } = plan.credential.database
-  const login = loginName(plan.mint)
+async function endForgotten(
+  engine: Engine,
+  { mint }: MintPlan,
+  { database }: VaultDatabaseCredential,
+  probe: Probe,
+  signal: AbortSignal,
+): Promise<Left> {
+  const { connection, ownerRole } = database
+  const login = loginName(mint)
   await engine.logins
     .get(connection)
     ?.end(login, ownerRole)
@@ -386,10 +459,10 @@ async function checkRights(client: VaultClient): Promise<void> {
 const objectOf = (value: unknown): Body =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Body) : {}
 
-const databaseRefuses = (): BrokerError =>
-  new BrokerError('not_confirmed', 'The database has not ended the login.', {
+const backendRefuses = (): BrokerError =>
+  new BrokerError('not_confirmed', 'The backend has not ended what it gave.', {
     nextAction:
-      'Nothing: it is tried again. If it stays so, a database administrator must see what the login left in the way.',
+      'Nothing: it is tried again. If it stays so, whoever runs the database must see what is left in the way.',
     facts: { reason: 'revocation_failed' },
     cause: { path: REVOKE, reason: 'revocation_failed' },
   })

@@ -62,6 +62,18 @@ export const refused = (path: string, reason: string, about: Partial<Failure> = 
     reason,
   })
 
+/** What Vault gives is not what the entitlement declares: the caller is told what to declare, for whoever keeps the entitlement. */
+export const misdeclared = (path: string, reason: string, mend: string): BrokerError => {
+  const failure: Failure = { path, reason, status: undefined, requestId: undefined, definite: false }
+  const error = new BrokerError('vault_refused', 'What Vault gives here is not what the entitlement declares.', {
+    nextAction: `Tell whoever keeps the entitlement. ${mend}`,
+    facts: { definite: false, reason },
+    cause: Object.freeze({ ...failure }),
+  })
+  failures.set(error, failure)
+  return error
+}
+
 export const unavailable = (path: string, reason: string, about: Partial<Failure> = {}): BrokerError =>
   failed('vault_unavailable', 'Vault does not answer.', {
     status: undefined,

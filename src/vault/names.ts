@@ -1,5 +1,6 @@
 // What a mint is called at Vault and in PostgreSQL. Everything is made from ids that the broker itself chose, so that whatever a mint
 // may have left can be found from its id alone, and no text of a caller ever becomes part of a path, a role or a login.
+import { VAULT_SEGMENT } from '../domain/entitlement.ts'
 import { type EntitlementId, isName, type MintId, type MintName, readMintId } from '../domain/ids.ts'
 
 /** Vault's role of one mint; the broker's policy at Vault lets it write `writ-<entitlement>-*` only. */
@@ -30,5 +31,8 @@ export const mintOfLogin = (login: string): MintName | undefined =>
 const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/
 /** Text that may stand in a Vault path as it is: no slash, no dot, no percent sign, no wildcard. */
 export const isSegment = (text: string): boolean => SEGMENT.test(text)
+const PATH_SEGMENT = new RegExp(`^${VAULT_SEGMENT}$`)
+/** The same with dots inside, for paths that the operator has written. */
+export const isPathSegment = (text: string): boolean => text.length <= 128 && PATH_SEGMENT.test(text)
 /** A mount: segments joined by slashes. */
 export const isMount = (text: string): boolean => text.length <= 128 && text.split('/').every(isSegment)

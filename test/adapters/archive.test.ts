@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Retired } from '../../src/broker/ports.ts'
 import { shard } from '../../src/domain/ids.ts'
-import { instant } from '../../src/domain/instant.ts'
+import { type Instant, instant } from '../../src/domain/instant.ts'
 import { openArchive } from '../../src/log/archive.ts'
 import { type Disk, nodeDisk } from '../../src/log/segments.ts'
 import { openWitness } from '../../src/log/witness.ts'
@@ -29,6 +29,7 @@ function retired(): Retired {
       seq: 10 + n,
       text: JSON.stringify(sampleEvent(id, type, at)),
     })),
+    uses: [{ receivedAt: at, text: '{"v":1,"by":"desk-api","id":"use-1"}' }],
   }
 }
 
@@ -40,6 +41,7 @@ interface Line {
   readonly decisions: readonly unknown[]
   readonly head: unknown
   readonly events: readonly { readonly version: number; readonly seq: number; readonly event: unknown }[]
+  readonly uses?: readonly { readonly receivedAt: Instant; readonly use: unknown }[]
 }
 const storedText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
 /** As any reader would: every whole line of every file. */
@@ -48,7 +50,7 @@ const readIn = (folder: string): readonly Retired[] =>
     .filter((name) => name.startsWith('archive-'))
     .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n').slice(0, -1))
     .map((line) => {
-      const { id, version, ask, decisions, head, events } = JSON.parse(line) as Line
+      const { id, version, ask, decisions, head, events, uses = [] } = JSON.parse(line) as Line
       return {
         id: id as Retired['id'],
         version,
@@ -56,6 +58,7 @@ const readIn = (folder: string): readonly Retired[] =>
         decisions: decisions.map(storedText),
         head: storedText(head),
         events: events.map(({ version: of, seq, event }) => ({ version: of, seq, text: storedText(event) })),
+        uses: uses.map(({ receivedAt, use }) => ({ receivedAt, text: storedText(use) })),
       }
     })
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Grant } from '../../src/domain/grant.ts'
 import { shard } from '../../src/domain/ids.ts'
-import { instant } from '../../src/domain/instant.ts'
+import { instant, minutes } from '../../src/domain/instant.ts'
 import { STATUSES } from '../../src/domain/lifecycle.ts'
 import { NO_IMPACT } from '../../src/domain/risk.ts'
 import {
@@ -33,8 +33,9 @@ const whole = (head: Grant['head'] = sampleHead('active', at)): Grant =>
     head,
     version: 4,
   }) as Grant
-const printed = ({ ask, decisions, head, version }: Grant): StoredTexts => ({
+const printed = ({ ask, decisions, head, version, born: bornAt }: Grant): StoredTexts => ({
   version,
+  born: bornAt,
   ask: printAsk(ask),
   decisions: decisions.map(printDecision),
   head: printHead(head),
@@ -90,6 +91,18 @@ describe('a stored grant', () => {
         const grant = whole({ ...sampleHead(status, at), mints: sampleMints(at), result } as Grant['head'])
         expect(readGrant(grant.id, printed(grant))).toStrictEqual(grant)
       }
+    }
+  })
+
+  it('comes back with what is read or written at any path of Vault', () => {
+    const path = { mount: 'aws', path: 'sts/x', method: 'write', parameters: { a: 'b' } } as const
+    for (const more of [
+      { lifeParameter: 'ttl', endMember: undefined },
+      { lifeParameter: undefined, endMember: 'ends' },
+    ]) {
+      const rule = { kind: 'vault', backend: 'vault-main', engine: 'path', path: { ...path, ...more } } as const
+      const { grant } = sampleBirth(nextGrantId(shard(0)), at, { ...rule, maxLife: minutes(5), revocability: 'expiry' })
+      expect(readGrant(grant.id, printed(grant))).toStrictEqual(grant)
     }
   })
 

@@ -12,15 +12,27 @@ import { denials } from '../../src/domain/flood.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, type Shard } from '../../src/domain/ids.ts'
 import { days, instant, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
-import { ALLOWING, LIFECYCLE } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, LIFECYCLE, LIVE } from '../../src/domain/lifecycle.ts'
+import { LIST_SIZE, type StatusPlace, statusPlaceOf } from '../../src/domain/status-list.ts'
 import { openArchive } from '../../src/log/archive.ts'
 import { type Calls, grantCalls } from '../../src/redis/calls.ts'
 import { assertSafeRedis, inspectRedis, type RedisConnections, safeAtEachConnect } from '../../src/redis/connect.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
-import { deniedKey, dueKey, grantKeys, indexKey, shardKeys, tallyKey } from '../../src/redis/keys.ts'
+import {
+  deniedKey,
+  dueKey,
+  grantKeys,
+  indexKey,
+  shardKeys,
+  statusKey,
+  statusListsKey,
+  tallyKey,
+} from '../../src/redis/keys.ts'
 import { FUNCTIONS, loadLibrary, renderLibrary } from '../../src/redis/library.ts'
+import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract, liftedBy, sampleFreeze } from '../contracts/freeze-store.ts'
 import { codeOf, grantStoreContract, RULES } from '../contracts/grant-store.ts'
+import { revocationStoreContract } from '../contracts/revocation-store.ts'
 import { shippedDirectory } from '../support/directory.ts'
 import { offsetLibrary } from '../support/offset-library.ts'
 import {
@@ -84,6 +96,8 @@ const timed = async <T>(work: Promise<T>): Promise<{ readonly ms: number; readon
 describe('the Redis store', () => {
   grantStoreContract(() => underTest(connections))
   freezeStoreContract(() => underTest(connections))
+  containmentStoreContract(() => underTest(connections))
+  revocationStoreContract(() => underTest(connections))
 })
 
 describe('the functions', () => {
@@ -103,6 +117,12 @@ describe('the functions', () => {
     const table = Object.entries(LIFECYCLE).flatMap(([from, next]) => next.map((to) => `${from}>${to}`))
     expect(edgesIn('EDGES').sort()).toEqual(['none>pending', ...table].sort())
     expect(edgesIn('ALLOWING')).toEqual(ALLOWING)
+  })
+
+  it('know the statuses of the lifecycle table in which a grant is live', () => {
+    expect(renderLibrary().code).toContain(
+      `local LIVE = { ${LIVE.map((status) => `['${status}'] = true`).join(', ')} }`,
+    )
   })
 
   it('of two releases run side by side, and are loaded again when they are gone', async () => {
@@ -400,10 +420,10 @@ describe('what has been forgotten', () => {
     const under = await underTest(connections)
     const control = await under.store.publish(under.shard, RULES, true)
     const birth = sampleBirth(nextGrantId(under.shard), await under.now())
-    await under.store.commit(birth, { judgedUnder: control })
+    const { seq } = await under.store.commit(birth, { judgedUnder: control })
     await connections.issue.zadd(shardKeys(under.shard).retire, 1, birth.grant.id)
     expect(await under.store.forget([birth.grant], minutes(30))).toBe(0)
-    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual(birth.grant)
+    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual({ ...birth.grant, born: seq })
   })
 
   it('is on disk, also when several brokers forget at once', async () => {
@@ -494,17 +514,84 @@ describe('what has been forgotten', () => {
   })
 })
 
+describe('the status lists', () => {
+  const activeIn = async (ready: Ready): Promise<Grant> => {
+    const { id } = await grantIn(ready)
+    for (const to of ['approved', 'active'] as const) {
+      const grant = (await ready.store.loadToEnd(id)) as Grant
+      await ready.store.commit(sampleStep(grant, to, grant.ask.filedAt), { judgedUnder: ready.control })
+    }
+    return (await ready.store.loadToEnd(id)) as Grant
+  }
+
+  it('begin anew after so many commits, and the former stays; each is kept for a day longer than any window in it', async () => {
+    const { issue } = connections
+    const ready = await published()
+    const first = await activeIn(ready)
+    await issue.hset(shardKeys(ready.shard).control, 'n', String(LIST_SIZE - 1))
+    const second = await activeIn(ready)
+    expect([statusPlaceOf(first), statusPlaceOf(second)]).toEqual([
+      { list: { shard: ready.shard, block: 0 }, idx: first.born },
+      { list: { shard: ready.shard, block: 1 }, idx: 0 },
+    ])
+    expect(await ready.store.statuses.live({ shard: ready.shard, block: 1 })).toEqual(Buffer.from([0b1000_0000]))
+    expect((await ready.store.statuses.live({ shard: ready.shard, block: 0 }))?.length).toBe(1)
+    expect(await ready.store.statuses.all()).toEqual([0, 1].map((block) => ({ shard: ready.shard, block })))
+    for (const grant of [first, second]) {
+      const { list } = statusPlaceOf(grant) as StatusPlace
+      const left = (await issue.pexpiretime(statusKey(list))) - grant.ask.intent.window.closesAt
+      expect(left).toBeGreaterThanOrEqual(days(1))
+      expect(left).toBeLessThan(days(1) + minutes(60))
+    }
+  })
+
+  it('that are over are named no more, and one that was lost is not made again by an end', async () => {
+    const { issue } = connections
+    const ready = await published()
+    const grant = await activeIn(ready)
+    const { list } = statusPlaceOf(grant) as StatusPlace
+    await issue.zadd(statusListsKey(ready.shard), 1, statusKey({ ...list, block: 9 }))
+    expect(await ready.store.statuses.all()).toEqual([list])
+    await issue.del(statusKey(list))
+    await ready.store.commit(sampleStep(grant, 'ended', grant.ask.filedAt))
+    expect([await issue.exists(statusKey(list)), await ready.store.statuses.live(list)]).toEqual([0, undefined])
+    const again = await activeIn(ready)
+    expect(await issue.zrange(statusListsKey(ready.shard), '0', '-1')).toEqual([statusKey(list)])
+    expect((await ready.store.statuses.live(list))?.at(-1)).toBe(128 >> (again.born & 7))
+  })
+
+  it('whose key is not what it should be let nothing be half written', async () => {
+    const { issue } = connections
+    const ready = await published()
+    const grant = await activeIn(ready)
+    const { list } = statusPlaceOf(grant) as StatusPlace
+    await issue.del(statusKey(list))
+    await issue.lpush(statusKey(list), 'x')
+    const before = await ready.store.read(ready.shard)
+    expect(await codeOf(ready.store.commit(sampleStep(grant, 'ended', grant.ask.filedAt)))).toBe('store_unavailable')
+    expect((await ready.store.commitEach([sampleStep(grant, 'ended', grant.ask.filedAt)]))[0]?.receipt).toBeUndefined()
+    expect(await codeOf(ready.store.statuses.live(list))).toBe('store_unavailable')
+    expect([await ready.store.loadToEnd(grant.id), await ready.store.read(ready.shard)]).toEqual([grant, before])
+  })
+})
+
 describe('a full Redis', () => {
   it('refuses what allows and takes what ends', async () => {
     const own = await startRedis({ own: true })
     const through = await connected(own)
     try {
       const ready = await published(through)
-      const grant = await grantIn(ready, through)
+      const grant = (await ready.store.loadToEnd((await grantIn(ready, through)).id)) as Grant
       const active = sampleStep(sampleStep(grant, 'approved', grant.ask.filedAt).grant, 'active', grant.ask.filedAt)
+      const place = statusPlaceOf(grant) as StatusPlace
+      const isListedLive = async () => {
+        const bits = await ready.store.statuses.live(place.list)
+        return ((bits?.[place.idx >> 3] ?? 0) & (128 >> (place.idx & 7))) !== 0
+      }
       await ready.store.commit(sampleStep(grant, 'approved', grant.ask.filedAt), { judgedUnder: ready.control })
       await ready.store.commit(active, { judgedUnder: ready.control })
       await through.issue.config('SET', 'maxmemory', '1mb')
+      expect(await isListedLive()).toBe(true)
       const birth = sampleBirth(nextGrantId(ready.shard), grant.ask.filedAt)
       expect(await codeOf(ready.store.commit(birth, { judgedUnder: ready.control }))).toBe('store_unavailable')
       expect(await codeOf(ready.store.load(grant.id))).toBe('resolved')
@@ -520,6 +607,7 @@ describe('a full Redis', () => {
       expect(await codeOf(ready.store.freezes.lift(lifted, today))).toBe('store_unavailable')
       const ending = sampleStep(active.grant, 'ending', grant.ask.filedAt)
       expect(await codeOf(ready.store.commit(ending))).toBe('resolved')
+      expect(await isListedLive()).toBe(false)
       const [result] = await ready.store.commitEach([sampleStep(ending.grant, 'ended', grant.ask.filedAt)])
       expect(result?.receipt).toBeDefined()
       expect((await ready.store.loadToEnd(grant.id))?.head.status).toBe('ended')
@@ -805,9 +893,9 @@ describe('a lease on what is due', () => {
     const under = await underTest(connections)
     const control = await under.store.publish(under.shard, RULES, true)
     const birth = sampleBirth(nextGrantId(under.shard), await under.now())
-    await under.store.commit(birth, { judgedUnder: control })
+    const { seq } = await under.store.commit(birth, { judgedUnder: control })
     await under.advance(minutes(31))
     await under.store.claimDue(LOCAL_LANE, 1, seconds(30))
-    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual(birth.grant)
+    expect(await under.store.loadToEnd(birth.grant.id)).toStrictEqual({ ...birth.grant, born: seq })
   })
 })

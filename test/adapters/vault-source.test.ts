@@ -4,11 +4,12 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { MintPlan, VaultSecret } from '../../src/broker/ports.ts'
 import { isBrokerError } from '../../src/domain/errors.ts'
-import { duration, minutes } from '../../src/domain/instant.ts'
+import { duration, instant, minutes } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
+import type { Backends } from '../../src/vault/backends.ts'
 import { type VaultCredentialSource, vaultCredentialSource } from '../../src/vault/credential-source.ts'
 import { roleName, USERNAME_TEMPLATE } from '../../src/vault/names.ts'
-import { processTimer } from '../../src/vault/timer.ts'
+import { processTimer, type Timer } from '../../src/vault/timer.ts'
 import {
   claimedMint,
   credentialSourceContract,
@@ -17,7 +18,10 @@ import {
   planOfTest,
   type Session,
 } from '../contracts/credential-source.ts'
-import { CREDENTIAL, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
+import { CREDENTIAL, DATABASE, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
+
+const sourceOver = (backends: Backends, timer: Timer): VaultCredentialSource =>
+  vaultCredentialSource(backends, timer, () => instant(Date.now()))
 
 const sessionAs = async (
   world: VaultWorld,
@@ -45,7 +49,7 @@ const sessionAs = async (
 
 credentialSourceContract('Vault with PostgreSQL', 'together', async () => {
   const world = await vaultWorld()
-  const source = vaultCredentialSource(world.backends, processTimer)
+  const source = sourceOver(world.backends, processTimer)
   return {
     source,
     plan: { entitlement: ENTITLEMENT, credential: CREDENTIAL },
@@ -83,7 +87,7 @@ describe('the Vault source', () => {
   let source: VaultCredentialSource
   beforeAll(async () => {
     world = await vaultWorld()
-    source = vaultCredentialSource(world.backends, processTimer)
+    source = sourceOver(world.backends, processTimer)
   })
   afterAll(async () => {
     source?.stop()
@@ -111,7 +115,7 @@ describe('the Vault source', () => {
     await source.ready()
     await world.asRoot('PUT', 'sys/policies/acl/too-much', { policy: 'path "*" { capabilities = ["read", "update"] }' })
     await world.asRoot('POST', 'auth/approle/role/writ-broker', { token_policies: ['writ-broker', 'too-much'] })
-    const greedy = vaultCredentialSource(world.backends, processTimer)
+    const greedy = sourceOver(world.backends, processTimer)
     await expect(greedy.ready()).rejects.toMatchObject({ code: 'vault_refused' })
     greedy.stop()
     await world.asRoot('POST', 'auth/approle/role/writ-broker', { token_policies: ['writ-broker'] })
@@ -192,7 +196,7 @@ describe('the Vault source', () => {
   it('keeps what it made when the broker logs in again, and when its earlier login is revoked', async () => {
     let later = 0
     const timer = { ...processTimer, now: () => processTimer.now() + later }
-    const own = vaultCredentialSource(world.backends, timer)
+    const own = sourceOver(world.backends, timer)
     const logins = async (): Promise<readonly string[]> => {
       const { data } = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
       const found = await Promise.all(
@@ -265,7 +269,7 @@ describe('the Vault source', () => {
   })
 
   it('makes no login that could not be confirmed gone: without a probe for its connection nothing is opened', async () => {
-    const blind = vaultCredentialSource(world.backendsWith({ probes: new Map() }), processTimer)
+    const blind = sourceOver(world.backendsWith({ probes: new Map() }), processTimer)
     const error = await blind.open(planOfTest('blind')).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'vault_refused', facts: { definite: true, reason: 'no_probe_for_connection' } })
     blind.stop()
@@ -277,9 +281,9 @@ describe('the Vault source', () => {
     await expect(source.open(foreign)).rejects.toMatchObject({ code: 'vault_refused', facts: { definite: true } })
     for (const mount of ['../sys', 'database/../sys', 'a%2fb', ''])
       await expect(
-        source.open({ ...plan, credential: { ...CREDENTIAL, database: { ...CREDENTIAL.database, mount } } }),
+        source.open({ ...plan, credential: { ...CREDENTIAL, database: { ...DATABASE, mount } } }),
       ).rejects.toMatchObject({ code: 'vault_refused', facts: { definite: true } })
-    const otherSql = { ...CREDENTIAL, database: { ...CREDENTIAL.database, grantedRole: 'payments_owner' } }
+    const otherSql = { ...CREDENTIAL, database: { ...DATABASE, grantedRole: 'payments_owner' } }
     const hold = await source.open(plan)
     await expect(source.issue(hold, { ...plan, credential: otherSql }, minutes(5))).rejects.toMatchObject({
       code: 'vault_refused',
@@ -288,7 +292,7 @@ describe('the Vault source', () => {
   })
 
   it('does not wait for a network that has gone silent longer than it may', async () => {
-    const quick = vaultCredentialSource(
+    const quick = sourceOver(
       world.backendsWith({ callTimeoutMs: 700, issueTimeoutMs: 1_500, endTimeoutMs: 1_500 }),
       processTimer,
     )
@@ -314,7 +318,7 @@ describe('the Vault source', () => {
   })
 
   it('ends while issuing hangs: neither side can take the slots of the other', async () => {
-    const narrow = vaultCredentialSource(
+    const narrow = sourceOver(
       world.backendsWith({ issueConcurrency: 1, endConcurrency: 1, callTimeoutMs: 3_000 }),
       processTimer,
     )

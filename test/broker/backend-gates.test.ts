@@ -25,11 +25,11 @@ beforeEach(async () => {
   memory = memoryInventory()
   told.length = 0
   ticks = 0
-  const { grants, control } = on.ports
+  const { grants, canaries, control } = on.ports
   gates = backendGates({
     backends: [BACKEND],
     marks: memory.marks,
-    reconcile: reconcile({ grants, control, inventory: memory.inventory, shards: [HOME], group: GROUP }),
+    reconcile: reconcile({ grants, canaries, control, inventory: memory.inventory, shards: [HOME], group: GROUP }),
     ticks: () => ticks,
     told: (_, gate) => told.push(gate),
   })

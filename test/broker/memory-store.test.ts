@@ -4,8 +4,10 @@ import { describe, expect, it } from 'vitest'
 import { type Shard, shard } from '../../src/domain/ids.ts'
 import { after, instant } from '../../src/domain/instant.ts'
 import { shardMemory } from '../../src/redis/shard-memory.ts'
+import { containmentStoreContract } from '../contracts/containment-store.ts'
 import { freezeStoreContract } from '../contracts/freeze-store.ts'
 import { grantStoreContract, type StoreUnderTest } from '../contracts/grant-store.ts'
+import { revocationStoreContract } from '../contracts/revocation-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
 
 describe('the memory store', () => {
@@ -20,6 +22,9 @@ describe('the memory store', () => {
       advance: async (span) => {
         time = after(time, span)
       },
+      passes: async (span) => {
+        time = after(time, span)
+      },
       another: (lowWater = 0) => memory.another(() => lowWater),
       loseControl: async () => memory.loseControl(of),
       snapshot: async () => {
@@ -30,6 +35,8 @@ describe('the memory store', () => {
   }
   grantStoreContract(make)
   freezeStoreContract(make)
+  revocationStoreContract(make)
+  containmentStoreContract(make)
 })
 
 describe('what a broker has seen of a shard', () => {

@@ -506,8 +506,8 @@ describe('the stored ask', () => {
   it('is the same in any order of its members, and for any attempt', async () => {
     const { w, grant } = await onFriday()
     const turned = (text: string): string => JSON.stringify(backwards(JSON.parse(text)))
-    const verbs = w.edited(grant.id, ({ version, ask, head, decisions }) => ({
-      version,
+    const verbs = w.edited(grant.id, ({ ask, head, decisions, ...rest }) => ({
+      ...rest,
       ask: turned(ask),
       head: turned(head),
       decisions: decisions.map(turned),

@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type ReconcilePorts, reconcile } from '../../src/broker/reconcile.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { type GrantId, grantIdFrom, type MintName, mintId, readMintId, shard } from '../../src/domain/ids.ts'
+import { type GrantId, grantIdFrom, type MintName, mintId, named, readMintId, shard } from '../../src/domain/ids.ts'
 import { minutes } from '../../src/domain/instant.ts'
 import { codeOf } from '../support/code-of.ts'
 import { BACKEND, type MemoryInventory, memoryInventory } from '../support/memory-inventory.ts'
@@ -21,7 +21,8 @@ let ports: ReconcilePorts
 beforeEach(async () => {
   on = await world()
   memory = memoryInventory()
-  ports = { grants: on.store, control: on.ports.control, inventory: memory.inventory, shards: [HOME], group: GROUP }
+  const { canaries, control } = on.ports
+  ports = { grants: on.store, canaries, control, inventory: memory.inventory, shards: [HOME], group: GROUP }
 })
 const pass = () => reconcile(ports)(BACKEND)
 const vera = () => on.as('vera', { key: KEY })
@@ -47,6 +48,27 @@ describe('a pass', () => {
     for (const kind of ['hold', 'role', 'lease'] as const) memory.plant(kind, mintOf(id))
     expect(await pass()).toMatchObject({ seen: 4, ended: [], failed: [], unknown: [] })
     expect(memory.ended).toEqual([])
+  })
+
+  it('leaves a canary while somebody is at it, and ends what is left of one afterwards', async () => {
+    const { grant } = absent()
+    memory.plant('hold', mintOf(grant, 0))
+    const entitlement = named.entitlement('payments-migrator')
+    const credential = on.book.current().policy.entitlement(entitlement)?.credential
+    if (credential?.kind !== 'vault') throw new Error('it is made at a backend')
+    const open = {
+      v: 1,
+      entitlement,
+      grant,
+      credential,
+      since: on.now(),
+      accessor: undefined,
+      lease: undefined,
+    } as const
+    await on.ports.canaries.note(open)
+    expect(await pass()).toMatchObject({ seen: 1, ended: [], unknown: [] })
+    await on.ports.canaries.ended(entitlement)
+    expect((await pass()).ended.map(({ kind }) => kind)).toEqual(['hold'])
   })
 
   it('ends a mint that its living grant never claimed', async () => {

@@ -42,6 +42,8 @@ const OFFER = {
   actions: { 'report.read': 'read' },
   scopes: [],
   credential: { kind: 'jwt', sender: 'dpop' },
+  revocability: 'at_once',
+  residue: '30s',
   approval: { mode: 'auto' },
   limits: { maxDuration: '1h', horizon: '14d', decideWithin: '1d', maxUses: 20 },
   ticketRequired: false,
@@ -852,6 +854,7 @@ describe('freeze', () => {
     reason: 'Alarm\u001b[2J',
     by: 'sol',
     at: '2026-11-23T22:00:00.000Z',
+    contains: false,
     ...more,
   })
   const lifted = frozen({ lifted: { at: '2026-11-24T22:00:00.000Z', by: 'sol', reason: 'over' } })
@@ -966,6 +969,7 @@ describe('doctor', () => {
     'GET /.well-known/openid-configuration': ok({}),
     'GET /oauth2/jwks': ok({ keys: [{ kid: 'k1' }] }),
     'GET /v1/whoami': ok({ principal: 'vera', kind: 'person', tenant: 'acme', groups: [], sponsors: [], session: '' }),
+    'GET /v1/operations/canaries': () => problem('not_permitted', 403),
   })
   const failing = async (routes: object, now?: () => number) => {
     on.routes({ ...well(), ...routes })
@@ -1006,6 +1010,29 @@ describe('doctor', () => {
       'address',
     ])
     expect(await failing({ 'GET /healthz': () => ({ status: 404 }) })).toEqual([EXIT.unavailable, 'broker'])
+  })
+  it('tells operators whether ending works, and what to do where it does not', async () => {
+    const tried = { at: '2026-12-01T00:00:00.000Z', took: '812ms', next: '2026-12-01T00:01:00.000Z' }
+    const of = { backend: 'vault-main', engine: 'database', revocability: 'at_once', ...tried }
+    const canaries = [
+      { ...of, entitlement: 'works', result: 'ok' },
+      { ...of, entitlement: 'lasts', engine: 'path', revocability: 'expiry', result: 'ok' },
+      { ...of, entitlement: 'broken', result: 'failed', step: 'end', reason: 'revocation_failed' },
+      { ...of, entitlement: 'away', result: 'unknown', step: 'make', reason: 'timeout' },
+      { backend: 'vault-main', engine: 'database', revocability: 'at_once', entitlement: 'new', result: 'none' },
+    ]
+    expect(await failing({ 'GET /v1/operations/canaries': ok({ canaries }) })).toEqual([
+      EXIT.unavailable,
+      'canary',
+      'canary',
+    ])
+    const { out } = await on.run(['doctor'])
+    expect(out).toContain('works (at 2026-12-01T00:00:00.000Z, in 812ms): made, ended, and confirmed gone')
+    expect(out).toContain('it cannot be revoked')
+    expect(out).toContain('it cannot be ended, so none is handed out (revocation_failed)')
+    expect(out).toContain('tried again from 2026-12-01T00:01:00.000Z')
+    expect(out).toContain('new: not tried yet')
+    expect(await failing({ 'GET /v1/operations/canaries': ok({ canaries: canaries.slice(0, 2) }) })).toEqual([EXIT.ok])
   })
   it('says so when nobody answers', async () => {
     const { code, out } = await on.run(['doctor', '--broker', `http://127.0.0.1:${await freePort()}`])

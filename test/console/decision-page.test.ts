@@ -7,6 +7,7 @@ import type { Canonical } from '../../src/domain/canonical.ts'
 import { type Content, statementText, type UnsignedDecision } from '../../src/domain/decision.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, shard } from '../../src/domain/ids.ts'
+import { minutes } from '../../src/domain/instant.ts'
 import { intentDigest, semantic, textsDigest } from '../../src/domain/intent.ts'
 import { NOON } from '../support/keys.ts'
 import { nextGrantId, sampleBirth, sha256 } from '../support/sample-grants.ts'
@@ -55,6 +56,22 @@ describe('the page of a decision', () => {
       fieldsOf(value),
     )
     expect(paths).toEqual(all.map(({ path }) => path).sort())
+  })
+
+  it('says how it ends and what a revoke may leave behind, before it is signed', () => {
+    const path = { mount: 'aws', path: 'sts/x', method: 'read', parameters: {} } as const
+    const rule = { kind: 'vault', backend: 'vault-main', engine: 'path', maxLife: minutes(5) } as const
+    const of = (credential: Grant['ask']['credential']): string => {
+      const ask = { ...grantWith(), credential }
+      return /<p id="residue">([^<]*)/.exec(pageOf(textFor(ask), ask) ?? '')?.[1] ?? ''
+    }
+    const lasting = { ...path, lifeParameter: undefined, endMember: undefined }
+    expect(of({ ...rule, path: lasting, revocability: 'expiry' })).toContain('It cannot be revoked')
+    expect(of({ ...rule, path: lasting, revocability: 'expiry' })).toContain('up to 5m')
+    expect(of({ ...rule, path: lasting, revocability: 'at_once' })).toContain('that is confirmed where it was made')
+    expect(of({ kind: 'jwt', sender: 'dpop', maxLife: minutes(5), verifierCache: minutes(1) })).toContain(
+      'up to 1m more',
+    )
   })
 
   it('shows nothing where the intent, the texts or the statement is another one than what is signed', () => {

@@ -79,7 +79,7 @@ export function credentialSourceContract(name: string, waiting: Waiting, make: (
     const issue = async (plan: MintPlan, hold: Hold, left: Duration) => {
       const { lease, secret } = await source.issue(hold, plan, left)
       const credential = reveal(secret)
-      canaries.push(credential.password)
+      canaries.push(String(credential.password))
       return { lease, credential }
     }
     const complete = async (left: Duration = minutes(10), plan = newPlan()) => {

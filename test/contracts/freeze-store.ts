@@ -14,13 +14,16 @@ export function sampleFreeze(at: Instant, part: Partial<Freeze> = {}): Freeze {
   made += 1
   const id: FreezeId = freezeIdFrom(Buffer.from(sha256(`freeze ${made}`), 'base64url'))
   return {
-    v: 1,
+    v: 2,
     id,
     tenant: named.tenant('northwind'),
     selector: { target: 'payments-db', ticket: { system: 'desk', id: 'CHG-1' } },
     reason: 'Alarm — “4711”',
     by: named.principal('sol'),
     at,
+    contains: false,
+    everything: false,
+    answered: {},
     lifted: undefined,
     ...part,
   }

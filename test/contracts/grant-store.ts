@@ -16,7 +16,8 @@ import {
   seconds,
 } from '../../src/domain/instant.ts'
 import { intentDigest } from '../../src/domain/intent.ts'
-import { ALLOWING, isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, isLive, isTerminal, LIFECYCLE, STATUSES, type Status } from '../../src/domain/lifecycle.ts'
+import { printList, statusPlaceOf } from '../../src/domain/status-list.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
 import {
   ALL,
@@ -39,6 +40,8 @@ export interface StoreUnderTest {
   /** The store's own time. */
   now(): Promise<Instant>
   advance(span: Duration): Promise<void>
+  /** Lets a short time pass by which events are dated as well. */
+  passes(span: Duration): Promise<void>
   /** Another broker on the same data, which knows of this sequence from elsewhere. */
   another(lowWater?: number): ShardStore
   /** Takes the control record away and leaves all the rest. */
@@ -252,9 +255,10 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     it('brings back exactly what was written, members that are undefined included', async () => {
       const id = nextGrantId(shard)
       const birth = sampleBirth(id, now, VAULT)
-      await store.commit(birth, guard())
+      const { seq } = await store.commit(birth, guard())
       const found = await store.load(id)
-      expect(found?.grant).toStrictEqual(birth.grant)
+      expect(found?.grant).toStrictEqual({ ...birth.grant, born: seq })
+      expect(found?.born).toBe(seq)
       expect(found?.control).toStrictEqual(control)
       const mints = sampleMints(now)
       const decisions = [sampleDecision('olivia', now), sampleDecision('paula', now)]
@@ -439,6 +443,113 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
   })
 
+  describe('a status list', () => {
+    /** Over what edge a grant came to this status, and where it stands in the lists. */
+    const placed = (grant: Grant) => {
+      const place = statusPlaceOf(grant)
+      if (place === undefined) throw new Error('the grant has no place')
+      return place
+    }
+    const isListedLive = async (grant: Grant, by = store): Promise<boolean | undefined> => {
+      const { list, idx } = placed(grant)
+      const bits = await by.statuses.live(list)
+      return bits && ((bits[idx >> 3] ?? 0) & (128 >> (idx & 7))) !== 0
+    }
+
+    it('says live of a grant in exactly the statuses in which its token may be used, whichever way it went', async () => {
+      for (const from of STATUSES) {
+        for (const to of LIFECYCLE[from]) {
+          const grant = await stored(from)
+          expect([from, (await isListedLive(grant)) ?? false]).toEqual([from, isLive(from)])
+          await store.commit(sampleStep(grant, to, now), guard())
+          expect([from, to, (await isListedLive(grant)) ?? false]).toEqual([from, to, isLive(to)])
+        }
+      }
+    })
+
+    it('changes in the very commit, at every broker, also for many ended in one call and without a guard', async () => {
+      const grants = await Promise.all(Array.from({ length: 20 }, () => stored('active')))
+      const stays = await stored('active')
+      const [first, ...rest] = grants
+      if (first === undefined) throw new Error('no grant')
+      await store.commit(sampleStep(first, 'ending', now))
+      const others = [under.another(), under.another()]
+      expect(await Promise.all(others.map((other) => isListedLive(first, other)))).toEqual([false, false])
+      expect(await isListedLive(rest[0] ?? stays)).toBe(true)
+      await under.another().commitEach(rest.map((grant) => sampleStep(grant, 'ended', now)))
+      for (const grant of grants) expect(await isListedLive(grant)).toBe(false)
+      expect(await isListedLive(stays)).toBe(true)
+    })
+
+    it('has a place for each grant, and no two share one', async () => {
+      const grants = await Promise.all(Array.from({ length: 50 }, () => stored('active')))
+      const places = grants.map((grant) => `${printList(placed(grant).list)}/${placed(grant).idx}`)
+      expect(new Set(places).size).toBe(50)
+      expect(grants.map(({ born }) => born)).toEqual(
+        await Promise.all(grants.map(async ({ id }) => (await store.events(id))[0]?.seq)),
+      )
+    })
+
+    it('is there once a token may name it, is named among all, and says nothing of what was never live', async () => {
+      const list = { shard, block: 0 }
+      await stored('approved')
+      expect([await store.statuses.live(list), await store.statuses.all()]).toEqual([undefined, []])
+      const id = nextGrantId(shard)
+      await store.commit(sampleBirth(id, now, VAULT), guard())
+      for (const to of ROADS.active) await store.commit(sampleStep(await loaded(id), to, now), guard())
+      expect([await store.statuses.live(list), await store.statuses.all()]).toEqual([undefined, []])
+      const grant = await stored('active')
+      expect(placed(grant).list).toEqual(list)
+      expect(await store.statuses.all()).toEqual([list])
+      const bits = (await store.statuses.live(list)) ?? new Uint8Array()
+      expect(bits.reduce((sum, byte) => sum + byte.toString(2).replaceAll('0', '').length, 0)).toBe(1)
+    })
+
+    it('is not there for a block that nobody was born in, nor for a shard that nobody looks after', async () => {
+      await stored('active')
+      expect(await store.statuses.live({ shard, block: 1 })).toBeUndefined()
+      expect(await store.statuses.live({ shard: 7_777 as Shard, block: 0 })).toBeUndefined()
+    })
+
+    it('is not left as it was by a step that does not know where its grant was born', async () => {
+      const grant = await stored('active')
+      for (const born of [0, grant.born + 1]) {
+        const step = sampleStep({ ...grant, born }, 'ended', now)
+        expect(await codeOf(store.commit(step))).toBe('store_conflict')
+        expect((await store.commitEach([step]))[0]?.receipt).toBeUndefined()
+      }
+      const approved = await stored('approved')
+      expect(await codeOf(store.commit(sampleStep({ ...approved, born: 0 }, 'active', now), guard()))).toBe(
+        'store_conflict',
+      )
+      expect([await isListedLive(grant), await isListedLive(approved)]).toEqual([true, false])
+    })
+
+    it('stays as it was when a commit is refused', async () => {
+      const grant = await stored('active')
+      const approved = await stored('approved')
+      await codeOf(store.commit(sampleStep({ ...grant, version: 9 } as Grant, 'ended', now)))
+      await codeOf(store.commit(sampleStep(approved, 'active', now), guard(now)))
+      await codeOf(store.commit(sampleStep(approved, 'active', now), { judgedUnder: { ...control, freezeEpoch: 7 } }))
+      expect([await isListedLive(grant), await isListedLive(approved)]).toEqual([true, false])
+    })
+
+    it('is not told while the store is recovering, and a grant that a rollback has lost is live in none', async () => {
+      const kept = await stored('active')
+      const back = await under.snapshot()
+      const lost = await stored('active')
+      await store.commit(sampleStep(kept, 'ended', now))
+      await back()
+      expect(await codeOf(store.statuses.live(placed(kept).list))).toBe('recovering')
+      await store.accept(shard, RULES)
+      expect(await isListedLive(lost)).toBe(false)
+      const { head } = await loaded(kept.id)
+      expect([head.status, await isListedLive(kept)]).toEqual(['active', true])
+      await under.loseControl()
+      expect(await codeOf(under.another().statuses.live(placed(kept).list))).toBe('recovering')
+    })
+  })
+
   describe('what is due', () => {
     it('is given to one of many callers, and to the next when the lease is over', async () => {
       const grants = await Promise.all(Array.from({ length: 30 }, () => stored('pending')))
@@ -552,6 +663,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         decisions: decisions.map((decision) => JSON.stringify(decision)),
         head: JSON.stringify(grant.head),
         events: [],
+        uses: [],
       })
       expect(found?.events.map(({ version, seq, text }) => ({ version, seq, eventHash: sha256(text) }))).toEqual(
         receipts.map(({ seq, eventHash }, n) => ({ version: n + 1, seq, eventHash })),
@@ -757,7 +869,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       const { next: start, events } = await store.feed(undefined, 10)
       expect(events).toEqual([])
       const birth = sampleBirth(nextGrantId(shard), now)
-      await store.commit(birth, guard())
+      const { seq } = await store.commit(birth, guard())
       const approved = sampleStep(birth.grant, 'approved', now)
       await store.commit(approved, guard())
       await under.advance(milliseconds(1))
@@ -766,7 +878,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         [birth.event.type, 1],
         [approved.event.type, 2],
       ])
-      for (const { of } of fed.events) expect(of).toStrictEqual(approved.grant)
+      for (const { of } of fed.events) expect(of).toStrictEqual({ ...approved.grant, born: seq })
       expect(fed.more).toBe(false)
       const second = await store.feed(fed.events[0]?.place, 10)
       expect(second.events.map(({ version }) => version)).toEqual([2])

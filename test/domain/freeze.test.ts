@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isBrokerError } from '../../src/domain/errors.ts'
-import { checkFreeze, type StoredFreeze } from '../../src/domain/freeze.ts'
+import { checkFreeze, type Freeze, isContained, type StoredFreeze } from '../../src/domain/freeze.ts'
 import { type Digest, freezeIdFrom, named, type Thumbprint } from '../../src/domain/ids.ts'
-import { instant } from '../../src/domain/instant.ts'
+import { after, instant, seconds } from '../../src/domain/instant.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import {
   checkSelector,
@@ -48,6 +48,9 @@ const SUBJECT: Subject = {
   requester: person('vera', 'acme'),
   executor: machine('agent', 'bot', 'northwind', 'sam', 'tess'),
   shown: { key: KEYS[1], session: 'run-2' },
+  approvers: ['olivia', 'lena'].map(named.person),
+  policies: [DIGESTS[0] as Digest],
+  issuedAt: NOW,
 }
 const other = { ...SUBJECT, executor: machine('workload', 'job', 'northwind', 'sam') }
 
@@ -88,6 +91,12 @@ describe('a selector', () => {
     [{ key: KEYS[0] }, true],
     [{ key: KEYS[1] }, true],
     [{ key: KEYS[2] }, false],
+    [{ approver: 'lena' }, true],
+    [{ approver: 'vera' }, false],
+    [{ policyDigest: DIGESTS[0] }, true],
+    [{ policyDigest: DIGESTS[1] }, false],
+    [{ issuedBefore: NOW + 1 }, true],
+    [{ issuedBefore: NOW }, false],
   ])('%j matches: %s', (selector, expected) => {
     expect(matches(one(selector), SUBJECT)).toBe(expected)
   })
@@ -108,6 +117,9 @@ describe('a selector', () => {
       { ticket: { system: 'desk', id: 'CHG-1' } },
       { key: KEYS[0] },
       { session: 'run-1' },
+      { approver: 'lena' },
+      { policyDigest: DIGESTS[0] },
+      { issuedBefore: NOW + 1 },
     ])
       expect(matches(one(selector), bare)).toBe(false)
   })
@@ -141,6 +153,9 @@ describe('a selector', () => {
     ticket: fc.constantFrom({ system: 'desk', id: 'CHG-1' }, { system: 'desk', id: 'CHG-2' }),
     planDigest: fc.constantFrom(...DIGESTS),
     key: fc.constantFrom(...KEYS),
+    approver: fc.constantFrom('olivia', 'lena', 'vera'),
+    policyDigest: fc.constantFrom(...DIGESTS),
+    issuedBefore: fc.constantFrom(NOW, NOW + 1),
   })
   /** Few members, so that all of them hold often enough. */
   const anySelector = fc
@@ -176,10 +191,12 @@ describe('a selector', () => {
 
   it('that names nothing is refused, and matches nothing', () => {
     for (const empty of [{}, { target: undefined }].map(one)) {
-      expect(() => checkSelector(empty)).toThrow('names at least one')
+      expect(() => checkSelector(empty, NOW)).toThrow('names at least one')
       expect(matches(empty, SUBJECT)).toBe(false)
     }
-    for (const member of SELECTOR_MEMBERS) expect(() => checkSelector(one({ [member]: 'x' }))).not.toThrow()
+    for (const member of SELECTOR_MEMBERS) expect(() => checkSelector(one({ [member]: 'x' }), NOW)).not.toThrow()
+    expect(() => checkSelector({ issuedBefore: NOW }, NOW)).not.toThrow()
+    expect(() => checkSelector({ issuedBefore: after(NOW, seconds(1)) }, NOW)).toThrow('in the future')
   })
 
   it('is the same in whatever order it is written', () => {
@@ -194,11 +211,20 @@ describe('a selector', () => {
   })
 })
 
+type More = Partial<Pick<Freeze, 'contains' | 'everything' | 'answered'>> & {
+  tenant?: string
+  seq?: number
+  lifted?: boolean
+}
+
 describe('a freeze', () => {
-  const stored = (selector: object, more: { tenant?: string; seq?: number; lifted?: boolean } = {}): StoredFreeze => ({
+  const stored = (selector: object, more: More = {}): StoredFreeze => ({
     seq: more.seq ?? 10,
     freeze: {
-      v: 1,
+      v: 2,
+      contains: more.contains ?? false,
+      everything: more.everything ?? false,
+      answered: more.answered ?? {},
       id: freezeIdFrom(Buffer.alloc(17, 7)),
       tenant: named.tenant(more.tenant ?? 'northwind'),
       selector: one(selector),
@@ -249,5 +275,45 @@ describe('a freeze', () => {
     expect(refusalOf([...others, stored(target)], 1)).toBeDefined()
     expect(refusalOf(others, 1)).toBeUndefined()
     expect(refusalOf([], 1)).toBeUndefined()
+  })
+
+  it('that contains puts an end to what matches and was there, in force or lifted; to nothing that came after', () => {
+    const ends = (freezes: readonly StoredFreeze[], born: number | undefined) =>
+      isContained({ freezes, born }, () => SUBJECT)
+    for (const lifted of [false, true]) {
+      const contained = [stored(target, { contains: true, lifted })]
+      expect([0, 9, 10].map((born) => ends(contained, born))).toEqual([true, true, true])
+      expect([11, undefined].map((born) => ends(contained, born))).toEqual([false, false])
+      expect(ends([stored({ target: 'other' }, { contains: true, lifted })], 9)).toBe(false)
+      expect(ends([stored(target, { lifted })], 9)).toBe(false)
+      expect(ends([stored(target, { contains: true, lifted, tenant: 'elsewhere' })], 9)).toBe(false)
+    }
+  })
+
+  it('of everything ends whatever was there, of whatever tenant, and nothing else', () => {
+    const everything = [stored({}, { contains: true, everything: true, lifted: true, tenant: 'elsewhere' })]
+    expect([0, 10, 11].map((born) => isContained({ freezes: everything, born }, () => SUBJECT))).toEqual([
+      true,
+      true,
+      false,
+    ])
+    expect(refusalOf(everything, 10)).toBeDefined()
+    expect(refusalOf(everything, 11)).toBeUndefined()
+  })
+
+  it('of a person goes with the machines that they answered for when it was made, whoever does by now', () => {
+    const handedOn = { ...SUBJECT, executor: machine('agent', 'bot', 'northwind', 'tess') }
+    const answered = [named.principal('bot')]
+    for (const name of ['person', 'sponsor'] as const) {
+      expect(refusalOf([stored({ [name]: 'sam' })], 9, handedOn)).toBeUndefined()
+      expect(refusalOf([stored({ [name]: 'sam' }, { answered: { [name]: answered } })], 9, handedOn)).toBeDefined()
+    }
+  })
+
+  it('counts whom the directory does not know any more as whoever they may have been', () => {
+    const gone: Subject = { ...SUBJECT, executor: { kind: 'absent', id: named.principal('bot') } }
+    for (const name of ['agent', 'workload', 'person'])
+      expect(refusalOf([stored({ [name]: 'bot' })], 9, gone)).toBeDefined()
+    expect(refusalOf([stored({ agent: 'other' })], 9, gone)).toBeUndefined()
   })
 })

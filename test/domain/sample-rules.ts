@@ -77,5 +77,6 @@ export const entitlementOf = (change: Partial<Entitlement> = {}): Entitlement =>
   maxApprovers: 10,
   release: undefined,
   bindClaims: {},
+  onMisuse: undefined,
   ...change,
 })

@@ -2,7 +2,7 @@
 // what is tested here is the wire; that the real checks hold is tested where they live.
 import { type IncomingHttpHeaders, request } from 'node:http'
 import type { Broker } from '../../src/broker/broker.ts'
-import type { Budget, Quota } from '../../src/broker/ports.ts'
+import type { Budget, Quota, Server } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant } from '../../src/domain/grant.ts'
 import { named, type PrincipalId, shard, type Thumbprint } from '../../src/domain/ids.ts'
@@ -14,11 +14,12 @@ import { secret } from '../../src/domain/secret.ts'
 import { type Door, type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { type Check, healthEndpoints } from '../../src/http/health.ts'
 import { openApiDocument } from '../../src/http/openapi.ts'
-import type { Operations } from '../../src/http/routes.ts'
+import { type Operations, ROUTES } from '../../src/http/routes.ts'
 import type { WaitLimits } from '../../src/http/wait.ts'
 import { parseStrictJson } from '../../src/identity/strict-json.ts'
 import { introspectEndpoint, type OwnToken } from '../../src/oauth/introspect.ts'
 import { metadataEndpoints } from '../../src/oauth/metadata.ts'
+import { type StatusPorts, statusEndpoints } from '../../src/oauth/status.ts'
 import { tokenEndpoint } from '../../src/oauth/token.ts'
 import { doorWatch } from '../../src/observe/door-watch.ts'
 import { jsonLog } from '../../src/observe/log.ts'
@@ -38,6 +39,9 @@ export const jwt = (claims: object): string =>
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
     .concat('.c2ln')
+/** Of the resource server webshop-api; any number of times. */
+export const SERVER_ASSERTION = jwt({ iss: 'webshop-api', sub: 'webshop-api' })
+const NOTHING_BESIDE = { reach: undefined, uses: { uses: [], counts: { used: 0, refused: 0 }, left: 0 } }
 export const TOKEN = jwt({ sub: 'vera' })
 export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
 /** Proofs of the two keys, and two that are refused. */
@@ -88,7 +92,11 @@ export interface Stage {
     nonce: string | undefined
     own: OwnToken | undefined
     checks: Check[]
+    /** What the status lists say. */
+    statuses: StatusPorts
     authenticate: (token: string, key: Thumbprint | undefined) => Promise<Caller>
+    /** Of whom this is the client assertion. */
+    clientAssertion: (assertion: string, clientId: string | undefined) => Promise<Server>
     /** The real operations, where a test wants them. */
     operations: Operations | undefined
     /** What the budget says: go on, unless there is a time to wait. */
@@ -114,8 +122,14 @@ export async function stage(
     nonce: undefined,
     own: undefined,
     checks: [],
+    statuses: { list: async () => undefined, uris: async () => [] },
     operations: undefined,
     quota: { retryMs: undefined },
+    clientAssertion: async (assertion, clientId) => {
+      if (![SERVER_ASSERTION, 'webshop-assertion'].includes(assertion) || (clientId ?? 'webshop-api') !== 'webshop-api')
+        throw refusal('No such client.')
+      return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
+    },
     authenticate: async (token, key) => {
       if (token !== TOKEN && token !== BOUND_TOKEN) throw refusal('The token is not good here.')
       if (token === BOUND_TOKEN && key !== KEY) throw refusal('The token is bound to another key.')
@@ -126,13 +140,16 @@ export async function stage(
     get:
       (_, verb: keyof Broker) =>
       async (...args: unknown[]): Promise<unknown> => {
-        calls.push({ verb, args })
         const answer = verbs[verb] as ((...args: unknown[]) => unknown) | undefined
+        // Asked beside every grant that is shown: where a test says nothing of it, nothing is known.
+        if (verb === 'beside' && answer === undefined) return NOTHING_BESIDE
+        calls.push({ verb, args })
         if (answer === undefined) throw new Error(`nobody expected ${verb} to be called`)
         return answer(...args)
       },
   })
   const authenticate = (token: string, key: Thumbprint | undefined) => state.authenticate(token, key)
+  const clientAssertion: Stage['state']['clientAssertion'] = (...sent) => state.clientAssertion(...sent)
   const now = (): Instant => {
     if (!state.clockTrusted) throw new BrokerError('clock_untrusted', 'The clock has jumped.')
     return state.now
@@ -160,14 +177,19 @@ export async function stage(
       take: async (_: PrincipalId, budget: Budget) => ({ budget, most: 10, perMs: 1_000, left: 9, ...state.quota }),
     },
   }
-  const operation = (verb: keyof Operations) => async (caller: Caller, reason: string) => {
+  const operation = (verb: 'recover' | 'acceptClock') => async (caller: Caller, reason: string) => {
     calls.push({ verb, args: [caller, reason] })
     return (await state.operations?.[verb](caller, reason)) ?? { done: true }
   }
   const door = httpDoor({
     ...common,
+    clientAssertion,
     nowToShow,
-    operations: { recover: operation('recover'), acceptClock: operation('acceptClock') },
+    operations: {
+      recover: operation('recover'),
+      acceptClock: operation('acceptClock'),
+      canaries: async (caller) => (await state.operations?.canaries(caller)) ?? [],
+    },
     newRequestId: () => {
       requests += 1
       return `r-${requests}`
@@ -180,11 +202,7 @@ export async function stage(
       tokenEndpoint({ ...common, nowToShow, grantedDetail }),
       introspectEndpoint({
         broker,
-        clientAssertion: async (assertion, clientId) => {
-          if (assertion !== 'webshop-assertion' || (clientId ?? 'webshop-api') !== 'webshop-api')
-            throw refusal('No such client.')
-          return { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }
-        },
+        clientAssertion,
         verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
         grantedDetail,
         now,
@@ -197,6 +215,7 @@ export async function stage(
         proofAlgorithms: ['ES256', 'EdDSA'],
         login: { issuer: 'https://login.example', clientId: 'writ-cli', scope: 'openid', resource: ISSUER },
       }),
+      ...statusEndpoints({ list: (name) => state.statuses.list(name), uris: () => state.statuses.uris() }),
       ...healthEndpoints({
         get checks() {
           return state.checks
@@ -239,6 +258,13 @@ export interface Received {
 }
 
 const check = openApiCheck(openApiDocument(ISSUER))
+const FOR_SERVERS = ROUTES.filter(({ action }) => action === 'server').map(({ method, path }) => ({
+  method,
+  path: new RegExp(`^${path.replace(':id', '[^/]+')}$`),
+}))
+/** Whether only a resource server is let in there. */
+export const isForServers = (method: string, path: string): boolean =>
+  FOR_SERVERS.some((row) => row.method === method && row.path.test(path.split('?')[0] ?? ''))
 
 /** One request on a connection of its own, its answer held against the API document; with a bearer token unless told otherwise. */
 function send(
@@ -249,7 +275,8 @@ function send(
 ): Promise<Received> {
   const names = headers.map(([name]) => name.toLowerCase())
   const pairs = [...headers]
-  if (anonymous !== true && !names.includes('authorization')) pairs.push(['Authorization', `Bearer ${TOKEN}`])
+  if (anonymous !== true && !names.includes('authorization'))
+    pairs.push(['Authorization', `Bearer ${isForServers(method, path) ? SERVER_ASSERTION : TOKEN}`])
   if (!names.includes('host')) pairs.push(['Host', 'elsewhere.example'])
   // As browsers and fetch do: a POST without a body says so.
   if (method === 'POST' && body === undefined && !names.includes('content-length')) pairs.push(['Content-Length', '0'])

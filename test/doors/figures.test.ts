@@ -152,6 +152,11 @@ describe('a scrape', () => {
     clockState: () => 'jumped',
     witnessHealthy: () => true,
     recovering: () => false,
+    tried: async () => [
+      { canary: { result: 'ok', at: after(at, seconds(-7)) } },
+      { canary: { result: 'failed', at } },
+      { canary: undefined },
+    ],
     ...more,
   })
 
@@ -172,6 +177,11 @@ describe('a scrape', () => {
         'writ_clock_state{state="jumped"} 1',
         'writ_witness_healthy 1',
         'writ_recovering 0',
+        'writ_canaries{result="ok"} 1',
+        'writ_canaries{result="failed"} 1',
+        'writ_canaries{result="unknown"} 0',
+        'writ_canaries{result="none"} 1',
+        'writ_canary_age_seconds 7',
         'writ_ready 0',
         'writ_check_failing{check="redis"} 0',
         'writ_check_failing{check="vault"} 1',

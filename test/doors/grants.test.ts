@@ -405,6 +405,7 @@ describe('showing', () => {
       maxApprovers: 20,
       release: undefined,
       bindClaims: {},
+      onMisuse: undefined,
     }
     on.answer({ offered: () => [entitlement] })
     const got = await on.send('GET', '/v1/entitlements')

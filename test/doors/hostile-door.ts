@@ -1,8 +1,9 @@
 // A door with nothing in it that is a stand-in for a check: real issuers with real keys, real proofs, the whole broker. Only store, backend
 // and clock are in memory. Counts what is written to the store, so that a test can say that nothing was.
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { type Agent, request } from 'node:http'
 import { connect } from 'node:net'
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
@@ -40,6 +41,8 @@ export interface HostileDoor {
   readonly port: number
   /** A token that is good here, with these claims or header members changed. */
   token(sub: string, claims?: object, header?: object): string
+  /** A client assertion of desk-api that nobody has used. */
+  assertion(): string
   /** How often the store was asked to write. */
   writes(): number
   /** Whatever the broker itself took for its own failure. */
@@ -70,7 +73,11 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     },
   })
   const verbs = w.another({ grants })
-  const directory = await shippedDirectory()
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'rs-1', use: 'sig', alg: 'ES256' }
+  const directory = await shippedDirectory(() => JSON.stringify({ keys: [jwk] }))
+  await w.publish({ directory })
+  let asserted = 0
   const text = `issuers:\n  login: { url: "${login.url}", discovery: true, types: [at+jwt], maximalAge: 10m, maximalLife: 15m }\n`
   const issuers = trustIssuers(compiled(compileIssuers(text, 'issuers.yaml', () => '', { dev: true })), {
     audience: ISSUER,
@@ -117,7 +124,12 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   })
   const door = httpDoor({
     ...common,
-    operations: { recover: recover(operate), acceptClock: acceptClock(operate) },
+    clientAssertion,
+    operations: {
+      recover: recover(operate),
+      acceptClock: acceptClock(operate),
+      canaries: canaries({ ...w.ports, ...operate }),
+    },
     newRequestId: () => `r-${++requests}`,
     ticks: () => performance.now(),
     watch,
@@ -150,6 +162,22 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
       const second = Math.floor(w.now() / 1_000)
       const all = { iss: login.url, sub, aud: ISSUER, iat: second - 10, exp: second + 300, jti: 'token-1', ...claims }
       return login.sign(all, { typ: 'at+jwt', ...header })
+    },
+    assertion: () => {
+      const second = Math.floor(w.now() / 1_000)
+      const claims = {
+        iss: 'desk-api',
+        sub: 'desk-api',
+        aud: ISSUER,
+        iat: second,
+        exp: second + 60,
+        jti: `a-${++asserted}`,
+      }
+      const data = [{ alg: 'ES256', kid: 'rs-1' }, claims]
+        .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+        .join('.')
+      const signature = sign('sha256', Buffer.from(data), { key: privateKey, dsaEncoding: 'ieee-p1363' })
+      return `${data}.${signature.toString('base64url')}`
     },
     send: (method, path, headers, body) =>
       new Promise((resolve, reject) => {

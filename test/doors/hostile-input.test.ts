@@ -238,9 +238,13 @@ describe('bodies', () => {
         ticket: { system: 'desk', id: 'CHG-1' },
         planDigest: `sha-256:${'A'.repeat(43)}`,
         key: 'A'.repeat(43),
+        approver: 'olivia',
+        policyDigest: `sha-256:${'A'.repeat(43)}`,
+        issuedBefore: '2026-11-21T22:00:00Z',
       },
       reason: 'alarm',
     },
+    contain: { where: { task: 'another-task' }, reason: 'alarm', freeze: true },
     lift_freeze: { reason: 'over' },
     recover: { reason: 'as it is' },
     accept_clock: { reason: 'as it is' },
@@ -248,7 +252,23 @@ describe('bodies', () => {
     answer: { text: 'Because.' },
     complete_each: { where: WHERE, result: { rows: '1' } },
     revoke_each: { where: WHERE, reason: 'alarm' },
+    acknowledge: { position: '0.1-1', consumer: 'eu-1' },
+    report_uses: {
+      uses: [
+        {
+          id: 'use-1',
+          at: '2026-12-01T22:00:00Z',
+          credential: 'jti-1',
+          outcome: 'refused',
+          reason: 'replay',
+          action: 'report.read',
+          target: '/reports',
+          argumentDigest: `sha-256:${'A'.repeat(43)}`,
+        },
+      ],
+    },
   }
+  const whoOf = ({ action }: Pick<Route, 'action'>) => bearer(action === 'server' ? on.assertion() : undefined)
   const POSTS = ROUTES.flatMap((route) => (route.body === undefined ? [] : [{ ...route, body: route.body }]))
   const document = openApiDocument(ISSUER)
   const ajv = new Ajv2020({ strict: false, validateSchema: false, formats: { 'date-time': true } })
@@ -305,7 +325,7 @@ describe('bodies', () => {
       ])
       expect(texts.length).toBeGreaterThan(places.length * 60)
       await eachOf(texts, async (text) => {
-        const got = await on.send('POST', at(route.path), [bearer(), JSON_TYPE], text)
+        const got = await on.send('POST', at(route.path), [whoOf(route), JSON_TYPE], text)
         isRefusal(got, [400], text.slice(0, 300))
       })
     },
@@ -331,7 +351,7 @@ describe('bodies', () => {
       names.map((name) => `${text.slice(0, index + 1)}${JSON.stringify(name)}:1,${text.slice(index + 1)}`),
     )
     await eachOf(texts, async (sent) => {
-      isRefusal(await on.send('POST', at(route.path), [bearer(), JSON_TYPE], sent), [400], sent.slice(0, 300))
+      isRefusal(await on.send('POST', at(route.path), [whoOf(route), JSON_TYPE], sent), [400], sent.slice(0, 300))
     })
   })
 
@@ -347,7 +367,7 @@ describe('bodies', () => {
       [' '.repeat(65_536), 400],
     ]
     for (const [text, status] of sent)
-      isRefusal(await on.send('POST', at(route.path), [bearer(), JSON_TYPE], text), [status], text.slice(0, 50))
+      isRefusal(await on.send('POST', at(route.path), [whoOf(route), JSON_TYPE], text), [status], text.slice(0, 50))
   })
 })
 

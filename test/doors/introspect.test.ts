@@ -162,9 +162,15 @@ describe('public documents', () => {
     expect(headers).toMatchObject({ 'cache-control': 'public, max-age=300', 'access-control-allow-origin': '*' })
     expect(body.issuer).toBe(ISSUER)
     const served = Object.entries<string>(body).filter(([name]) => name.endsWith('_endpoint') || name === 'jwks_uri')
-    expect(served.map(([name]) => name)).toEqual(['token_endpoint', 'introspection_endpoint', 'jwks_uri'])
+    expect(served.map(([name]) => name)).toEqual([
+      'token_endpoint',
+      'introspection_endpoint',
+      'jwks_uri',
+      'status_list_aggregation_endpoint',
+    ])
     for (const [name, url] of served) {
-      const got = await on.send(name === 'jwks_uri' ? 'GET' : 'POST', url.slice(ISSUER.length), { anonymous: true })
+      const method = ['jwks_uri', 'status_list_aggregation_endpoint'].includes(name) ? 'GET' : 'POST'
+      const got = await on.send(method, url.slice(ISSUER.length), { anonymous: true })
       expect({ name, there: got.status !== 404 && got.status !== 405 }).toEqual({ name, there: true })
     }
     const openid = await on.send('GET', '/.well-known/openid-configuration', { anonymous: true })

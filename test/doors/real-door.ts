@@ -1,6 +1,6 @@
 // The http door with the whole broker behind it, on memory ports. Who calls is resolved by the directory in force from the account that a
 // token names; that a token is genuine is tested where that is checked.
-import { acceptClock, recover } from '../../src/broker/operate.ts'
+import { acceptClock, canaries, recover } from '../../src/broker/operate.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { named } from '../../src/domain/ids.ts'
@@ -35,7 +35,12 @@ export const bodies = (asked: unknown): Readonly<Record<string, unknown>> => ({
   complete_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   revoke_each: { where: { ticket: { system: 'desk', id: 'CHG-1' } } },
   freeze: { where: { task: 'another-task' }, reason: 'alarm' },
+  contain: { where: { task: 'another-task' }, reason: 'alarm' },
   lift_freeze: { reason: 'over' },
+  acknowledge: { position: '0.1-1', consumer: 'eu-1' },
+  report_uses: {
+    uses: [{ id: 'use-1', at: '2026-11-21T22:00:00Z', credential: 'jti-1', outcome: 'used', action: 'a', target: 't' }],
+  },
   recover: { reason: 'as it is' },
   accept_clock: { reason: 'as it is' },
 })
@@ -51,6 +56,12 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     if (found === undefined) throw new BrokerError('unauthenticated', 'The token is nobody’s.')
     return { principal: found.principal, key, session: '', facts: {} }
   }
+  on.state.clientAssertion = async (token) => {
+    const { sub } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+    const server = (w.book.current().directory as PeopleDirectory).resourceServer(sub)
+    if (server === undefined) throw new BrokerError('unauthenticated', 'There is no such client here.')
+    return server
+  }
   const operate = {
     shards: [HOME],
     // The cast's plain colleague: counts only where the guards let nobody operate, which is nowhere here.
@@ -60,7 +71,11 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
     acceptClock: w.now,
     record: async () => undefined,
   }
-  on.state.operations = { recover: recover(operate), acceptClock: acceptClock(operate) }
+  on.state.operations = {
+    recover: recover(operate),
+    acceptClock: acceptClock(operate),
+    canaries: canaries({ ...operate, ...w.ports }),
+  }
   return {
     on,
     send: (who, method, path, body) => {

@@ -41,6 +41,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'rules.ts',
   ],
 }
+/** Folders that may not import every package. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  domain: [],
+  // Published on its own: whoever installs it installs one package more, and no other.
+  verifier: ['node:', 'jose'],
+}
 /** Files beside the folders. */
 const TOP: Readonly<Record<string, readonly string[]>> = {
   'compose.ts': ['*'],
@@ -89,7 +95,11 @@ function violationsOf(file: string, source: string): readonly string[] {
   const allowed = isTop ? TOP[here] : MAY_IMPORT[folder]
   if (allowed === undefined) return [`${here}: not in the table`]
   return importsOf(source).flatMap(({ target, typeOnly }) => {
-    if (!target.startsWith('.')) return folder === 'domain' ? [`${here}: domain imports the package ${target}`] : []
+    if (!target.startsWith('.')) {
+      const packages = PACKAGES[folder]
+      const isAllowed = packages === undefined || packages.some((name) => target === name || target.startsWith(name))
+      return isAllowed ? [] : [`${here}: ${folder} imports the package ${target}`]
+    }
     const wanted = relative(SRC, resolve(file, '..', target))
     if (wanted.startsWith('..')) return [`${here}: leaves src for ${target}`]
     if (!isTop && wanted.startsWith(`${folder}/`)) return []
@@ -122,5 +132,18 @@ describe('architecture', () => {
     ]) {
       expect(violationsOf(file, source), source).toHaveLength(1)
     }
+    const verifier = join(SRC, 'verifier/x.ts')
+    for (const source of [
+      `import { z } from 'zod'`,
+      `import type { a } from '../domain/ids.ts'`,
+      `export * from '../cli/x.ts'`,
+    ])
+      expect(violationsOf(verifier, source), source).toHaveLength(1)
+    for (const source of [
+      `import { hash } from 'node:crypto'`,
+      `import { SignJWT } from 'jose'`,
+      `import { a } from './keys.ts'`,
+    ])
+      expect(violationsOf(verifier, source), source).toEqual([])
   })
 })

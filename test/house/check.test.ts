@@ -45,6 +45,24 @@ const run = (...options: readonly string[]) => {
   return { status, stdout, stderr }
 }
 
+describe('a verifier that may remember for less than a status list is kept', () => {
+  it('stops nothing, and the line is named: its tokens name no list', () => {
+    env.WRIT_STATUS_TTL = '2m'
+    edit('entitlements.yaml', 'kind: jwt', 'kind: jwt, verifierCache: 10s')
+    expect(check(env).ok).toBe(true)
+    expect(said()).toMatch(
+      /entitlements\.yaml:\d+: entitlements\.\S+\.credential\.verifierCache: shorter .*\(WRIT_STATUS_TTL, 2m\)/,
+    )
+    env.WRIT_STATUS_TTL = '10s'
+    expect(said()).not.toContain('10s')
+  })
+
+  it('is no news where everybody introspects', () => {
+    edit('entitlements.yaml', 'kind: jwt', 'kind: jwt, verifierCache: 0s')
+    expect(said()).not.toContain('WRIT_STATUS_TTL')
+  })
+})
+
 describe('forges, where WRIT_FORGES_FILE names them', () => {
   const lines = (): readonly string[] => said().match(/[a-z-]+\.yaml:\d+/g) ?? []
   beforeEach(() => {

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { days, minutes } from '../../src/domain/instant.ts'
+import { days, minutes, seconds } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import {
   fileKey,
@@ -50,6 +50,18 @@ const read = (text: string, env: Env = complete): Settings => readSettings(inFil
 const at = (line: number): string => `${FILE}:${line}`
 const refusedPlaces = (text: string, env: Env = complete): readonly string[] =>
   problemsOf(inFile(text, env)).map(({ name }) => name)
+
+describe('the ttl of status lists', () => {
+  it('is thirty seconds unless something else is said, from a second to an hour', () => {
+    expect(readSettings(complete).statusTtl).toBe(seconds(30))
+    for (const [text, ttl] of [
+      ['1s', seconds(1)],
+      ['1h', minutes(60)],
+      ['2000ms', seconds(2)],
+    ] as const)
+      expect(readSettings({ ...complete, WRIT_STATUS_TTL: text }).statusTtl).toBe(ttl)
+  })
+})
 
 describe('the retention', () => {
   it('is thirty days unless something else is said', () => {
@@ -101,6 +113,7 @@ describe('the environment', () => {
       ['WRIT_REDIS_URL', ['', 'http://redis.example', 'redis://:secret@redis.example']],
       ['WRIT_DATA_DIR', ['']],
       ['WRIT_VAULT', ['', 'true', 'yes']],
+      ['WRIT_STATUS_TTL', ['', '30', '0s', '999ms', '1500ms', '61m', '1d']],
       ['WRIT_SWEEP_EVERY_MS', ['', '99', '1001', '500.5', '5e2', ' 500']],
       ['WRIT_RATE_LIMIT', ['', '100', '0/1m', '-1/1m', '100/0s', '100/500ms', '100/2d', '1.5/1m', '100/m']],
       ['WRIT_RATE_LIMIT_ENDS', ['100/1m/1m']],

@@ -254,6 +254,7 @@ describe('what is compiled is complete', () => {
       maxApprovers: 10,
       release: undefined,
       bindClaims: {},
+      onMisuse: undefined,
     })
   })
   it('a token never lives longer than the window may be', () => {

@@ -2,7 +2,7 @@
 export class Crash extends Error {}
 
 /** The ports through which something outside changes or is asked. */
-const EFFECTS = ['grants', 'credentials', 'tokens', 'timetable', 'seal', 'archive']
+const EFFECTS = ['grants', 'containments', 'credentials', 'tokens', 'timetable', 'seal', 'archive']
 
 export interface DyingPorts<P> {
   readonly ports: P

@@ -3,7 +3,7 @@
 import type { CredentialSource, VaultSecret } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { MintId } from '../../src/domain/ids.ts'
-import { after, type Instant, seconds, toSeconds } from '../../src/domain/instant.ts'
+import { after, type Instant, seconds, shortest, toSeconds } from '../../src/domain/instant.ts'
 import type { Mint } from '../../src/domain/mint.ts'
 import { reveal, secret } from '../../src/domain/secret.ts'
 
@@ -68,6 +68,8 @@ export interface MemoryOptions {
 export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): MemoryCredentials {
   const holds = new Map<string, LiveHold & { readonly token: string }>()
   const leases = new Map<string, LiveLease>()
+  /** What nobody can end: it is over at its own time only. */
+  const lasting: { readonly text: string; readonly endsAt: Instant }[] = []
   const sessions = new Set<{ readonly username: string; open: boolean }>()
   const canaries: string[] = []
   const faults = new Map<Operation, { fault: Fault; times: number; definite: boolean }>()
@@ -122,6 +124,13 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
         throw new BrokerError('window_closing', 'The window closes too soon.', { facts: { definite: true } })
       const known = holds.get(hold.accessor)
       if (known === undefined || reveal(hold.token) !== known.token) throw refused()
+      const { credential } = plan
+      if (credential.engine === 'path' && credential.revocability === 'expiry') {
+        const text = canary('token')
+        const durationSeconds = toSeconds(shortest(left, credential.maxLife)) - MARGIN_SECONDS
+        lasting.push({ text, endsAt: after(now(), seconds(durationSeconds)) })
+        return { lease: { id: '', durationSeconds }, secret: secret({ token: text }) }
+      }
       needDatabase()
       const durationSeconds = toSeconds(left) - MARGIN_SECONDS
       const username = `writ-${plan.mint}`
@@ -144,6 +153,15 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
       if (!isFrozen) dropLeasesUnder(accessor)
     },
     async confirmGone(plan, mint) {
+      const { credential } = plan
+      if (credential.engine === 'path' && credential.revocability === 'expiry') {
+        const { accessor } = leftBy(mint)
+        if (accessor === undefined) return { gone: true, answer: 'memory: nothing' }
+        if (holds.has(accessor)) return { gone: false, answer: 'memory: the hold is there' }
+        const recorded = 'lease' in mint ? mint.lease : undefined
+        const lasts = recorded === undefined ? credential.maxLife : seconds(recorded.durationSeconds)
+        return { gone: true, answer: 'memory: it cannot be ended', lasts }
+      }
       needDatabase()
       // What was queued when the hold went is worked off now.
       for (const lease of leases.values())
@@ -209,10 +227,10 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
       expire()
       const lease = [...leases.values()].find((lease) => lease.username === username && lease.password === password)
       if (lease === undefined || isFrozen) return undefined
-      const session = { username, open: true }
+      const session = { username: lease.username, open: true }
       sessions.add(session)
       return {
-        username,
+        username: lease.username,
         alive: () => {
           expire()
           return session.open
@@ -229,7 +247,9 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
     },
     liveSecrets: () => {
       expire()
-      return [...leases.values()].map(({ password }) => password)
+      const at = now()
+      const left = lasting.filter(({ endsAt }) => endsAt > at).map(({ text }) => text)
+      return [...[...leases.values()].map(({ password }) => password), ...left]
     },
     canaries: () => [...canaries],
     calls: (operation) => counts.get(operation) ?? 0,

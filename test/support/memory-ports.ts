@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto'
 import type {
   Author,
+  Canaries,
   Ceremonies,
   ChangeRef,
   DecisionSigner,
@@ -16,11 +17,12 @@ import type {
   TokenSigner,
 } from '../../src/broker/ports.ts'
 import { authorsUnknown } from '../../src/domain/authorship.ts'
+import type { Canary, OpenCanary } from '../../src/domain/canary.ts'
 import { type Canonical, canonical } from '../../src/domain/canonical.ts'
 import { canonicalOf } from '../../src/domain/decision.ts'
 import type { Lane } from '../../src/domain/entitlement.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
-import type { PersonId } from '../../src/domain/ids.ts'
+import type { EntitlementId, PersonId } from '../../src/domain/ids.ts'
 import { after, type Instant } from '../../src/domain/instant.ts'
 import type { CountedPasskey } from '../../src/domain/passkey.ts'
 import { secret } from '../../src/domain/secret.ts'
@@ -113,6 +115,30 @@ export function memoryPasskeys(): Passkeys {
       return true
     },
     remove: async (person, credentialId) => of(person).delete(credentialId),
+  }
+}
+
+export interface MemoryCanaries extends Canaries {
+  readonly opened: Map<EntitlementId, OpenCanary>
+}
+export function memoryCanaries({ now }: { now(): Instant }): MemoryCanaries {
+  const kept = new Map<EntitlementId, Canary>()
+  const opened = new Map<EntitlementId, OpenCanary>()
+  const turns = new Map<EntitlementId, Instant>()
+  return {
+    opened,
+    all: async () => [...kept.values()],
+    last: async (id) => kept.get(id),
+    keep: async (canary) => void kept.set(canary.entitlement, canary),
+    open: async () => [...opened.values()],
+    note: async (open) => void opened.set(open.entitlement, open),
+    ended: async (id) => void opened.delete(id),
+    turn: async (id, lease) => {
+      if ((turns.get(id) ?? 0) > now()) return false
+      turns.set(id, after(now(), lease))
+      return true
+    },
+    giveBack: async (id) => void turns.delete(id),
   }
 }
 

@@ -2,9 +2,10 @@
 // The replies are type-checked against the real ones, and the same contract suite runs on both.
 import type { Shard } from '../../src/domain/ids.ts'
 import type { Instant } from '../../src/domain/instant.ts'
-import { ALLOWING, BIRTH, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
+import { ALLOWING, BIRTH, isLive, isTerminal, LIFECYCLE, type Status } from '../../src/domain/lifecycle.ts'
 import type { Calls, GuardRecord, Position, Reply, StepRecord } from '../../src/redis/calls.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
+import { statusKey } from '../../src/redis/keys.ts'
 import { sha256 } from './sample-grants.ts'
 
 interface Row {
@@ -15,6 +16,12 @@ interface Row {
   decisions: string[]
   events: string[]
   born: number
+}
+interface Contained {
+  walks: Map<string, string>
+  until: Map<string, number>
+  residue: number
+  matched: Map<string, number>
 }
 interface ShardData {
   seq: number
@@ -31,6 +38,12 @@ interface ShardData {
   gone: string
   epoch: number
   freezes: Map<string, { seq: number; lifted: boolean; text: string }>
+  containments: Map<string, Contained>
+  /** Status lists by key: a bit per place as Redis counts them, and until when it is kept. */
+  lists: Map<string, { bits: Uint8Array; keepUntil: number }>
+  consumers: Map<string, Map<string, { first: number; last: number }>>
+  acks: Map<string, { place: string; at: number }[]>
+  uses: Map<string, { rows: Map<string, { at: number; event: string; text: string }>; counts: Map<string, number> }>
 }
 
 export interface MemoryStore {
@@ -49,6 +62,9 @@ export interface MemoryStoreSettings {
   readonly now: () => Instant
   readonly shards?: readonly Shard[]
 }
+
+/** Which server it is: a cursor of another one is good for nothing. */
+const RUN = 'memory'
 
 export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings): MemoryStore {
   let data = new Map<Shard, ShardData>()
@@ -72,6 +88,11 @@ export function memoryStore({ now, shards = [0 as Shard] }: MemoryStoreSettings)
       gone: '',
       epoch: 0,
       freezes: new Map(),
+      containments: new Map(),
+      lists: new Map(),
+      consumers: new Map(),
+      acks: new Map(),
+      uses: new Map(),
     }
     data.set(shard, fresh)
     return fresh
@@ -120,6 +141,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     return lanes
   }
 
+  const containedIn = (shard: ShardData, id: string): Contained => {
+    const kept = shard.containments.get(id) ?? { walks: new Map(), until: new Map(), residue: 0, matched: new Map() }
+    shard.containments.set(id, kept)
+    return kept
+  }
+
   const indexIn = (shard: ShardData, key: string): Map<string, number> => {
     const index = shard.indexes.get(key) ?? new Map<string, number>()
     shard.indexes.set(key, index)
@@ -141,6 +168,8 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     if ((row?.version ?? 0) !== step.version - 1 || status !== step.from) return ['conflict', row?.version ?? 0, status]
     const next: readonly string[] = status === 'none' ? [BIRTH] : LIFECYCLE[status as Status]
     if (!next.includes(step.to)) return ['illegal', status, step.to]
+    const unplaced = isLive(status) || isLive(step.to)
+    if (unplaced && step.born !== (row?.born ?? 0)) return ['conflict', row?.version ?? 0, status]
     if (isTerminal(step.to as Status) !== (step.deadline === undefined)) return ['malformed', 'deadline']
     if (step.decisions.length < (row?.decisions.length ?? 0)) return ['malformed', 'decisions']
     return undefined
@@ -163,6 +192,20 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     }
   }
 
+  function mark(shard: ShardData, { listed, to }: StepRecord): void {
+    if (listed === undefined) return
+    const { bits, keepUntil } = listIn(shard, listed.list) ?? { bits: new Uint8Array(8_192), keepUntil: 0 }
+    const byte = bits[listed.place >> 3] ?? 0
+    const bit = 128 >> (listed.place & 7)
+    bits[listed.place >> 3] = isLive(to) ? byte | bit : byte & ~bit
+    if (isLive(to)) shard.lists.set(listed.list, { bits, keepUntil: Math.max(keepUntil, listed.keepUntil) })
+  }
+
+  const listIn = (shard: ShardData, key: string) => {
+    const list = shard.lists.get(key)
+    return list !== undefined && list.keepUntil > now() ? list : undefined
+  }
+
   function write(shard: ShardData, step: StepRecord): void {
     shard.seq += 1
     shard.event = nextEntry()
@@ -172,6 +215,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     for (const key of [step.enters, ...step.lasting]) indexIn(shard, key).set(step.id, step.filedAt)
     for (const key of step.parts) indexIn(shard, key).delete(step.id)
     for (const key of step.denied) shard.denied.set(key, now() + step.restsMs)
+    mark(shard, step)
     const due = dueIn(shard, step.lane)
     if (step.deadline === undefined) {
       due.delete(step.id)
@@ -313,6 +357,17 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       if (first) shard.marks.set(mark, until)
       return [...top('ok', shard, isBehind(shard, seen)), first ? 1 : 0]
     },
+    readStatus: async (at, seen, name) => {
+      const shard = of(at)
+      const list = listIn(shard, statusKey(name))
+      const bits = list?.bits.slice() ?? new Uint8Array()
+      return [...top('ok', shard, isBehind(shard, seen)), shard.judged, list === undefined ? 0 : 1, bits]
+    },
+    statusLists: async (at, seen) => {
+      const shard = of(at)
+      const keys = [...shard.lists.keys()].filter((key) => listIn(shard, key) !== undefined)
+      return [...top('ok', shard, isBehind(shard, seen)), keys]
+    },
     take: async (at, seen, { bucket, perMs, most, want }) => {
       const shard = of(at)
       const each = perMs / most
@@ -339,16 +394,19 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const shard = of(at)
       if (isBehind(shard, seen)) return top('behind', shard, 1)
       let forgotten = 0
-      for (const { keys, id, version, indexes } of grants) {
+      for (const { keys, id, version, uses, indexes } of grants) {
         const row = shard.rows.get(keys.head)
         const over = shard.retire.get(id)
         if (row?.version !== version || !isTerminal(row.status as Status)) continue
         if (over === undefined || over > now() - keepMs) continue
-        for (const entry of row.events) {
+        const reported = [...(shard.uses.get(keys.uses)?.rows.values() ?? [])]
+        if (reported.length !== uses) continue
+        for (const entry of [...row.events, ...reported.flatMap(({ event }) => event || [])]) {
           if (isAfter(entry, shard.gone)) shard.gone = entry
           shard.events.delete(entry)
         }
         shard.rows.delete(keys.head)
+        shard.uses.delete(keys.uses)
         for (const key of indexes) indexIn(shard, key).delete(id)
         shard.retire.delete(id)
         forgotten += 1
@@ -403,6 +461,128 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       putFreeze(shard, id, 2, event)
       shard.freezes.set(id, { ...before, lifted: true, text })
       return [...top('ok', shard, 0), shard.seq, text]
+    },
+    live: async (at, seen, { lane, cursor, run, about }) => {
+      const shard = of(at)
+      const from = run === RUN ? Number(cursor) : 0
+      // In the order of their births, which nothing changes.
+      const born = (id: string): number => [...shard.rows.values()].find(({ ask }) => ask.includes(id))?.born ?? 0
+      const page = [...dueIn(shard, lane).keys()]
+        .map((id) => ({ id, at: born(id) }))
+        .filter((one) => one.at > from)
+        .sort((one, other) => one.at - other.at)
+        .slice(0, about)
+      const next = page.length < about ? 0 : (page.at(-1)?.at ?? 0)
+      return [...top('ok', shard, isBehind(shard, seen)), String(next), RUN, page.map(({ id }) => id)]
+    },
+    claimWalk: async (at, seen, { id, lane, leaseMs }) => {
+      const shard = of(at)
+      const kept = containedIn(shard, id)
+      if ((kept.until.get(lane) ?? 0) > now()) return top('held', shard, isBehind(shard, seen))
+      kept.until.set(lane, now() + leaseMs)
+      return [...top('ok', shard, isBehind(shard, seen)), kept.walks.get(lane) ?? '']
+    },
+    noteContained: async (at, seen, id, { lane, walk, leaseMs, residue, stages }) => {
+      const shard = of(at)
+      const kept = containedIn(shard, id)
+      for (const one of stages) kept.matched.set(one.id, one.stage)
+      kept.residue = Math.max(kept.residue, residue)
+      if (lane !== '') {
+        kept.walks.set(lane, walk)
+        kept.until.set(lane, now() + leaseMs)
+      }
+      return top('ok', shard, isBehind(shard, seen))
+    },
+    readContainment: async (at, seen, id, stages) => {
+      const shard = of(at)
+      const { walks, residue, matched } = containedIn(shard, id)
+      const counts = Array.from({ length: stages }, (_, n) => [...matched.values()].filter((one) => one === n).length)
+      return [...top('ok', shard, isBehind(shard, seen)), [...walks].flat(), residue, counts]
+    },
+    pageContained: async (at, seen, id, { from, to, offset, limit }) => {
+      const shard = of(at)
+      const rows = [...containedIn(shard, id).matched]
+        .filter(([, stage]) => stage >= from && stage <= to)
+        .sort((one, other) => one[1] - other[1] || (one[0] < other[0] ? -1 : 1))
+      return [...top('ok', shard, isBehind(shard, seen)), rows.slice(offset, offset + limit)]
+    },
+    acknowledge: async (at, seen, { server, consumer, event, unbroken, most, mostConsumers, freshMs }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      if (isAfter(event, `${now()}-999999999999999`)) return top('ahead', shard, 0)
+      const consumers = shard.consumers.get(server) ?? new Map<string, { first: number; last: number }>()
+      shard.consumers.set(server, consumers)
+      if (!consumers.has(consumer) && consumers.size >= mostConsumers) {
+        const [oldest] = [...consumers]
+          .filter(([, { last }]) => last < now() - freshMs)
+          .sort((a, b) => a[1].last - b[1].last)
+        if (oldest === undefined) return top('full', shard, 0)
+        consumers.delete(oldest[0])
+      }
+      consumers.set(consumer, { first: consumers.get(consumer)?.first ?? now(), last: now() })
+      const key = `${server}/${consumer}`
+      const acks = shard.acks.get(key) ?? []
+      shard.acks.set(key, acks)
+      const last = acks.at(-1)
+      if (last !== undefined && !isAfter(event, last.place)) return top('ok', shard, 0)
+      if (last !== undefined && unbroken !== '' && !isAfter(unbroken, last.place)) last.place = event
+      else acks.push({ place: event, at: now() })
+      acks.splice(0, acks.length - most)
+      return top('ok', shard, 0)
+    },
+    left: async (at, seen, { grant, server }) => {
+      const shard = of(at)
+      const events = (shard.rows.get(grant.head)?.events ?? []).flatMap((id): [string, string][] => {
+        const event = shard.events.get(id)
+        return event ? [[id, event.text]] : []
+      })
+      const consumers = [...(shard.consumers.get(server) ?? [])].flatMap(([name, { first, last }]) => [
+        name,
+        `${first} ${last}`,
+      ])
+      return [...top('ok', shard, isBehind(shard, seen)), events, consumers]
+    },
+    acked: async (at, seen, { server, consumers, event }) => {
+      const shard = of(at)
+      const times = consumers.map((consumer) => {
+        const acks = shard.acks.get(`${server}/${consumer}`) ?? []
+        return String(acks.find(({ place }) => !isAfter(event, place))?.at ?? '')
+      })
+      return [...top('ok', shard, isBehind(shard, seen)), times]
+    },
+    reportUses: async (at, seen, { keys, id, most, uses }) => {
+      const shard = of(at)
+      if (isBehind(shard, seen)) return top('behind', shard, 1)
+      const grant = shard.rows.get(keys.head)
+      if (grant === undefined) return top('missing', shard, 0)
+      const stored = shard.uses.get(keys.uses) ?? { rows: new Map(), counts: new Map<string, number>() }
+      shard.uses.set(keys.uses, stored)
+      const count = (kind: string): void => void stored.counts.set(kind, (stored.counts.get(kind) ?? 0) + 1)
+      const rows = uses.map((use): ['kept' | 'left' | 'repeated', number] => {
+        if (stored.rows.has(use.id)) return ['repeated', 0]
+        if ((stored.counts.get(use.kind) ?? 0) >= most) {
+          count(use.kind)
+          count('left')
+          return ['left', 0]
+        }
+        let event = ''
+        if (use.event !== '') {
+          shard.seq += 1
+          event = nextEntry()
+          shard.event = event
+          shard.events.set(event, { grant: id, version: grant.version, seq: shard.seq, text: use.event })
+        }
+        stored.rows.set(use.id, { at: now(), event, text: use.text })
+        count(use.kind)
+        return ['kept', event === '' ? 0 : shard.seq]
+      })
+      return [...top('ok', shard, 0), rows]
+    },
+    uses: async (at, seen, keys) => {
+      const shard = of(at)
+      const stored = shard.uses.get(keys.uses)
+      const rows = [...(stored?.rows.values() ?? [])].map(({ at: when, text }): [number, string] => [when, text])
+      return [...top('ok', shard, isBehind(shard, seen)), rows, [...(stored?.counts ?? [])]]
     },
     freezes: async (at, seen) => {
       const shard = of(at)

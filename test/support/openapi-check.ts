@@ -122,8 +122,9 @@ export function openApiCheck(document: Node): (exchanged: Exchanged) => readonly
   }
 
   function bodyWrong(response: Response, pointer: string, media: string, text: string | undefined): readonly string[] {
+    if (response.content === undefined && media === '') return text ? ['there is a body'] : []
     if (response.content?.[media] === undefined) return [`the media type ${media} is not documented`]
-    if (text === undefined || media.startsWith('text/')) return []
+    if (text === undefined || !media.endsWith('json')) return []
     return problems(`${pointer}/content/${escaped(media)}/schema`, JSON.parse(text))
   }
 }

@@ -62,6 +62,7 @@ export async function underTest(connections: RedisConnections): Promise<StoreUnd
       )
     },
     advance: (span) => advanceOffset(issue, String(of), span),
+    passes: (span) => pause(span),
     loseControl: async () => {
       await issue.hdel(shardKeys(of).control, 'judged')
     },

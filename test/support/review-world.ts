@@ -371,8 +371,8 @@ export async function reviewWorld(): Promise<ReviewWorld> {
           const [tag, behind, seq, event, judged, rows] = reply
           const edit1 = (row: (typeof rows)[number]): (typeof rows)[number] => {
             if (row.length === 0 || JSON.parse(row[2]).id !== id) return row
-            const next = edit({ version: row[0], head: row[1], ask: row[2], decisions: row[3] })
-            return [next.version, next.head, next.ask, [...next.decisions], row[4]]
+            const next = edit({ version: row[0], head: row[1], ask: row[2], decisions: row[3], born: row[4] })
+            return [next.version, next.head, next.ask, [...next.decisions], next.born]
           }
           return [tag, behind, seq, event, judged, rows.map(edit1)]
         },

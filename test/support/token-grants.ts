@@ -82,6 +82,7 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
       result: undefined,
     },
     version: 2,
+    born: 7,
   }
 }
 

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { type PostgresService, startPostgres } from '../../deploy/dev/postgres.ts'
 import { startVault, type VaultService } from '../../deploy/dev/vault.ts'
+import type { PathEntitlement } from '../../deploy/vault/policies.ts'
 import { applyVaultSetup, type VaultSetupResult } from '../../deploy/vault/setup.ts'
-import type { VaultCredential, VaultDatabase } from '../../src/domain/entitlement.ts'
+import type { VaultDatabase, VaultDatabaseCredential } from '../../src/domain/entitlement.ts'
 import { named } from '../../src/domain/ids.ts'
 import type { Backends, VaultBackend } from '../../src/vault/backends.ts'
 import { type TcpGate, tcpGate } from './tcp-gate.ts'
@@ -17,7 +18,7 @@ export const DATABASE: VaultDatabase = {
   grantedRole: 'payments_migrator',
   ownerRole: 'payments_owner',
 }
-export const CREDENTIAL: VaultCredential = {
+export const CREDENTIAL: VaultDatabaseCredential = {
   kind: 'vault',
   backend: 'vault-main',
   engine: 'database',
@@ -41,14 +42,14 @@ export interface VaultWorld {
   stop(): Promise<void>
 }
 
-export async function vaultWorld(): Promise<VaultWorld> {
+export async function vaultWorld(more: { readonly paths?: readonly PathEntitlement[] } = {}): Promise<VaultWorld> {
   const [postgres, vault] = await Promise.all([startPostgres({ own: true }), startVault({ own: true })])
   const payments = postgres.url.replace(/\/postgres$/, '/payments')
   await onServer(postgres.url, 'CREATE DATABASE payments')
   const setup = await applyVaultSetup({
     addr: vault.addr,
     adminToken: vault.rootToken,
-    entitlements: [{ id: ENTITLEMENT, database: DATABASE }],
+    entitlements: [{ id: ENTITLEMENT, database: DATABASE }, ...(more.paths ?? [])],
     connections: {
       payments: {
         host: postgres.host,

@@ -31,6 +31,7 @@ import {
   type MemoryForges,
   type MemorySeal,
   type MemoryTimetable,
+  memoryCanaries,
   memoryCeremonies,
   memoryDecisionSigner,
   memoryForges,
@@ -139,7 +140,11 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
   const ports: Ports = {
     grants: store,
     freezes: store.freezes,
+    containments: store.containments,
+    revocations: store.revocations,
+    uses: store.uses,
     credentials: backend.source,
+    canaries: memoryCanaries({ now }),
     tokens: memoryTokenSigner(),
     signatures: memoryDecisionSigner(),
     records: memoryRecordSigner(),
@@ -156,6 +161,7 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     now,
     nowToEnd: now,
     evenly: async () => undefined,
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, Math.min(ms, 50)).unref()),
     newGrantId: () => grantId(HOME, counted(26)),
     grantIdOf: (text) => grantIdFrom(HOME, 'aaaaaa', Buffer.from(sha256(text), 'base64url')),
     newFreezeId: () => freezeIdFrom(Buffer.from(sha256(counted(26)), 'base64url')),
@@ -166,6 +172,8 @@ export async function world({ issuer = ISSUER, ...options }: WorldOptions = {}):
     sha256,
     // Out of the way of what is not about them.
     flood: { maxPendingPerRequester: 100_000, maxPendingPerOwner: 100_000, deniedRests: minutes(60) },
+    shards: [HOME],
+    lanes: LANES,
     issuer,
   }
   const verbs = broker(ports)

@@ -2,7 +2,7 @@ import { createLocalJWKSet, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
 import type { TokenFacts } from '../../src/broker/ports.ts'
 import { named } from '../../src/domain/ids.ts'
-import { after, hours, type Instant, instant, milliseconds, minutes } from '../../src/domain/instant.ts'
+import { after, hours, type Instant, instant, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { jwks } from '../../src/tokens/jwks.ts'
 import { rotate } from '../../src/tokens/key-ring.ts'
@@ -26,7 +26,7 @@ const KEY = 'k'.repeat(43)
 
 async function claimsOf(over: Partial<TokenFacts> = {}, key: string | undefined = KEY, at?: Instant) {
   const { ring } = await freshRing()
-  const token = reveal(await tokenSigner({ ring, issuer: ISSUER }).sign(facts(over), key))
+  const token = reveal(await tokenSigner({ ring, issuer: ISSUER, statusTtl: seconds(30) }).sign(facts(over), key))
   const keys = createLocalJWKSet({ keys: jwks(ring, NOON).document.keys.map((each) => ({ ...each })) })
   // jose is the independent reader, with every pin that RFC 9068 §4 asks for.
   const verified = await jwtVerify(token, keys, {
@@ -55,6 +55,7 @@ describe('an access token', () => {
       client_id: 'webshop-deploy',
       txn: GRANT,
       cnf: { jkt: KEY },
+      status: { status_list: { idx: 7, uri: `${ISSUER}/status/0-0` } },
       authorization_details: [
         {
           type: 'https://writ.dev/schemas/change/v1',
@@ -92,7 +93,7 @@ describe('an access token', () => {
 
   it('has no cnf when it is bound to no key', async () => {
     const { ring } = await freshRing()
-    const token = reveal(await tokenSigner({ ring, issuer: ISSUER }).sign(facts(), undefined))
+    const token = reveal(await tokenSigner({ ring, issuer: ISSUER, statusTtl: seconds(30) }).sign(facts(), undefined))
     expect(JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())).not.toHaveProperty('cnf')
   })
 
@@ -116,7 +117,7 @@ describe('an access token', () => {
 
   it('is refused when less than a whole second of the window is left', async () => {
     const { ring } = await freshRing()
-    const signer = tokenSigner({ ring, issuer: ISSUER })
+    const signer = tokenSigner({ ring, issuer: ISSUER, statusTtl: seconds(30) })
     const sign = (over: Partial<TokenFacts>) => signer.sign(facts(over), KEY)
     await expect(sign({ expiresAt: after(NOON, milliseconds(999)) })).rejects.toMatchObject({ code: 'window_closing' })
     await expect(sign({ expiresAt: instant(NOON - 5_000) })).rejects.toMatchObject({ code: 'window_closing' })
@@ -126,7 +127,7 @@ describe('an access token', () => {
 
   it('has the same jti, iat and exp when the same facts are signed twice', async () => {
     const { ring } = await freshRing()
-    const signer = tokenSigner({ ring, issuer: ISSUER })
+    const signer = tokenSigner({ ring, issuer: ISSUER, statusTtl: seconds(30) })
     const payloads = await Promise.all([signer.sign(facts(), KEY), signer.sign(facts(), KEY)])
     const [first, second] = payloads.map((token) => reveal(token).split('.')[1])
     expect(first).toBe(second)
@@ -134,7 +135,7 @@ describe('an access token', () => {
 
   it('is signed by the key that signs at its time of issue, and verifies through every rotation while it lives', async () => {
     const { folder, ring } = await freshRing()
-    const signer = tokenSigner({ ring, issuer: ISSUER })
+    const signer = tokenSigner({ ring, issuer: ISSUER, statusTtl: seconds(30) })
     const live: { token: string; exp: number }[] = []
     let at = NOON
     for (let round = 0; round < 5; round += 1) {
@@ -155,5 +156,26 @@ describe('an access token', () => {
       }
     }
     expect(new Set(live.map(({ token }) => token.split('.')[0])).size).toBeGreaterThan(3)
+  })
+})
+
+describe('the status list of a token', () => {
+  it('is named where verifiers may remember for as long as a list is kept, the same for every token of a grant', async () => {
+    const { claims } = await claimsOf()
+    expect(claims.status).toEqual({ status_list: { idx: 7, uri: `${ISSUER}/status/0-0` } })
+    const later = { ...deployGrant(), born: 200_000 }
+    for (const jti of ['jti-1', 'jti-2'])
+      expect((await claimsOf({ grant: later, jti })).claims.status).toEqual({
+        status_list: { idx: 200_000 - 3 * 65_536, uri: `${ISSUER}/status/0-3` },
+      })
+  })
+
+  it('is not named where all introspect, or may remember for less, nor where it is not known when the grant was born', async () => {
+    const grant = deployGrant()
+    for (const verifierCache of [seconds(0), seconds(29)]) {
+      const ask = { ...grant.ask, credential: { ...grant.ask.credential, verifierCache } } as typeof grant.ask
+      expect((await claimsOf({ grant: { ...grant, ask } })).claims).not.toHaveProperty('status')
+    }
+    expect((await claimsOf({ grant: { ...grant, born: 0 } })).claims).not.toHaveProperty('status')
   })
 })

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { named } from '../../src/domain/ids.ts'
-import { after, hours, type Instant, minutes } from '../../src/domain/instant.ts'
+import { after, hours, type Instant, minutes, seconds } from '../../src/domain/instant.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { KEY_TIMES, rotate } from '../../src/tokens/key-ring.ts'
 import { tokenSigner } from '../../src/tokens/sign.ts'
@@ -19,7 +19,7 @@ async function setUp() {
   const { ring, folder } = await freshRing(() => now)
   const sign = async (issuer = ISSUER) =>
     reveal(
-      await tokenSigner({ ring, issuer }).sign(
+      await tokenSigner({ ring, issuer, statusTtl: seconds(30) }).sign(
         {
           grant: deployGrant(),
           audience: AUDIENCE,

@@ -5,7 +5,7 @@
 -- fails the read that comes first: every key that is written was read before, if only with ZCARD or LLEN; the stream is written first.
 --
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
--- that need a guard), OPEN (what is not terminal), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
+-- that need a guard), OPEN (what is not terminal), LIVE (in what a status list says VALID), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
 --
 -- KEYS   every function begins with  1 control (hash: n, event, gone, judged, epoch)  2 events (stream)
 --        n and event are the sequence of the shard's newest commit and its id in the stream. `gone` is the latest id of an event that
@@ -24,6 +24,9 @@ local ALLOWING = { --[[ALLOWING]] }
 
 -- The statuses that some edge leaves. Each of them must have a deadline; a terminal one has none.
 local OPEN = { --[[OPEN]] }
+
+-- The statuses in which a credential of the grant may be used.
+local LIVE = { --[[LIVE]] }
 
 local JUDGED = '^(%d+)|([^|]+)|(%d+)|([^|]+)|(%d+)$'
 local STREAM_ID = '^(%d+)%-(%d+)$'
@@ -66,8 +69,9 @@ end
 local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, shard.event, ... } end
 
 -- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more sets that it
--- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`) and in ARGV from i: id, from, to, version (1 at
--- birth), head, event, ask, filedAt, deadline, lasting, parts, denied, restsMs, count, then `count` decisions.
+-- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`; with a place in a status list, that list and the set
+-- of all lists) and in ARGV from i: id, from, to, version (1 at birth), head, event, ask, filedAt, deadline, lasting, parts, denied,
+-- restsMs, born (0 for unknown), place ('' for none), keepUntil (of the list), count, then `count` decisions.
 local function step_at(keys, k, args, i)
   local step = {
     ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3], leaves = keys[k + 4],
@@ -75,15 +79,20 @@ local function step_at(keys, k, args, i)
     rests = tonumber(args[i + 12]), keys = keys, lasting_at = k + 5,
     id = args[i], from = args[i + 1], to = args[i + 2], version = tonumber(args[i + 3]), head = args[i + 4],
     event = args[i + 5], ask = args[i + 6], filed_at = args[i + 7], deadline = args[i + 8],
-    count = tonumber(args[i + 13]), args = args, decisions_at = i + 13,
+    born = tonumber(args[i + 13]), place = tonumber(args[i + 14]), keep = tonumber(args[i + 15]),
+    count = tonumber(args[i + 16]), args = args, decisions_at = i + 16,
   }
-  if not is_count(step.version) or not is_count(step.count) or not args[i + 13 + step.count] then return nil, 'step' end
+  if not is_count(step.version) or not is_count(step.count) or not args[i + 16 + step.count] then return nil, 'step' end
   if not is_count(step.lasting) or not is_count(step.parts) or not is_count(step.denied) then return nil, 'keys' end
   step.parts_at = step.lasting_at + step.lasting
   step.denied_at = step.parts_at + step.parts
-  step.size, step.length = 6 + step.lasting + step.parts + step.denied, 14 + step.count
+  step.list_at = step.denied_at + step.denied
+  step.size = 6 + step.lasting + step.parts + step.denied + (args[i + 14] == '' and 0 or 2)
+  step.length = 17 + step.count
   if not step.enters or not keys[k + step.size - 1] then return nil, 'keys' end
   if step.denied > 0 and (not is_count(step.rests) or step.rests == 0) then return nil, 'rests' end
+  if not is_count(step.born) then return nil, 'born' end
+  if args[i + 14] ~= '' and not (is_count(step.place) and is_count(step.keep)) then return nil, 'place' end
   if step.id == '' or step.head == '' or step.event == '' or step.version == 0 then return nil, 'text' end
   if step.deadline ~= '' and not is_count(tonumber(step.deadline)) then return nil, 'deadline' end
   if not is_count(tonumber(step.filed_at)) or (step.version == 1 and step.ask == '') then return nil, 'ask' end
@@ -93,7 +102,7 @@ end
 -- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
 local function refusal(shard, retire, step, guarded)
   if not guarded and ALLOWING[step.from .. '>' .. step.to] then return 'illegal', step.from, step.to end
-  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions')
+  local head = redis.call('HMGET', step.head_key, 'version', 'status', 'ev', 'decisions', 'born')
   local version, status = tonumber(head[1] or '0'), head[2] or 'none'
   step.ev, step.have = head[3], tonumber(head[4] or '0')
   if step.version == 1 and (version ~= 0 or redis.call('EXISTS', step.ask_key, step.decisions_key, step.head_key) > 0) then
@@ -102,6 +111,8 @@ local function refusal(shard, retire, step, guarded)
   if step.version > 1 and version == 0 then return 'missing' end
   if version ~= step.version - 1 or status ~= step.from then return 'conflict', version, status end
   if not EDGES[status .. '>' .. step.to] then return 'illegal', status, step.to end
+  -- Who does not know where the grant was born names no place, or another's: what is live would not be marked, or stay so.
+  if (LIVE[status] or LIVE[step.to]) and step.born ~= tonumber(head[5] or '0') then return 'conflict', version, status end
   if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
   if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
@@ -111,6 +122,25 @@ local function refusal(shard, retire, step, guarded)
   for n = 1, step.lasting + step.parts do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
   for n = 1, step.denied do redis.call('GET', step.keys[step.denied_at + n]) end
   if step.deadline == '' then redis.call('ZCARD', retire) end
+  if step.place then
+    redis.call('GETBIT', step.keys[step.list_at + 1], step.place)
+    redis.call('ZCARD', step.keys[step.list_at + 2])
+  end
+end
+
+-- What the grant's place in its status list says from this step on: 1 while it is live. A list that is gone says nothing, so that nothing
+-- of it is believed; it is kept until `keepUntil` of the last that became live in it.
+local function mark(step)
+  local list, lists = step.keys[step.list_at + 1], step.keys[step.list_at + 2]
+  if not LIVE[step.to] then
+    if redis.call('EXISTS', list) == 1 then redis.call('SETBIT', list, step.place, 0) end
+    return
+  end
+  redis.call('SETBIT', list, step.place, 1)
+  if redis.call('PEXPIRETIME', list) >= step.keep then return end
+  redis.call('PEXPIREAT', list, string.format('%d', step.keep))
+  redis.call('ZREMRANGEBYSCORE', lists, '-inf', now_ms())
+  redis.call('ZADD', lists, string.format('%d', step.keep), list)
 end
 
 -- Writes a step that `refusal` let pass: event and sequence, then ask, decisions and indexes, then the head.
@@ -131,6 +161,7 @@ local function write(shard, retire, step)
   for n = 1, step.denied do
     redis.call('SET', step.keys[step.denied_at + n], string.format('%d', now_ms() + step.rests), 'PX', step.rests)
   end
+  if step.place then mark(step) end
   for n = step.have + 1, step.count do
     redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
   end
@@ -350,8 +381,12 @@ local function retired_grants(keys, args)
   return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '-inf', now_ms() - keep, 'LIMIT', 0, limit))
 end
 
--- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, and at this version. Reads only, and reads every key
--- that `forget` writes.
+-- What a hash of uses holds: `u:<id>` is one use (when it came, its event or '', its text), `n:<kind>` how many of a kind came, and `n:left`
+-- how many of them were not kept.
+local USE = '^(%d+) (%S*) (.+)$'
+
+-- The stream ids of a grant that may be forgotten, or nil: terminal since `before`, at this version, and with as many uses as the caller knows
+-- of. Reads only, and reads every key that `forget` writes.
 local function forgettable(shard, retire, grant, before)
   local head = redis.call('HMGET', grant.head_key, 'version', 'status', 'ev')
   local over_at = tonumber(redis.call('ZSCORE', retire, grant.id) or '')
@@ -362,6 +397,16 @@ local function forgettable(shard, retire, grant, before)
     if not string.match(entry, STREAM_ID) then return nil end
     entries[#entries + 1] = entry
   end
+  local uses, stored = 0, redis.call('HGETALL', grant.uses_key)
+  for n = 1, #stored, 2 do
+    if string.sub(stored[n], 1, 2) == 'u:' then
+      local _, entry = string.match(stored[n + 1], USE)
+      if not entry then return nil end
+      uses = uses + 1
+      if entry ~= '' then entries[#entries + 1] = entry end
+    end
+  end
+  if uses ~= grant.uses then return nil end
   for _, index in ipairs(grant.indexes) do redis.call('ZCARD', index) end
   redis.call('XLEN', shard.events)
   return entries
@@ -373,31 +418,31 @@ local function forget(shard, retire, grant, entries)
   end
   redis.call('HSET', shard.key, 'gone', shard.gone)
   for _, entry in ipairs(entries) do redis.call('XDEL', shard.events, entry) end
-  redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key)
+  redis.call('DEL', grant.ask_key, grant.decisions_key, grant.head_key, grant.uses_key)
   for _, index in ipairs(grant.indexes) do redis.call('ZREM', index, grant.id) end
   redis.call('ZREM', retire, grant.id)
 end
 
 -- grant_forget: 1 to 100 grants of one shard, each removed with its events if it has been terminal for `keep`; the others stay.
--- KEYS  3 retire  4… of each: ask, decisions, head, then the indexes that it is in
--- ARGV  3 keepMs  4… of each: id, version, how many indexes
+-- KEYS  3 retire  4… of each: ask, decisions, head, uses, then the indexes that it is in
+-- ARGV  3 keepMs  4… of each: id, version, how many uses, how many indexes
 -- Reply 'ok' count; 'behind'
 local function forget_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
   local keep, grants, k = tonumber(args[3]), {}, 4
-  for i = 4, #args, 3 do
+  for i = 4, #args, 4 do
     local grant = {
-      ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], id = args[i], version = tonumber(args[i + 1]),
-      indexes = {},
+      ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], uses_key = keys[k + 3], id = args[i],
+      version = tonumber(args[i + 1]), uses = tonumber(args[i + 2] or ''), indexes = {},
     }
-    local count = tonumber(args[i + 2] or '')
-    if not is_count(grant.version) or not is_count(count) or not keys[k + 2 + count] or #grants == 100 then
+    local count = tonumber(args[i + 3] or '')
+    if not is_count(grant.version) or not is_count(grant.uses) or not is_count(count) or not keys[k + 3 + count] or #grants == 100 then
       return reply('malformed', shard, 'arguments')
     end
-    for n = 1, count do grant.indexes[n] = keys[k + 2 + n] end
+    for n = 1, count do grant.indexes[n] = keys[k + 3 + n] end
     grants[#grants + 1] = grant
-    k = k + 3 + count
+    k = k + 4 + count
   end
   if not is_count(keep) or k ~= #keys + 1 then return reply('malformed', shard, 'arguments') end
   if shard.behind == 1 then return reply('behind', shard) end
@@ -538,6 +583,94 @@ local function freezes(keys, args)
   return reply('ok', shard, shard.judged, rows)
 end
 
+-- grant_live: some of what has a deadline in a lane, in the order of the scan. Whoever goes on from cursor to cursor until it is '0' has seen
+-- each one that was there all the while at least once. A cursor is good on the server that gave it only: on another one, and after a
+-- restart, the scan begins anew.
+-- KEYS  3 due        ARGV  3 cursor ('0' to begin)  4 run: of the server that gave it, or ''  5 about
+-- Reply 'ok' cursor run { id, … }
+local function live(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local about, run = tonumber(args[5]), string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  if not string.match(args[3], '^%d+$') or not is_count(about) or about == 0 or not run then return reply('malformed', shard, 'cursor') end
+  local found, ids = redis.call('ZSCAN', keys[3], run == args[4] and args[3] or '0', 'COUNT', about), {}
+  for n = 1, #found[2], 2 do ids[#ids + 1] = found[2][n] end
+  return reply('ok', shard, found[1], run, ids)
+end
+
+-- How far the clean-up behind a containment has come on one shard: a hash of walks (of each lane `walk:<lane>` and, in milliseconds,
+-- `until:<lane>`, the end of the lease of whoever walks it; `residue`, the latest of all) and a sorted set of what was matched by its stage.
+-- containment_claim: a walk, leased to the caller. Goes on in a full Redis, as everything that ends.
+-- KEYS  3 walks        ARGV  3 lane  4 leaseMs        Reply 'ok' walk ('' for one that has not begun); 'held'
+local function claim_walk(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local lease, now = tonumber(args[4]), now_ms()
+  if #keys ~= 3 or not is_count(lease) or lease == 0 then return reply('malformed', shard, 'lease') end
+  local walk = redis.call('HMGET', keys[3], 'walk:' .. args[3], 'until:' .. args[3])
+  if tonumber(walk[2] or '0') > now then return reply('held', shard) end
+  redis.call('HSET', keys[3], 'until:' .. args[3], string.format('%d', now + lease))
+  return reply('ok', shard, walk[1] or '')
+end
+
+-- containment_note: the stages of grants and, where a lane is named, how far its walk has come, with the lease for as long again.
+-- KEYS  3 walks  4 matched        ARGV  3 lane ('' for none)  4 walk  5 leaseMs  6 residue (0 for none)  7 keepMs  8… stage, id of each
+-- Reply 'ok'
+local function note_contained(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local lease, residue, keep = tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
+  if #keys ~= 4 or #args % 2 == 0 or not is_count(lease) or not is_count(residue) or not is_count(keep) or keep == 0 then
+    return reply('malformed', shard, 'arguments')
+  end
+  for n = 8, #args, 2 do
+    if not is_count(tonumber(args[n])) or args[n + 1] == '' then return reply('malformed', shard, 'stage') end
+  end
+  local latest = tonumber(redis.call('HGET', keys[3], 'residue') or '0')
+  redis.call('ZCARD', keys[4])
+  for n = 8, #args, 2 do redis.call('ZADD', keys[4], args[n], args[n + 1]) end
+  redis.call('HSET', keys[3], 'residue', string.format('%d', math.max(latest, residue)))
+  if args[3] ~= '' then
+    redis.call('HSET', keys[3], 'walk:' .. args[3], args[4], 'until:' .. args[3], string.format('%d', now_ms() + lease))
+  end
+  redis.call('PEXPIRE', keys[3], keep)
+  redis.call('PEXPIRE', keys[4], keep)
+  return reply('ok', shard)
+end
+
+-- containment_read: the walks, the latest residue, and how many are in each stage.
+-- KEYS  3 walks  4 matched        ARGV  3 stages        Reply 'ok' { lane, walk, … } residue { count, … }
+local function read_containment(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local stages, walks, counts = tonumber(args[3]), {}, {}
+  if #keys ~= 4 or not is_count(stages) then return reply('malformed', shard, 'stages') end
+  local stored = redis.call('HGETALL', keys[3])
+  for n = 1, #stored, 2 do
+    local lane = string.match(stored[n], '^walk:(.+)$')
+    if lane then
+      walks[#walks + 1] = lane
+      walks[#walks + 1] = stored[n + 1]
+    end
+  end
+  for stage = 0, stages - 1 do counts[stage + 1] = redis.call('ZCOUNT', keys[4], stage, stage) end
+  return reply('ok', shard, walks, tonumber(redis.call('HGET', keys[3], 'residue') or '0'), counts)
+end
+
+-- containment_page: what is in these stages, by stage and id.
+-- KEYS  3 matched        ARGV  3 from stage  4 to stage  5 how many to skip  6 limit        Reply 'ok' { { id, stage }, … }
+local function page_contained(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  for n = 3, 6 do
+    if not is_count(tonumber(args[n])) then return reply('malformed', shard, 'page') end
+  end
+  local rows = {}
+  local found = redis.call('ZRANGEBYSCORE', keys[3], args[3], args[4], 'WITHSCORES', 'LIMIT', args[5], args[6])
+  for n = 1, #found, 2 do rows[#rows + 1] = { found[n], tonumber(found[n + 1]) } end
+  return reply('ok', shard, rows)
+end
+
 -- rate_take: how many of `want` permits a bucket gives that refills evenly with `most` permits in `per` and holds no more (GCRA: the
 -- bucket is the time at which it would be full again). Nothing is owed: what is not given costs nothing.
 -- KEYS  3 bucket        ARGV  3 perMs  4 most  5 want        Reply 'ok' given left retryMs (until one more is there; 0 if one is)
@@ -573,6 +706,179 @@ local function use_once(keys, args)
   return reply('ok', shard, redis.call('SET', keys[3], '1', 'NX', 'PXAT', args[3]) and 1 or 0)
 end
 
+-- status_read: which grants are live, by their places in one status list.
+-- KEYS  3 list        Reply 'ok' judged known bits (known = 0 where there is no such list; else a bit per place, as SETBIT counts)
+local function read_status(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 then return reply('malformed', shard, 'list') end
+  local bits = redis.call('GET', keys[3])
+  return reply('ok', shard, shard.judged, bits and 1 or 0, bits or '')
+end
+
+-- status_lists: the keys of all status lists that are kept.
+-- KEYS  3 lists        Reply 'ok' { key, … }
+local function status_lists(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if #keys ~= 3 then return reply('malformed', shard, 'lists') end
+  return reply('ok', shard, redis.call('ZRANGEBYSCORE', keys[3], '(' .. now_ms(), '+inf'))
+end
+
+-- An id of the stream as text that sorts as the ids do.
+local function sortable(id)
+  local ms, n = string.match(id, STREAM_ID)
+  return string.format('%015d-%015d', tonumber(ms), tonumber(n))
+end
+local ACK = '^(%d+%-%d+):(%d+)$'
+local SEEN = '^(%d+) (%d+)$'
+
+-- Room for one more consumer, or false: of those that have not been seen for `fresh` the longest unseen goes first.
+local function has_room(consumers, most, before)
+  if redis.call('HLEN', consumers) < most then return true end
+  local oldest, oldest_at
+  local stored = redis.call('HGETALL', consumers)
+  for n = 1, #stored, 2 do
+    local _, seen = string.match(stored[n + 1], SEEN)
+    seen = tonumber(seen or '0')
+    if seen < before and (not oldest or seen < oldest_at) then oldest, oldest_at = stored[n], seen end
+  end
+  if oldest then redis.call('HDEL', consumers, oldest) end
+  return oldest ~= nil
+end
+
+-- revocation_ack: a consumer refuses everything up to a place. Kept is when each place was first reached, in the order of both. Where nothing
+-- that concerns it lies between its last place and this one (from `unbroken` on there is nothing), its last one is moved on and keeps its time:
+-- so what is kept grows with the revocations and not with the acknowledgements. A place that it has passed already changes nothing.
+-- KEYS  3 acks (sorted set, all of score 0: place:time)  4 consumers (hash: first and last seen)
+-- ARGV  3 consumer  4 place  5 unbroken, or ''  6 most acks  7 keepMs  8 most consumers  9 freshMs
+-- Reply 'ok'; 'behind', 'ahead' (of this clock: nobody can have read that far), 'full' (as many fresh consumers as may be)
+local function acknowledge(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local consumer, id, unbroken = args[3], args[4], args[5]
+  local most, keep, most_consumers, fresh = tonumber(args[6]), tonumber(args[7]), tonumber(args[8]), tonumber(args[9])
+  if not keys[4] or consumer == '' or not string.match(id, STREAM_ID) or (unbroken ~= '' and not string.match(unbroken, STREAM_ID))
+    or not is_count(most) or most == 0 or not is_count(keep) or keep == 0 or not is_count(most_consumers) or not is_count(fresh) then
+    return reply('malformed', shard, 'acknowledgement')
+  end
+  if shard.behind == 1 then return reply('behind', shard) end
+  local now = now_ms()
+  if is_after(id, now .. LAST_OF_MS) then return reply('ahead', shard) end
+  local last = redis.call('ZREVRANGE', keys[3], 0, 0)[1]
+  local known = redis.call('HGET', keys[4], consumer)
+  if not known and not has_room(keys[4], most_consumers, now - fresh) then return reply('full', shard) end
+  local first = known and string.match(known, SEEN) or string.format('%d', now)
+  redis.call('HSET', keys[4], consumer, first .. ' ' .. string.format('%d', now))
+  redis.call('PEXPIRE', keys[4], keep)
+  local place = sortable(id)
+  local last_place, last_at = string.match(last or '', ACK)
+  if not last_place or last_place < place then
+    local at = string.format('%d', now)
+    if last_place and unbroken ~= '' and last_place >= sortable(unbroken) then
+      redis.call('ZREM', keys[3], last)
+      at = last_at
+    end
+    redis.call('ZADD', keys[3], 0, place .. ':' .. at)
+    redis.call('ZREMRANGEBYRANK', keys[3], 0, -(most + 1))
+  end
+  redis.call('PEXPIRE', keys[3], keep)
+  return reply('ok', shard)
+end
+
+-- revocation_left: the events of one grant with their ids, none above its stored version, and who consumes what concerns it.
+-- KEYS  3 head  4 consumers        Reply 'ok' { { id, event }, … } { consumer, seen, … }
+local function left_by(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local head = redis.call('HMGET', keys[3], 'version', 'ev')
+  local version, rows = tonumber(head[1] or '0'), {}
+  for entry in string.gmatch(head[2] or '', '[^,]+') do
+    for _, found in ipairs(redis.call('XRANGE', keys[2], entry, entry)) do
+      if tonumber(found[2][4]) <= version then rows[#rows + 1] = { found[1], found[2][8] } end
+    end
+  end
+  return reply('ok', shard, rows, redis.call('HGETALL', keys[4]))
+end
+
+-- revocation_acked: of each consumer when it first was at this place or further, or ''.
+-- KEYS  3… acks        ARGV  3 place        Reply 'ok' { time, … }
+local function acked_by(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  if not string.match(args[3] or '', STREAM_ID) then return reply('malformed', shard, 'place') end
+  local from, times = '[' .. sortable(args[3]), {}
+  for k = 3, #keys do
+    local found = redis.call('ZRANGEBYLEX', keys[k], from, '+', 'LIMIT', 0, 1)[1]
+    local _, at = string.match(found or '', ACK)
+    times[#times + 1] = at or ''
+  end
+  return reply('ok', shard, times)
+end
+
+-- use_report: what a resource server saw of a grant's credentials, each under its own id once. Of each kind only `most` are kept, so that a flood of
+-- one hides none of the other; what is not kept is counted. A use that comes with an event has its place in the shard's order, as a freeze has,
+-- under the version of the grant, which it does not move.
+-- KEYS  3 head  4 uses        ARGV  3 grant  4 most of a kind  5… of each: id, kind, text, event or ''
+-- Reply 'ok' { { 'kept' or 'left' or 'repeated', seq of its event or 0 }, … }; 'missing', 'behind'
+local function report_uses(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local most = tonumber(args[4] or '')
+  if #keys ~= 4 or not is_count(most) or #args < 8 or #args > 404 or #args % 4 ~= 0 then return reply('malformed', shard, 'uses') end
+  for i = 5, #args, 4 do
+    if args[i] == '' or args[i + 1] == '' or args[i + 1] == 'left' or args[i + 2] == '' then return reply('malformed', shard, 'use') end
+  end
+  if shard.behind == 1 then return reply('behind', shard) end
+  local version = redis.call('HGET', keys[3], 'version')
+  if not version then return reply('missing', shard) end
+  redis.call('HLEN', keys[4])
+  local rows, now = {}, string.format('%d', now_ms())
+  for i = 5, #args, 4 do
+    local field, kind, row = 'u:' .. args[i], 'n:' .. args[i + 1], { 'kept', 0 }
+    if redis.call('HEXISTS', keys[4], field) == 1 then
+      row[1] = 'repeated'
+    elseif tonumber(redis.call('HGET', keys[4], kind) or '0') >= most then
+      row[1] = 'left'
+      redis.call('HINCRBY', keys[4], kind, 1)
+      redis.call('HINCRBY', keys[4], 'n:left', 1)
+    else
+      local entry = ''
+      if args[i + 3] ~= '' then
+        shard.seq = shard.seq + 1
+        local seq = string.format('%d', shard.seq)
+        entry = redis.call('XADD', shard.events, '*', 'grant', args[3], 'version', version, 'seq', seq, 'event', args[i + 3])
+        shard.event = entry
+        redis.call('HSET', shard.key, 'n', seq, 'event', entry)
+        row[2] = shard.seq
+      end
+      redis.call('HSET', keys[4], field, now .. ' ' .. entry .. ' ' .. args[i + 2])
+      redis.call('HINCRBY', keys[4], kind, 1)
+    end
+    rows[#rows + 1] = row
+  end
+  return reply('ok', shard, rows)
+end
+
+-- use_read: all uses of a grant, and how many came of each kind.
+-- KEYS  3 uses        Reply 'ok' { { receivedAt, text }, … } { { kind, count }, … }
+local function read_uses(keys, args)
+  local shard, fault = open_shard(keys, args)
+  if not shard then return fault end
+  local rows, counts, stored = {}, {}, redis.call('HGETALL', keys[3])
+  for n = 1, #stored, 2 do
+    local what, name = string.sub(stored[n], 1, 2), string.sub(stored[n], 3)
+    if what == 'u:' then
+      local at, _, text = string.match(stored[n + 1], USE)
+      if not at then return reply('malformed', shard, 'use') end
+      rows[#rows + 1] = { tonumber(at), text }
+    else
+      counts[#counts + 1] = { name, tonumber(stored[n + 1]) }
+    end
+  end
+  return reply('ok', shard, rows, counts)
+end
+
 local function register(name, callback, ...)
   redis.register_function({ function_name = name .. SUFFIX, callback = callback, flags = { ... } })
 end
@@ -594,5 +900,17 @@ register('shard_accept', accept_shard, 'allow-oom')
 register('freeze_put', freeze, 'allow-oom')
 register('freeze_lift', lift)
 register('freezes', freezes, 'no-writes')
+register('grant_live', live, 'no-writes')
+register('containment_claim', claim_walk, 'allow-oom')
+register('containment_note', note_contained, 'allow-oom')
+register('containment_read', read_containment, 'no-writes')
+register('containment_page', page_contained, 'no-writes')
+register('revocation_ack', acknowledge)
+register('revocation_left', left_by, 'no-writes')
+register('revocation_acked', acked_by, 'no-writes')
+register('use_report', report_uses)
+register('use_read', read_uses, 'no-writes')
 register('rate_take', take, 'allow-oom')
 register('use_once', use_once, 'allow-oom')
+register('status_read', read_status, 'no-writes')
+register('status_lists', status_lists, 'no-writes')
