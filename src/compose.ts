@@ -300,7 +300,7 @@ export async function openAdapters(
   }
 }
 
-/** Where logins are made, by the policy that is loaded here. */
+/** Where credentials are made at a backend, by the policy that is loaded here. */
 const placesIn =
   (book: Rulebook): Places =>
   (backend) =>
@@ -308,8 +308,8 @@ const placesIn =
       .current()
       .policy.entitlements()
       .flatMap(({ id, credential }) =>
-        credential.kind === 'vault' && credential.engine === 'database' && credential.backend === backend
-          ? [{ entitlement: id, database: credential.database }]
+        credential.kind === 'vault' && credential.backend === backend
+          ? [{ entitlement: id, database: credential.engine === 'database' ? credential.database : undefined }]
           : [],
       )
 

@@ -38,6 +38,8 @@ export interface PostgresService extends Controls {
   readonly source: Source
   /** The postmaster; undefined where it is no process of ours. */
   readonly pid: number | undefined
+  /** Where its data lie, in `data`; undefined where that is out of reach. */
+  readonly dir: string | undefined
 }
 export interface PostgresOptions {
   readonly port?: number
@@ -45,6 +47,8 @@ export interface PostgresOptions {
   readonly settings?: readonly string[]
   /** Not the shared one named in the environment: a test that freezes or kills it needs its own. */
   readonly own?: boolean
+  /** No container: a test that puts a copy of its data back needs the folder. */
+  readonly copyable?: boolean
   readonly report?: Report
 }
 
@@ -160,6 +164,7 @@ const fromEnvironment = (address: string): PostgresService => {
     password: decodeURIComponent(url.password),
     source: 'environment',
     pid: undefined,
+    dir: undefined,
   }
 }
 
@@ -174,7 +179,15 @@ const fromContainer = async (port: number, password: string, extra: readonly str
     },
     isUp: () => answers(url),
   })
-  const at = { host: '127.0.0.1', port, user: 'postgres', password, source: 'container', pid: undefined } as const
+  const at = {
+    host: '127.0.0.1',
+    port,
+    user: 'postgres',
+    password,
+    source: 'container',
+    pid: undefined,
+    dir: undefined,
+  } as const
   return { ...at, ...controls, url }
 }
 
@@ -212,7 +225,7 @@ const fromBinaries = async (found: Binaries, port: number, password: string, ext
   const { controls, running } = await controlled(start, () => folder.remove())
   const service: PostgresService = {
     ...controls,
-    ...{ url, host: '127.0.0.1', port, user: 'postgres', password, source: binaries.source },
+    ...{ url, host: '127.0.0.1', port, user: 'postgres', password, source: binaries.source, dir: folder.path },
     get pid() {
       return running().pid
     },
@@ -227,7 +240,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
   if (address && !options.own && !options.settings) return fromEnvironment(address)
   const port = options.port ?? (await freePort())
   const password = randomBytes(18).toString('hex')
-  if (await hasImage(IMAGE, report)) {
+  if (options.copyable !== true && (await hasImage(IMAGE, report))) {
     try {
       return await fromContainer(port, password, options.settings ?? [])
     } catch (error) {

@@ -132,7 +132,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     settings,
     startBroker,
     bringVault: async ({ copyable = false } = {}) => {
-      const postgres = await startPostgres({ own: true, port: postgresPort })
+      const postgres = await startPostgres({ own: true, port: postgresPort, copyable })
       toStop.push(() => postgres.stop())
       const vault = await startVault({ own: true, port: vaultPort, copyable })
       toStop.push(() => vault.stop())

@@ -14,10 +14,11 @@ import { type FoundLogin, type PostgresLogins, postgresLogins } from './postgres
 import { slots } from './slots.ts'
 import type { Timer } from './timer.ts'
 
-/** Where an entitlement of a backend has its logins made, by the policy of today. */
+/** Where an entitlement of a backend has its credentials made, by the policy of today. */
 export interface Place {
   readonly entitlement: EntitlementId
-  readonly database: VaultDatabase
+  /** Undefined for any other path of Vault: of such a credential the hold is found, and what was made under it goes with it. */
+  readonly database: VaultDatabase | undefined
 }
 export type Places = (backend: string) => readonly Place[]
 
@@ -127,7 +128,7 @@ async function* everything(engine: Engine, places: readonly Place[]): AsyncGener
       failures.push(thrown)
     }
   }
-  const mounts = [...new Set(places.map(({ database }) => database.mount))].filter(isMount)
+  const mounts = [...new Set(places.flatMap(({ database }) => database?.mount ?? []))].filter(isMount)
   yield* part(holds(engine))
   for (const mount of mounts) {
     yield* part(leases(engine, mount))
@@ -210,13 +211,13 @@ async function* loginsOf(
     const key = `${host}:${port}/${found.name}`
     if (from.seen.has(key)) continue
     from.seen.add(key)
-    const place = placeOf(places, found)?.database.connection ?? from.connection
+    const place = placeOf(places, found)?.connection ?? from.connection
     yield { backend: engine.name, kind: 'login', place, handle: found.name, mint: mintOfLogin(found.name) }
   }
 }
 
-const placeOf = (places: readonly Place[], { grantedRoles }: FoundLogin): Place | undefined =>
-  places.find(({ database }) => grantedRoles.includes(database.grantedRole))
+const placeOf = (places: readonly Place[], { grantedRoles }: FoundLogin): VaultDatabase | undefined =>
+  places.flatMap(({ database }) => database ?? []).find(({ grantedRole }) => grantedRoles.includes(grantedRole))
 
 async function names(engine: Engine, path: string, template: string): Promise<readonly string[]> {
   const answer = await engine.seek.call({ verb: 'list', path, template }).catch((thrown: unknown) => {
@@ -259,12 +260,12 @@ async function ownerOf(
   connection: string,
   login: string,
 ): Promise<string | undefined> {
-  const here = places.filter(({ database }) => database.connection === connection)
-  const owners = new Set(here.map(({ database }) => database.ownerRole))
+  const here = places.filter(({ database }) => database?.connection === connection)
+  const owners = new Set(here.flatMap(({ database }) => database?.ownerRole ?? []))
   // Where all entitlements of the connection have one owner there is no question.
   if (owners.size === 1) return [...owners][0]
   const found = (await logins.list()).find(({ name }) => name === login)
-  return found && placeOf(here, found)?.database.ownerRole
+  return found && placeOf(here, found)?.ownerRole
 }
 
 async function endLeases(engine: Engine, mount: string, role: string): Promise<boolean> {

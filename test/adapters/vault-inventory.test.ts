@@ -135,3 +135,22 @@ describe('at a real Vault', () => {
     inventory.stop()
   })
 })
+
+describe('at a backend without a database', () => {
+  it('a hold is found and ended, and a mark can be set', async () => {
+    const world = await vaultWorld()
+    const places = () => [{ entitlement: ENTITLEMENT, database: undefined }]
+    const backends = world.backendsWith({ probes: new Map() })
+    const inventory = vaultInventory(backends, places, processTimer)
+    const marks = vaultMarks(backends, places, processTimer)
+    const mint = newMint()
+    await plantsIn(world).plant('hold', mint)
+    const found = await listed(inventory.list('vault-main'))
+    expect(found.map(({ kind }) => kind)).toEqual(['hold'])
+    expect(await inventory.end(found[0] as (typeof found)[0])).toBe(true)
+    expect(await marks.isThere('vault-main', await marks.set('vault-main'))).toBe(true)
+    inventory.stop()
+    marks.stop()
+    await world.stop()
+  }, 120_000)
+})

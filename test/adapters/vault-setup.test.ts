@@ -594,6 +594,30 @@ describe('the logins in PostgreSQL', () => {
     expect(await revoked(mint)).toBe(204)
   })
 
+  it('let the probe end a login that only PostgreSQL knows, and no login of another name', async () => {
+    const name = `writ-${GRANT}-77`
+    const probe = await login('writ_probe', made.probes.payments?.password ?? '')
+    await query('payments', `SET ROLE writ_vault; CREATE ROLE "${name}" LOGIN IN ROLE payments_migrator; RESET ROLE`)
+    expect((await probe.query('SELECT writ.shut_login($1) AS there', [name])).rows).toEqual([{ there: true }])
+    expect(await query('payments', `SELECT rolcanlogin FROM pg_roles WHERE rolname = '${name}'`)).toEqual([
+      { rolcanlogin: false },
+    ])
+    await probe.query('SELECT writ.end_login($1, $2)', [name, 'payments_owner'])
+    expect((await probe.query('SELECT writ.shut_login($1) AS there', [name])).rows).toEqual([{ there: false }])
+    for (const other of ['postgres', 'writ_vault', 'payments_owner', `writ-${GRANT}-1"; DROP ROLE postgres; --`])
+      for (const ask of ['SELECT writ.shut_login($1)', `SELECT writ.end_login($1, 'payments_owner')`])
+        await expect(probe.query(ask, [other])).rejects.toMatchObject({ code: '22023' })
+    await expect(probe.query(`ALTER ROLE payments_owner LOGIN`)).rejects.toMatchObject({ code: '42501' })
+    await probe.end()
+  })
+
+  it('let nobody but the probe call what ends a login', async () => {
+    const mint = await minted()
+    const { client } = await session(mint)
+    await expect(client.query('SELECT writ.shut_login($1)', [mint.login])).rejects.toMatchObject({ code: '42501' })
+    expect(await revoked(mint)).toBe(204)
+  })
+
   it('have passwords that the server keeps as verifiers only', async () => {
     const rows = await query('payments', `SELECT rolpassword FROM pg_authid WHERE rolname LIKE 'writ\\_%'`)
     expect(rows).toHaveLength(2)

@@ -949,6 +949,30 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
     })
   })
 
+  describe('many grants in one look', () => {
+    it('are each as a load answers it, in the order asked for, and one that is not there is undefined', async () => {
+      const [first, second] = [await stored('active'), await stored('ended')]
+      const missing = nextGrantId(shard)
+      expect(await store.loadEach([second.id, missing, first.id])).toStrictEqual([second, undefined, first])
+      expect(await store.loadEach([])).toEqual([])
+    })
+
+    it('may be any number', async () => {
+      const ids = (await Promise.all(Array.from({ length: 12 }, () => stored('pending')))).map(({ id }) => id)
+      const many = Array.from({ length: 250 }, (_, n) => ids[n % 12] ?? nextGrantId(shard))
+      expect((await store.loadEach(many)).map((grant) => (grant as Grant | undefined)?.id)).toEqual(many)
+    })
+
+    it('prove nothing while the store is behind or without its control record', async () => {
+      const back = await under.snapshot()
+      const lost = await stored('active')
+      await back()
+      expect(await codeOf(store.loadEach([lost.id]))).toBe('recovering')
+      const { store: empty, shard: fresh } = await make()
+      expect(await codeOf(empty.loadEach([nextGrantId(fresh)]))).toBe('recovering')
+    })
+  })
+
   describe('a store without a control record', () => {
     it('allows nothing, says why, and is not given a record by anybody who may not make one', async () => {
       const { store: empty, shard: fresh } = await make()
@@ -1011,6 +1035,18 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
         grant = (await other.loadToEnd(kept.id)) ?? grant
       }
       expect(await codeOf(store.load(kept.id))).toBe('recovering')
+    })
+
+    it('is noticed by a newcomer who hears how far it had come', async () => {
+      const kept = await stored('active')
+      const newcomer = under.another()
+      const seq = (await newcomer.read(shard))?.seq ?? 0
+      newcomer.heard(shard, seq)
+      expect(await codeOf(newcomer.load(kept.id))).toBe('resolved')
+      newcomer.heard(shard, seq + 1)
+      expect(await codeOf(newcomer.loadEach([kept.id]))).toBe('recovering')
+      await newcomer.accept(shard, RULES)
+      expect(await codeOf(newcomer.load(kept.id))).toBe('resolved')
     })
 
     it('is noticed at start, by what is on record outside the store', async () => {

@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Answered, client, type Json } from '../../deploy/dev/client.ts'
+import type { PostgresService } from '../../deploy/dev/postgres.ts'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import type { VaultService } from '../../deploy/dev/vault.ts'
 import type { GrantId } from '../../src/domain/ids.ts'
@@ -18,7 +19,7 @@ import {
 } from '../support/journey-actors.ts'
 import { mintOf, stillThere } from '../support/journey-plants.ts'
 import { closeStage } from '../support/leak-scan.ts'
-import { copyOf } from '../support/vault-copy.ts'
+import { copyOfPostgres, copyOfVault } from '../support/vault-copy.ts'
 
 const ENDS = 50
 const LIVE = 5
@@ -26,6 +27,7 @@ const LIVE = 5
 let stage: DevStage
 let broker: BrokerProcess
 let vault: VaultService
+let postgres: PostgresService
 let play: Actors
 let see: Eyes
 
@@ -33,6 +35,7 @@ beforeAll(async () => {
   stage = await openStage({ vault: true })
   const services = await stage.bringVault({ copyable: true })
   vault = services.vault
+  postgres = services.postgres
   broker = await stage.startBroker()
   play = actors(stage)
   see = eyes(services)
@@ -47,7 +50,7 @@ const NONE = { leases: 0, holds: 0, roles: 0, logins: 0 }
 it('nothing is issued until what came back is gone, and no login that had ended works afterwards', async () => {
   const live = await many(LIVE)
   const toEnd = await many(ENDS)
-  const putBack = await copyOf(vault)
+  const putBack = await copyOfVault(vault)
   for (const grant of toEnd) expect((await play.complete(broker.url, grant)).body.status).toBe('ended')
   const since = await many(2)
   const waiting = await play.approved(broker.url, 1_800)
@@ -98,3 +101,28 @@ it('nothing is issued until what came back is gone, and no login that had ended 
   for (const grant of [...live, waiting]) expect((await play.complete(broker.url, grant)).body.status).toBe('ended')
   await eventually('nothing left', see.left, (left) => JSON.stringify(left) === JSON.stringify(NOTHING), 10_000)
 }, 600_000)
+
+it('with the database put back too, logins that had ended work again for a moment, and none does once logins are made again', async () => {
+  const live = await many(2)
+  const toEnd = await many(10)
+  const [database, putBack] = [await copyOfPostgres(postgres), await copyOfVault(vault)]
+  for (const grant of toEnd) expect((await play.complete(broker.url, grant)).body.status).toBe('ended')
+  const waiting = await play.approved(broker.url, 1_800)
+  await Promise.all([database(), putBack()])
+  const back = performance.now()
+  const tried = await Promise.all(toEnd.map(({ login }) => see.tryLogin(login)))
+  await eventually(
+    'issued again',
+    () => play.exchange(broker.url, waiting),
+    ({ said }) => said === 'ok',
+    60_000,
+    50,
+  )
+  console.log(
+    `${tried.filter((said) => said === 'ok').length} of ${toEnd.length} worked again; issued again after ${Math.round(performance.now() - back)} ms`,
+  )
+  for (const { login } of toEnd) expect(await see.tryLogin(login)).toMatch(/^refused/)
+  expect(await stillThere(see, mintsOf(toEnd))).toEqual(NONE)
+  for (const { login } of live) expect(await see.tryLogin(login)).toBe('ok')
+  for (const grant of [...live, waiting]) expect((await play.complete(broker.url, grant)).body.status).toBe('ended')
+}, 300_000)

@@ -1,20 +1,27 @@
-// A copy of a running Vault's data, and its return at the same address: what putting a snapshot back does to everybody who used it since.
-import { cpSync, rmSync } from 'node:fs'
+// A copy of a running server's data, and its return at the same address: what putting a snapshot back does to everybody who used it since.
+import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { VaultService } from '../../deploy/dev/vault.ts'
+import type { Controls } from '../../deploy/dev/running.ts'
 
-/** Copies the data as they lie while nothing moves; the answer puts them back and starts Vault on them. */
-export async function copyOf(vault: VaultService): Promise<() => Promise<void>> {
-  if (vault.dir === undefined) throw new Error('its data are out of reach: bring it as copyable')
-  const [storage, copy] = [join(vault.dir, 'storage'), join(vault.dir, 'copy')]
-  await vault.freeze()
+type Server = Controls & { readonly dir: string | undefined }
+
+/** Copies the folder as it lies while nothing moves; the answer puts it back and starts the server on it. */
+async function copied(server: Server, folder: 'storage' | 'data'): Promise<() => Promise<void>> {
+  if (server.dir === undefined) throw new Error('its data are out of reach: bring it as copyable')
+  const [place, copy] = [join(server.dir, folder), join(server.dir, 'copy')]
+  await server.freeze()
   rmSync(copy, { recursive: true, force: true })
-  cpSync(storage, copy, { recursive: true })
-  await vault.thaw()
+  // Owners and modes too: a database trusts no folder of somebody else's.
+  execFileSync('cp', ['-a', place, copy])
+  await server.thaw()
   return async () => {
-    await vault.kill()
-    rmSync(storage, { recursive: true })
-    cpSync(copy, storage, { recursive: true })
-    await vault.restart()
+    await server.kill()
+    rmSync(place, { recursive: true })
+    execFileSync('cp', ['-a', copy, place])
+    await server.restart()
   }
 }
+
+export const copyOfVault = (vault: Server): Promise<() => Promise<void>> => copied(vault, 'storage')
+export const copyOfPostgres = (postgres: Server): Promise<() => Promise<void>> => copied(postgres, 'data')
