@@ -246,7 +246,7 @@ describe('bodies', () => {
     },
     contain: { where: { task: 'another-task' }, reason: 'alarm', freeze: true },
     lift_freeze: { reason: 'over' },
-    recover: { reason: 'as it is' },
+    recover: { reason: 'as it is', resume: 'now' },
     accept_clock: { reason: 'as it is' },
     ask: { text: 'Why?' },
     answer: { text: 'Because.' },
