@@ -2,6 +2,7 @@
 // The only file that may import everything, and the only place where ids and randomness are made.
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type Broker, broker } from './broker/broker.ts'
 import { cleanUp } from './broker/contain.ts'
 import { EVENLY_MS } from './broker/evenly.ts'
@@ -18,6 +19,7 @@ import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, freezeIdFrom, grantIdFrom, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
 import { openForges } from './forge/forges.ts'
+import type { Watch } from './http/app.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { problem } from './http/problem.ts'
@@ -48,6 +50,7 @@ import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
 import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
 import { asksForPasskeys } from './policy/policy.ts'
+import { lately, paced } from './queue/pace.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
@@ -278,18 +281,20 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const measured: Broker = { ...bound, exchange: measuredExchange(bound.exchange, { figures, ticks }) }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
+  const traffic = lately(ticks)
+  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, pause })
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
     now: ports.nowToEnd,
     jitter: Math.random,
-    sweep: sweeps.sweep,
+    sweep,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
   const operate = recoverPorts(adapters, ports)
   const walks: Walks = new Map()
   const stops = [
-    ...lanes.map((lane) => sweepAlone(lane, sweeps.sweep, settings.sweepEveryMs)),
+    ...lanes.map((lane) => sweepAlone(lane, sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
     containAlone(adapters, ports),
@@ -303,7 +308,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
           .catch((thrown: unknown) => log('error', 'the key folder cannot be read again', thrownRecord(thrown))),
     ),
   ]
-  const door = doorOf(adapters, verbs, { worker, sweeps, operate, walks })
+  const door = doorOf(adapters, verbs, { worker, sweeps, operate, walks, traffic })
   const stop = async (): Promise<void> => {
     await door.close(10_000)
     for (const undo of stops) undo()
@@ -326,10 +331,12 @@ interface Workers {
   readonly sweeps: WatchedSweep
   readonly operate: RecoverPorts
   readonly walks: Walks
+  /** Told of everything that is asked and answered. */
+  readonly traffic: { note(): void }
 }
 
 function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
-  const { operate, walks } = workers
+  const { operate, walks, traffic } = workers
   const { settings, ports, ring, clock, book, configuration, log, metrics: figures, connections, traces } = adapters
   const { publicUrl: issuer } = settings
   // Who calls is asked by the clock that never refuses: after a jump somebody must be able to revoke, and to accept it. Whatever allows
@@ -373,7 +380,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     },
     newRequestId: () => randomUUID(),
     ticks: () => performance.now(),
-    watch: doorWatch(figures, log),
+    watch: trafficWatch(doorWatch(figures, log), traffic),
     ...(traces === undefined ? {} : { traced: traces.door }),
     trustedProxies: settings.trustedProxies,
     ...(settings.tls && { tls: { files: settings.tls, every, told: tellCertificate(log) } }),
@@ -420,6 +427,24 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
     ],
   })
 }
+
+/** Of all threads of this process. */
+const workedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
+const trafficWatch = (
+  watch: ReturnType<typeof doorWatch>,
+  { note }: Workers['traffic'],
+): ReturnType<typeof doorWatch> & Pick<Watch, 'asked'> => ({
+  ...watch,
+  asked: note,
+  answered: (...answer) => {
+    note()
+    watch.answered(...answer)
+  },
+})
 
 const tellCertificate =
   (log: Log) =>

@@ -179,6 +179,13 @@ export interface GrantStore {
   /** Like `load`, for ending: answers also while the store is recovering, because ending goes on then. */
   loadToEnd(id: GrantId): Promise<Grant | undefined>
   /**
+   * The same of up to 100 at once. What does not exist is left out; what is damaged is named, and hides no other. Rejects where the store does
+   * not answer.
+   */
+  loadManyToEnd(
+    ids: readonly GrantId[],
+  ): Promise<{ readonly grants: readonly Grant[]; readonly unreadable: readonly GrantId[] }>
+  /**
    * Writes head, deadline, indexes and event together, or nothing. Refuses unless the stored version is the one the step came from
    * (`store_conflict`), the edge is legal and has a guard where it allows something (`wrong_status`), and every guard holds. Committing the very same step twice is refused, not repeated.
    * What a grant counts in (`tallies`) is written in the same commit; so is that the denial of a step that `rests` is remembered.
@@ -262,11 +269,6 @@ export interface RestoredStore {
     after: string,
     limit: number,
   ): Promise<{ readonly ids: readonly GrantId[]; readonly next: string; readonly more: boolean }>
-  /** Up to 100 grants of this shard in one call; what has gone is left out, what is damaged is named. */
-  loadEach(
-    shard: Shard,
-    ids: readonly GrantId[],
-  ): Promise<{ readonly grants: readonly Grant[]; readonly unreadable: readonly GrantId[] }>
 }
 
 export interface FreezeStore {

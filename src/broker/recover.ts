@@ -195,7 +195,7 @@ export const lookAfter =
 
 const goOn = async (p: RecoverPorts, shard: Shard, floor: number, known: Walked | undefined): Promise<Walked> => {
   if (known === undefined) return walkAll(p, shard, floor)
-  return known.open.length > 0 ? walkAgain(p, shard, floor, known) : known
+  return known.open.length > 0 ? walkAgain(p, floor, known) : known
 }
 
 const PAGE = 1_000
@@ -212,7 +212,7 @@ async function walkAll(p: RecoverPorts, shard: Shard, floor: number, before?: Wa
   let place = ''
   for (let more = true; more; ) {
     const page = await p.store.born(shard, place, PAGE)
-    for (const ids of batchesOf(page.ids)) sum.add(await endSome(p, shard, ids))
+    for (const ids of batchesOf(page.ids)) sum.add(await endSome(p, ids))
     more = page.more
     place = page.next
   }
@@ -223,7 +223,7 @@ async function walkAll(p: RecoverPorts, shard: Shard, floor: number, before?: Wa
   do {
     const found = of.length === 0 ? NONE : await p.grants.list({ of, limit: BATCH, cursor, toEnd: true })
     const strays = found.grants.map(({ id }) => id).filter((id) => shardOf(id) === shard && !sum.knows(id))
-    sum.add(await endSome(p, shard, strays))
+    sum.add(await endSome(p, strays))
     cursor = found.next
   } while (cursor !== undefined)
   return sum.done()
@@ -231,9 +231,9 @@ async function walkAll(p: RecoverPorts, shard: Shard, floor: number, before?: Wa
 
 const NONE: Pick<Found, 'grants' | 'next'> = { grants: [], next: undefined }
 
-async function walkAgain(p: RecoverPorts, shard: Shard, floor: number, before: Walked): Promise<Pass> {
+async function walkAgain(p: RecoverPorts, floor: number, before: Walked): Promise<Pass> {
   const sum = tally(floor, { ...before, open: [] })
-  for (const ids of batchesOf(before.open)) sum.add(await endSome(p, shard, ids))
+  for (const ids of batchesOf(before.open)) sum.add(await endSome(p, ids))
   return sum.done()
 }
 
@@ -264,8 +264,8 @@ interface Ended {
   readonly open: readonly GrantId[]
 }
 
-async function endSome(p: RecoverPorts, shard: Shard, ids: readonly GrantId[]): Promise<Ended> {
-  const { grants, unreadable } = ids.length === 0 ? NOTHING : await p.store.loadEach(shard, ids)
+async function endSome(p: RecoverPorts, ids: readonly GrantId[]): Promise<Ended> {
+  const { grants, unreadable } = ids.length === 0 ? NOTHING : await p.grants.loadManyToEnd(ids)
   const steps = grants.flatMap((grant) => restoredStep(grant, p.nowToEnd()) ?? [])
   const results = steps.length === 0 ? [] : await p.grants.commitEach(steps)
   await Promise.all(results.map(({ receipt }) => witness(p, receipt)))

@@ -30,11 +30,12 @@ export const sweep =
   async (lane: Lane): Promise<Swept> => {
     const ids = await p.grants.claimDue(lane, BATCH, END_LEASE)
     if (ids.length === 0) return { done: 0, failed: [], more: false }
-    const loaded = await Promise.all(ids.map((id) => loadAlone(p, id)))
+    // A record that cannot be read stops no other: it comes again when its lease is over, and is named each time.
+    const { grants, unreadable } = await p.grants.loadManyToEnd(ids)
     const steps: Step[] = []
     const slow: Due[] = []
-    for (const grant of loaded) {
-      const due = grant === undefined || grant === UNREADABLE ? undefined : dueAt(grant, p.nowToEnd())
+    for (const grant of grants) {
+      const due = dueAt(grant, p.nowToEnd())
       if (due === undefined) continue
       const step = overdueStep(due.grant, due.at)
       if (step !== undefined) steps.push(step)
@@ -44,18 +45,12 @@ export const sweep =
     await Promise.all(results.map(({ receipt }) => witness(p, receipt)))
     const ended = await eachOf(slow, CONCURRENT, (due) => endOverdue(p, due))
     const failed = [
-      ...ids.filter((_, n) => loaded[n] === UNREADABLE),
+      ...unreadable,
       ...results.flatMap(({ id, receipt }) => (receipt === undefined ? [id] : [])),
       ...slow.flatMap(({ grant }, n) => (ended[n] ? [] : [grant.id])),
     ]
     return { done: ids.length - failed.length, failed, more: ids.length === BATCH }
   }
-
-const UNREADABLE = Symbol('unreadable')
-
-/** A record that cannot be read stops no other: it comes again when its lease is over, and is named each time. */
-const loadAlone = (p: EndPorts, id: GrantId): Promise<Grant | undefined | typeof UNREADABLE> =>
-  p.grants.loadToEnd(id).catch(() => UNREADABLE)
 
 interface Due {
   readonly grant: Grant

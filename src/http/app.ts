@@ -12,6 +12,8 @@ import { problem } from './problem.ts'
 
 /** What the pipeline tells the outside about itself. Names and values only, never a header, a body or a query. */
 export interface Watch {
+  /** A request has come in; each is answered, sooner or later. */
+  asked?(route: string): void
   answered(route: string, method: string, status: number, seconds: number): void
   refused(route: string, code: string): void
   /** The broker's or an upstream's fault, or a refusal with a cause that the caller is not told; said once, here. */
@@ -88,6 +90,7 @@ export function buildServer(app: express.Express, tls?: Certificate): Server | T
 
 async function serve(p: AppPorts, endpoint: Endpoint, req: Request, res: Response): Promise<void> {
   const started = p.ticks()
+  p.watch.asked?.(endpoint.name)
   const requestId = p.newRequestId()
   const work = () => answerOf(p, endpoint, requestId, req, res)
   const { name: route, path } = endpoint

@@ -36,6 +36,7 @@ const factsOf = ({ grant, event }: Step): CallFacts => ({ grant: grant.id, event
 export const STORE_CALLS: Rows<GrantStore> = {
   load: (grant) => ({ grant }),
   loadToEnd: (grant) => ({ grant }),
+  loadManyToEnd: (grants) => ({ count: grants.length }),
   commit: factsOf,
   commitEach: (steps) => ({ count: steps.length }),
   claimDue: (lane) => ({ lane }),

@@ -106,6 +106,11 @@ export function measuredStore<Store extends GrantStore>(
       if (grant !== undefined) endings.saw(grant)
       return grant
     },
+    loadManyToEnd: async (ids) => {
+      const found = await timed.loadManyToEnd(ids)
+      for (const grant of found.grants) endings.saw(grant)
+      return found
+    },
     commit: async (step, guard) => {
       const receipt = await timed.commit(step, guard)
       note(step)

@@ -266,7 +266,7 @@ export function grantStore({
     }
   }
 
-  /** Each alone where one of them is damaged: that one is undefined. */
+  /** Each alone where one of them is damaged: that one is named. */
   async function loadEach(shard: Shard, ids: readonly GrantId[]) {
     const some = (of: readonly GrantId[]) =>
       loadMany(shard, of, true).then(({ grants, born }) =>
@@ -277,9 +277,9 @@ export function grantStore({
       return undefined
     }
     const all = ids.length === 0 ? [] : await some(ids).catch(damagedOnly)
-    if (all !== undefined) return { grants: all, unread: 0 }
+    if (all !== undefined) return { grants: all, unread: [] }
     const each = await Promise.all(ids.map((id) => some([id]).catch(damagedOnly)))
-    return { grants: each.flatMap((one) => one ?? []), unread: each.filter((one) => one === undefined).length }
+    return { grants: each.flatMap((one) => one ?? []), unread: ids.filter((_, n) => each[n] === undefined) }
   }
 
   return {
@@ -289,6 +289,16 @@ export function grantStore({
     commit,
     commitEach,
     loadToEnd: async (id) => (isOurs(id) ? (await loadMany(shardOf(id), [id], true)).grants[0] : undefined),
+    loadManyToEnd: async (ids) => {
+      const pages = [...byShard(ids.filter(isOurs), shardOf)].flatMap(([shard, all]) =>
+        batches(all).map((some) => loadEach(shard, some)),
+      )
+      const read = await Promise.all(pages)
+      return {
+        grants: read.flatMap(({ grants }) => grants.map(({ grant }) => grant)),
+        unreadable: read.flatMap(({ unread }) => unread),
+      }
+    },
 
     claimDue: async (lane, limit, lease) => {
       const claimed: GrantId[] = []
@@ -360,7 +370,7 @@ export function grantStore({
       const pages = await Promise.all(batches(ids).map((some) => loadEach(shard, some)))
       return {
         grants: pages.flatMap(({ grants }) => grants),
-        unread: pages.reduce((sum, { unread }) => sum + unread, found.length - found.filter(isGrantId).length),
+        unread: pages.reduce((sum, { unread }) => sum + unread.length, found.length - found.filter(isGrantId).length),
         cursor: next === '0' ? undefined : `${server}:${next}`,
       }
     },
@@ -463,26 +473,6 @@ export function grantStore({
       memory.accepted(shard, { seq: reply[2], event: reply[3] })
       const control = memory.noteControl(shard, reply[4]) ?? raise(memory.withoutControl(shard))
       return { seq: reply[2], control }
-    },
-
-    loadEach: async (shard, ids) => {
-      const isGrant = (one: Grant | undefined): one is Grant => one !== undefined
-      const unreadable: GrantId[] = []
-      const alone = async (id: GrantId) => {
-        try {
-          return (await loadMany(shard, [id], true)).grants
-        } catch (thrown) {
-          if (!isDamage(thrown)) throw thrown
-          unreadable.push(id)
-          return []
-        }
-      }
-      const read = await loadMany(shard, ids, true).catch((thrown: unknown) => {
-        if (isDamage(thrown)) return undefined
-        throw thrown
-      })
-      const grants = read === undefined ? (await Promise.all(ids.map(alone))).flat() : read.grants
-      return { grants: grants.filter(isGrant), unreadable }
     },
 
     born: async (shard, after, limit) => {

@@ -169,11 +169,8 @@ describe('after a restore of an older copy', () => {
   it('a record that nobody can read holds nothing up, and is counted', async () => {
     const w = await world()
     const { activeToken } = await restored(w)
-    const loadEach: RecoverPorts['store']['loadEach'] = async (of, ids) => {
-      const { grants, unreadable } = await w.store.loadEach(
-        of,
-        ids.filter((id) => id !== activeToken.id),
-      )
+    const loadManyToEnd: RecoverPorts['grants']['loadManyToEnd'] = async (ids) => {
+      const { grants, unreadable } = await w.store.loadManyToEnd(ids.filter((id) => id !== activeToken.id))
       return { grants, unreadable: ids.includes(activeToken.id) ? [...unreadable, activeToken.id] : unreadable }
     }
     // The store would not list it either.
@@ -181,7 +178,7 @@ describe('after a restore of an older copy', () => {
       const found = await w.store.list(query)
       return { ...found, grants: found.grants.filter(({ id }) => id !== activeToken.id) }
     }
-    const o = operating(w, { store: { ...w.store, loadEach }, grants: { ...w.store, list } })
+    const o = operating(w, { grants: { ...w.store, loadManyToEnd, list } })
     await o.recover()
     expect((await o.look()).progress).toMatchObject({ unreadable: 1 })
     expect(await o.until(minutes(2))).toBe(true)

@@ -599,9 +599,9 @@ describe('ending', () => {
     const verbs = w.another({
       grants: {
         ...w.store,
-        loadToEnd: async (id) => {
-          if (id === bad.id) throw new BrokerError('store_unavailable', 'damaged')
-          return w.store.loadToEnd(id)
+        loadManyToEnd: async (ids) => {
+          const { grants } = await w.store.loadManyToEnd(ids.filter((id) => id !== bad.id))
+          return { grants, unreadable: ids.filter((id) => id === bad.id) }
         },
       },
     })

@@ -89,7 +89,6 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   )
   const walks: Walks = new Map()
   const operate = {
-    shards: [HOME],
     ...w.ports,
     store: w.store,
     inventory: async () => undefined,

@@ -55,7 +55,6 @@ export async function realDoor(w: World, verbs = w.broker): Promise<RealDoor> {
   }
   const walks: Walks = new Map()
   const operate = {
-    shards: [HOME],
     // The cast's plain colleague: counts only where the guards let nobody operate, which is nowhere here.
     firstOperator: named.principal('sam'),
     ...w.ports,

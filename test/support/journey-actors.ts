@@ -292,7 +292,11 @@ export interface Report {
 }
 export interface Reports {
   /** A report token of dana's, approved by the policy itself, for one use and a window that opens now. */
-  filed(url: string, window: number | { readonly closesAt: number }): Promise<Answered & { readonly report: Report }>
+  filed(
+    url: string,
+    window: number | { readonly closesAt: number },
+    uses?: number,
+  ): Promise<Answered & { readonly report: Report }>
   exchange(url: string, report: Report): Promise<Answered>
   introspect(url: string, token: string): Promise<Answered>
   complete(url: string, report: Report): Promise<Answered>
@@ -306,7 +310,7 @@ export function reports(stage: Pick<DevStage, 'url' | 'resourceServer'>, { who }
     key: { ...key, proof: (method, at, ...rest) => key.proof(method, at.replace(url, stage.url), ...rest) },
   })
   return {
-    filed: async (url, window) => {
+    filed: async (url, window, uses = 1) => {
       const key = proofKey()
       const times = (closesAt: number) => ({
         opensAt: new Date().toISOString(),
@@ -316,6 +320,7 @@ export function reports(stage: Pick<DevStage, 'url' | 'resourceServer'>, { who }
         entitlement: 'sales-report',
         actions: ['report.read'],
         task: { id: 'report-1', summary: 'The sales of last week' },
+        credential: { uses },
         window: typeof window === 'number' ? { duration: `${window}s` } : times(window.closesAt),
       })
       return { ...answer, report: { id: answer.body?.id, path: `/v1/grants/${answer.body?.id}`, key } }
