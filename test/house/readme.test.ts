@@ -39,6 +39,7 @@ describe('documents', () => {
       'config/README.md',
       'config/SETTINGS.md',
       'deploy/vault/README.md',
+      'deploy/three-in-the-morning.md',
     ]
     for (const page of pages) expect(readFileSync(join(ROOT, page), 'utf8'), page).not.toMatch(/\/(work|root|farm)\//)
   })

@@ -2,8 +2,7 @@
 const skew = Number(process.env.SKEW_MS)
 const { now } = Date
 const Real = Date
-globalThis.Date = class extends Real {
-  static name = 'Date'
+globalThis.Date = class Skewed extends Real {
   constructor(...args) {
     if (args.length === 0) super(now() + skew)
     else super(...args)
