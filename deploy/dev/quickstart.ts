@@ -2,6 +2,7 @@
 // `--once` stops everything afterwards and ends with one line of JSON, exit 0 only if every step held; `--no-vault` leaves the database part out.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { setUp } from './services.ts'
 import { type DevStage, openStage } from './stage.ts'
@@ -28,6 +29,19 @@ async function bring(stage: DevStage): Promise<void> {
   await setUp({ vault: true, report: (line) => say(`   · ${line}`) })
   say('   · PostgreSQL and Vault start')
   await stage.bringVault()
+  await lookedThrough(stage.url)
+}
+
+/** The broker was there before Vault: it makes no login before it has looked through what lies there. */
+async function lookedThrough(url: string): Promise<void> {
+  for (let tries = 0; tries < 150; tries += 1) {
+    const isReady = await fetch(`${url}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+    if (isReady) return
+    await pause(200)
+  }
 }
 
 async function play(stage: DevStage): Promise<Told> {
