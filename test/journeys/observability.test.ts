@@ -63,6 +63,7 @@ it('an exchange is one trace from the caller through door, verb, Redis, Vault an
   expect(new Set(under.map(({ name }) => name))).toEqual(
     new Set([
       'redis load',
+      'redis last',
       'redis loadToEnd',
       'redis commit',
       'queue at',
