@@ -139,7 +139,7 @@ const isTheirs = (freeze: Freeze, tenant: TenantId): boolean => freeze.tenant ==
 
 async function shown(p: ContainPorts, freeze: Freeze): Promise<Containment> {
   const progress = await p.containments.progress(freeze.id, p.lanes)
-  return { freeze, progress, done: isDone(progress), leftMs: timeLeft(progress, freeze.at, p.nowToEnd()) }
+  return { freeze, progress, done: isDone(progress), leftMs: timeLeft(progress, p.nowToEnd()) }
 }
 
 const PAGE = 100

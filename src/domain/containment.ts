@@ -44,6 +44,8 @@ export interface Progress {
   readonly counts: Readonly<Record<Stage, number>>
   /** The latest moment at which something that was handed out may still be taken somewhere that does not ask us. */
   readonly residueUntil: Instant | undefined
+  /** How long one took to be over, the latest counting most, and when one was last; undefined before the first. */
+  readonly pace: { readonly eachMs: number; readonly at: Instant } | undefined
 }
 
 /** Whether everything has been seen, and everything that was matched is over and confirmed. */
@@ -53,15 +55,14 @@ export const isDone = ({ walked, walks, unread, counts }: Progress): boolean =>
 const LEAST_MS = 1_000
 
 /**
- * How long until all is confirmed, in milliseconds, if it goes on as it went since `since`: of what has been found, so at least so long while
- * it is still being walked. Undefined while that cannot be said.
+ * How long until all is confirmed, in milliseconds, at the pace of late; where nothing has come to its end for longer than that, as long as
+ * nothing has. It counts what has been found, so while it is being walked it is at least so long. Undefined while that cannot be said.
  */
-export function timeLeft(progress: Progress, since: Instant, now: Instant): number | undefined {
-  const { counts, walked, walks } = progress
+export function timeLeft(progress: Progress, now: Instant): number | undefined {
+  const { counts, pace } = progress
   if (isDone(progress)) return 0
+  if (pace === undefined) return undefined
   const left = counts.ending + counts.stuck
-  const over = counts.ended + counts.stopped
-  if (over === 0) return undefined
-  const ms = Math.round((left * Math.max(0, now - since)) / over)
-  return walked < walks ? Math.max(LEAST_MS, ms) : ms
+  const waited = left === 0 ? 0 : now - pace.at
+  return Math.max(LEAST_MS, Math.round(left * pace.eachMs), waited)
 }

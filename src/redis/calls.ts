@@ -126,7 +126,7 @@ const REPLIES = {
   grant_live: z.union([z.tuple([...head('ok'), text, text, z.array(text)]), ...failed]),
   containment_claim: z.union([z.tuple([...head('ok'), text]), z.tuple([...head('held')]), ...failed]),
   containment_note: z.union([z.tuple([...head('ok')]), ...failed]),
-  containment_read: z.union([z.tuple([...head('ok'), z.array(text), count, z.array(count)]), ...failed]),
+  containment_read: z.union([z.tuple([...head('ok'), z.array(text), count, z.array(count), text, count]), ...failed]),
   containment_page: z.union([z.tuple([...head('ok'), z.array(z.tuple([text, count]))]), ...failed]),
   use_once: z.union([z.tuple([...head('ok'), z.literal([0, 1])]), ...failed]),
   revocation_ack: z.union([

@@ -46,12 +46,16 @@ export function containmentStore({ ending, memory, shards }: ContainmentStorePar
       const counts = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>
       const walks: Walk[] = []
       let residue = 0
+      let pace: Progress['pace']
       for (const shard of shards) {
         const reply = ok(await memory.watch(shard, (seen) => ending.readContainment(shard, seen, id, STAGES.length)))
         const stored = new Map(pairs(reply[4]))
         walks.push(...lanes.map((lane) => readWalk(stored.get(lane) ?? '')))
         residue = Math.max(residue, reply[5])
         for (const [n, count] of reply[6].entries()) counts[STAGES[n] ?? 'ending'] += count
+        // Shards are worked on side by side; the slowest is the one that is waited for.
+        const eachMs = Number(reply[7])
+        if (reply[7] !== '' && (pace === undefined || eachMs > pace.eachMs)) pace = { eachMs, at: instant(reply[8]) }
       }
       return {
         walked: walks.filter(({ over }) => over).length,
@@ -59,6 +63,7 @@ export function containmentStore({ ending, memory, shards }: ContainmentStorePar
         unread: walks.reduce((sum, { unread }) => sum + unread, 0),
         counts,
         residueUntil: residue === 0 ? undefined : instant(residue),
+        pace,
       } satisfies Progress
     },
 

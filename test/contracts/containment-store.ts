@@ -144,8 +144,31 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
         unread: 0,
         counts: { ending: 1, stuck: 1, stopped: 1, ended: 1 },
         residueUntil: after(now, seconds(60)),
+        pace: { eachMs: expect.any(Number), at: expect.any(Number) },
       })
       expect(isDone(progress)).toBe(false)
+    })
+
+    it('says at what pace they come to be over, the latest counting most, each once', async () => {
+      const id = nextFreezeId()
+      const all = await births(20)
+      await store.containments.claim({ id, shard, lane: LOCAL_LANE }, seconds(1))
+      expect((await store.containments.progress(id, LANES)).pace).toBeUndefined()
+      await store.containments.note(id, shard, { stages: all.map((one) => stage(one, 'ending')) })
+      expect((await store.containments.progress(id, LANES)).pace).toBeUndefined()
+      await under.advance(seconds(10))
+      const some = all.slice(0, 10).map((one) => stage(one, 'ended'))
+      await store.containments.note(id, shard, { stages: some })
+      const first = (await store.containments.progress(id, LANES)).pace?.eachMs ?? 0
+      expect(first).toBeGreaterThanOrEqual(1_000)
+      expect(first).toBeLessThan(1_200)
+      await store.containments.note(id, shard, { stages: some })
+      expect((await store.containments.progress(id, LANES)).pace?.eachMs).toBe(first)
+      await under.advance(seconds(10))
+      await store.containments.note(id, shard, { stages: all.slice(10, 11).map((one) => stage(one, 'ended')) })
+      const second = (await store.containments.progress(id, LANES)).pace?.eachMs ?? 0
+      expect(second).toBeGreaterThanOrEqual(3_700)
+      expect(second).toBeLessThan(4_200)
     })
 
     it('is done when every lane has been walked and nothing is left to confirm', async () => {

@@ -22,6 +22,8 @@ interface Contained {
   until: Map<string, number>
   residue: number
   matched: Map<string, number>
+  each: number | undefined
+  at: number | undefined
 }
 interface ShardData {
   seq: number
@@ -150,7 +152,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
   }
 
   const containedIn = (shard: ShardData, id: string): Contained => {
-    const kept = shard.containments.get(id) ?? { walks: new Map(), until: new Map(), residue: 0, matched: new Map() }
+    const kept = shard.containments.get(id) ?? {
+      ...{ walks: new Map(), until: new Map(), residue: 0, matched: new Map() },
+      ...{ each: undefined, at: undefined },
+    }
     shard.containments.set(id, kept)
     return kept
   }
@@ -513,12 +518,19 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const kept = containedIn(shard, id)
       if ((kept.until.get(lane) ?? 0) > now()) return top('held', shard, isBehind(shard, seen))
       kept.until.set(lane, now() + leaseMs)
+      kept.at ??= now()
       return [...top('ok', shard, isBehind(shard, seen)), kept.walks.get(lane) ?? '']
     },
     noteContained: async (at, seen, id, { lane, walk, leaseMs, residue, stages }) => {
       const shard = of(at)
       const kept = containedIn(shard, id)
+      const over = stages.filter((one) => one.stage >= 2 && (kept.matched.get(one.id) ?? 0) < 2).length
       for (const one of stages) kept.matched.set(one.id, one.stage)
+      if (over > 0) {
+        const each = (now() - (kept.at ?? now())) / over
+        kept.each = kept.each === undefined ? each : kept.each * 0.7 + each * 0.3
+        kept.at = now()
+      }
       kept.residue = Math.max(kept.residue, residue)
       if (lane !== '') {
         kept.walks.set(lane, walk)
@@ -528,9 +540,10 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     },
     readContainment: async (at, seen, id, stages) => {
       const shard = of(at)
-      const { walks, residue, matched } = containedIn(shard, id)
+      const { walks, residue, matched, each, at: last } = containedIn(shard, id)
       const counts = Array.from({ length: stages }, (_, n) => [...matched.values()].filter((one) => one === n).length)
-      return [...top('ok', shard, isBehind(shard, seen)), [...walks].flat(), residue, counts]
+      const pace: [string, number] = [each === undefined ? '' : each.toFixed(3), last ?? 0]
+      return [...top('ok', shard, isBehind(shard, seen)), [...walks].flat(), residue, counts, ...pace]
     },
     pageContained: async (at, seen, id, { from, to, offset, limit }) => {
       const shard = of(at)

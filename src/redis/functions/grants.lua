@@ -662,9 +662,11 @@ local function live(keys, args)
 end
 
 -- How far the clean-up behind a containment has come on one shard: a hash of walks (of each lane `walk:<lane>` and, in milliseconds,
--- `until:<lane>`, the end of the lease of whoever walks it; `residue`, the latest of all) and a sorted set of what was matched by its stage.
+-- `until:<lane>`, the end of the lease of whoever walks it; `residue`, the latest of all; `each`, how many milliseconds one took to be
+-- over, the latest counting most, and `at`, when one was last) and a sorted set of what was matched by its stage: from OVER on it is over.
 -- containment_claim: a walk, leased to the caller. Goes on in a full Redis, as everything that ends.
 -- KEYS  3 walks        ARGV  3 lane  4 leaseMs        Reply 'ok' walk ('' for one that has not begun); 'held'
+local OVER = 2
 local function claim_walk(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
@@ -673,6 +675,7 @@ local function claim_walk(keys, args)
   local walk = redis.call('HMGET', keys[3], 'walk:' .. args[3], 'until:' .. args[3])
   if tonumber(walk[2] or '0') > now then return reply('held', shard) end
   redis.call('HSET', keys[3], 'until:' .. args[3], string.format('%d', now + lease))
+  redis.call('HSETNX', keys[3], 'at', string.format('%d', now))
   return reply('ok', shard, walk[1] or '')
 end
 
@@ -689,20 +692,29 @@ local function note_contained(keys, args)
   for n = 8, #args, 2 do
     if not is_count(tonumber(args[n])) or args[n + 1] == '' then return reply('malformed', shard, 'stage') end
   end
-  local latest = tonumber(redis.call('HGET', keys[3], 'residue') or '0')
+  local known, now, over = redis.call('HMGET', keys[3], 'residue', 'each', 'at'), now_ms(), 0
+  local latest = tonumber(known[1] or '0')
   redis.call('ZCARD', keys[4])
-  for n = 8, #args, 2 do redis.call('ZADD', keys[4], args[n], args[n + 1]) end
+  for n = 8, #args, 2 do
+    if tonumber(args[n]) >= OVER and tonumber(redis.call('ZSCORE', keys[4], args[n + 1]) or '0') < OVER then over = over + 1 end
+    redis.call('ZADD', keys[4], args[n], args[n + 1])
+  end
+  if over > 0 then
+    local each = (now - tonumber(known[3] or now)) / over
+    if known[2] then each = tonumber(known[2]) * 0.7 + each * 0.3 end
+    redis.call('HSET', keys[3], 'each', string.format('%.3f', each), 'at', string.format('%d', now))
+  end
   redis.call('HSET', keys[3], 'residue', string.format('%d', math.max(latest, residue)))
   if args[3] ~= '' then
-    redis.call('HSET', keys[3], 'walk:' .. args[3], args[4], 'until:' .. args[3], string.format('%d', now_ms() + lease))
+    redis.call('HSET', keys[3], 'walk:' .. args[3], args[4], 'until:' .. args[3], string.format('%d', now + lease))
   end
   redis.call('PEXPIRE', keys[3], keep)
   redis.call('PEXPIRE', keys[4], keep)
   return reply('ok', shard)
 end
 
--- containment_read: the walks, the latest residue, and how many are in each stage.
--- KEYS  3 walks  4 matched        ARGV  3 stages        Reply 'ok' { lane, walk, … } residue { count, … }
+-- containment_read: the walks, the latest residue, how many are in each stage, and how fast they come to be over ('' where none did).
+-- KEYS  3 walks  4 matched        ARGV  3 stages        Reply 'ok' { lane, walk, … } residue { count, … } each at
 local function read_containment(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
@@ -717,7 +729,8 @@ local function read_containment(keys, args)
     end
   end
   for stage = 0, stages - 1 do counts[stage + 1] = redis.call('ZCOUNT', keys[4], stage, stage) end
-  return reply('ok', shard, walks, tonumber(redis.call('HGET', keys[3], 'residue') or '0'), counts)
+  local known = redis.call('HMGET', keys[3], 'residue', 'each', 'at')
+  return reply('ok', shard, walks, tonumber(known[1] or '0'), counts, known[2] or '', tonumber(known[3] or '0'))
 end
 
 -- containment_page: what is in these stages, by stage and id.
