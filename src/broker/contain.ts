@@ -179,15 +179,21 @@ export const cleanUp =
       freezes.filter(({ freeze }) => freeze.contains && !memory.done.has(freeze.id)).map((one) => ({ shard, one })),
     )
     const walks = live.flatMap(({ shard, one }) => p.lanes.map((lane) => ({ shard, one, lane })))
-    // Lanes side by side, so that a backend that is slow holds up none of the others.
+    // Lanes side by side, so that a backend that is slow holds up none of the others; in each the older containment first, so that what both
+    // match is counted with it. None waits for the other's denial, only for its count.
     const lanes = await Promise.all(
-      p.lanes.map(async (lane) => {
-        for (const walk of walks.filter((candidate) => candidate.lane === lane))
-          if (await walkOn(p, memory, walk.shard, walk.one, lane)) return true
-        return false
-      }),
+      p.shards.flatMap((shard) =>
+        p.lanes.map(async (lane) => {
+          const here = walks.filter((walk) => walk.shard === shard && walk.lane === lane)
+          for (const { one } of here.toSorted((a, b) => a.one.seq - b.one.seq)) {
+            const walked = await walkOn(p, memory, shard, one, lane)
+            if (walked !== 'over') return walked
+          }
+          return 'over'
+        }),
+      ),
     )
-    more = lanes.includes(true)
+    more = lanes.includes('more')
     for (const id of new Set(live.map(({ one }) => one.freeze.id))) {
       await follow(p, id, stored)
       if (isDone(await p.containments.progress(id, p.lanes))) memory.done.add(id)
@@ -196,20 +202,19 @@ export const cleanUp =
     return { more, open: [...open] }
   }
 
-/** Whether there is more to walk of it now. */
+/** `held`: somebody else is at it. */
 async function walkOn(
   p: ContainPorts,
   memory: CleanUpMemory,
   shard: Shard,
   stored: StoredFreeze,
   lane: Lane,
-): Promise<boolean> {
+): Promise<'more' | 'over' | 'held'> {
   const { id } = stored.freeze
   const name = `${id} ${shard} ${lane}`
-  if (memory.walked.has(name)) return false
+  if (memory.walked.has(name)) return 'over'
   const claimed = await p.containments.claim({ id, shard, lane }, LEASE)
-  // Somebody else is at it.
-  if (claimed === undefined) return false
+  if (claimed === undefined) return 'held'
   let walk: Walk = claimed
   // What could not be read may be readable by now: it is gone through again now and then, from the beginning.
   if (walk.over && walk.unread > 0 && (memory.again.get(name) ?? p.nowToEnd()) <= p.nowToEnd()) {
@@ -218,7 +223,7 @@ async function walkOn(
   }
   for (let n = 0; n < PAGES && !walk.over; n += 1) walk = await walkPage(p, shard, stored, lane, walk)
   if (walk.over && walk.unread === 0) memory.walked.add(name)
-  return !walk.over
+  return walk.over ? 'over' : 'more'
 }
 
 async function walkPage(

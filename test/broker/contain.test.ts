@@ -237,6 +237,19 @@ describe('the clean-up behind a containment', () => {
       expect((await w.broker.containment(w.as('sol'), freeze.id)).done).toBe(true)
   })
 
+  it('counts with the older of two what both match', async () => {
+    const w = await world()
+    await loginOf(w)
+    for (let n = 0; n < 4; n += 1) await token(w)
+    const older = await contain(w, { tenant: named.tenant('northwind') })
+    const newer = await contain(w, { environment: 'production' }, true, 'INC-2')
+    await cleaned(w)
+    const ended = async (id: typeof older.freeze.id) =>
+      (await w.broker.containment(w.as('sol'), id)).progress.counts.ended
+    expect(await ended(older.freeze.id)).toBe(5)
+    expect(await ended(newer.freeze.id)).toBeLessThanOrEqual(1)
+  })
+
   it('goes on while the store is recovering', async () => {
     const w = await world()
     const { grant } = await token(w)

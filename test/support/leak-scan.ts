@@ -1,7 +1,7 @@
 // Looks for secrets where none may be: everything Redis holds and was ever told, what it wrote to disk, the brokers' logs, the witness,
 // and what a collector was sent.
 // By exact value for what a test has seen, and by shape for what it could not see (a hold's Vault token never leaves the broker).
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { expect } from 'vitest'
@@ -25,7 +25,7 @@ const filesIn = (folder: string): readonly string[] =>
     .filter((path) => statSync(path).isFile())
 
 /** Redis's own folder (the append-only file holds every command with its arguments), the brokers' logs and data folders. */
-export function sinksOnDisk(stage: DevStage): readonly Sink[] {
+export function* sinksOnDisk(stage: DevStage): Iterable<Sink> {
   // Its own configuration holds its own password, by design. In a container its folder is out of reach; what it holds is read over the wire.
   const folder = stage.redis.dir
   const stored = folder === undefined ? [] : filesIn(folder).filter((path) => !path.endsWith('.conf'))
@@ -36,7 +36,26 @@ export function sinksOnDisk(stage: DevStage): readonly Sink[] {
       statSync(join(stage.dir, name)).isFile() ? [join(stage.dir, name)] : filesIn(join(stage.dir, name)),
     ),
   ]
-  return paths.map((path) => ({ name: path, text: readFileSync(path, 'latin1') }))
+  for (const path of paths) yield* partsOf(path)
+}
+
+const PART = 64 * 1024 * 1024
+/** Longer than anything that is looked for, so that nothing is cut in two. */
+const OVERLAP = 64 * 1024
+
+/** A file may be larger than a text can be. */
+function* partsOf(path: string): Iterable<Sink> {
+  const { size } = statSync(path)
+  const file = openSync(path, 'r')
+  try {
+    for (let from = 0; from === 0 || from < size; from += PART) {
+      const part = Buffer.alloc(Math.max(0, Math.min(PART + OVERLAP, size - from)))
+      const length = readSync(file, part, 0, part.length, from)
+      yield { name: path, text: part.toString('latin1', 0, length) }
+    }
+  } finally {
+    closeSync(file)
+  }
 }
 
 /** Every key of Redis with its value, job data included. */
@@ -76,21 +95,24 @@ async function contentOf(redis: Redis, key: string): Promise<unknown> {
 }
 
 /** What was found where. Nothing found is an empty list. */
-export function leaksIn(sinks: readonly Sink[], secrets: Iterable<string>): readonly string[] {
+export function leaksIn(sinks: Iterable<Sink>, secrets: Iterable<string>): readonly string[] {
   const exact = [...new Set(secrets)].filter((value) => value.length >= 8)
-  return sinks.flatMap(({ name, text }) => [
-    ...exact
-      .filter((value) => text.includes(value))
-      .map((value) => `${name} holds ${value.slice(0, 6)}… (${value.length} characters)`),
-    ...SHAPES.filter((shape) => shape.test(text)).map((shape) => `${name} holds something like ${shape}`),
-  ])
+  const found: string[] = []
+  for (const { name, text } of sinks)
+    found.push(
+      ...exact
+        .filter((value) => text.includes(value))
+        .map((value) => `${name} holds ${value.slice(0, 6)}… (${value.length} characters)`),
+      ...SHAPES.filter((shape) => shape.test(text)).map((shape) => `${name} holds something like ${shape}`),
+    )
+  return found
 }
 
 /** Stops a stage, and fails if anything like a secret lies in what its Redis and its brokers wrote, or in `more`. Every journey ends here. */
 export async function closeStage(stage: DevStage | undefined, more: readonly Sink[] = []): Promise<void> {
   if (stage === undefined) return
   try {
-    expect(leaksIn([...sinksOnDisk(stage), ...more], [])).toEqual([])
+    expect([...leaksIn(sinksOnDisk(stage), []), ...leaksIn(more, [])]).toEqual([])
   } finally {
     await stage.stop()
   }
