@@ -130,7 +130,7 @@ it(`${TOKENS} tokens and ${LOGINS} logins are dead from the first answer on, and
   let second: Json | undefined
   const etas: number[] = []
   let seen: Json = body
-  const deadline = performance.now() + 240_000
+  const deadline = performance.now() + 420_000
   while (seen?.done !== true) {
     if (performance.now() > deadline) throw new Error(`not done: ${JSON.stringify(seen)}`)
     await pause(2_000)
