@@ -197,7 +197,8 @@ function libraryFor(identity: VaultIdentity, send: unknown, token: string): node
     token,
     pathPrefix: '',
     namespace: identity.namespace,
-    noCustomHTTPVerbs: false,
+    // A list is asked for with GET and `?list`: a proxy in between need not know the word LIST.
+    noCustomHTTPVerbs: true,
   })
 }
 

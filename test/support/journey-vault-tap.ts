@@ -27,13 +27,15 @@ export interface VaultTap {
 export async function vaultTap(upstream: string): Promise<VaultTap> {
   const seen: Seen[] = []
   const mintOf = new Map<string, string>()
+  // By which a broker knows this Vault again: they are of no mint.
+  const marks = new Set<string>()
   const target = new URL(upstream)
   const agent = new http.Agent({ keepAlive: true })
   const server = http.createServer((request, response) => {
     void relay(request).catch(() => response.destroy())
     async function relay(incoming: IncomingMessage): Promise<void> {
       const sent = await bytesOf(incoming)
-      const act = actOf(incoming.method ?? '', incoming.url ?? '', sent, mintOf)
+      const act = actOf(incoming.method ?? '', incoming.url ?? '', sent, { mintOf, marks })
       if (act !== undefined) seen.push(act)
       const onward = http.request({
         agent,
@@ -52,6 +54,7 @@ export async function vaultTap(upstream: string): Promise<VaultTap> {
         void bytesOf(answer).then(
           (got) => {
             if (act !== undefined) act.status = answer.statusCode ?? 0
+            if (isMark(incoming.url ?? '', sent)) marks.add(parsed(got)?.auth?.accessor)
             if (act?.act === 'open') {
               const accessor = parsed(got)?.auth?.accessor
               if (typeof accessor === 'string') mintOf.set(accessor, act.mint)
@@ -109,10 +112,19 @@ const parsed = (bytes: Buffer): Json => {
   }
 }
 
+const isMark = (path: string, body: Buffer): boolean =>
+  path.startsWith('/v1/auth/token/create') && parsed(body)?.display_name === 'g-mark'
+
 const IN_ROLE = /\/writ-payments-migrator-([^/]+)/
 
-/** Undefined for what changes nothing: logins of the broker itself, look-ups, capabilities. */
-function actOf(method: string, path: string, body: Buffer, mintOf: ReadonlyMap<string, string>): Seen | undefined {
+/** Undefined for what changes nothing of a mint: logins of the broker itself, look-ups, capabilities, marks. */
+function actOf(
+  method: string,
+  path: string,
+  body: Buffer,
+  { mintOf, marks }: { readonly mintOf: ReadonlyMap<string, string>; readonly marks: ReadonlySet<string> },
+): Seen | undefined {
+  if (isMark(path, body) || marks.has(parsed(body)?.accessor)) return undefined
   const by = (act: Act, mint: unknown): Seen => ({ act, mint: typeof mint === 'string' ? mint : '?', status: 0 })
   if (path.startsWith('/v1/auth/token/create')) return by('open', parsed(body)?.meta?.mint)
   if (path === '/v1/auth/token/renew-accessor') return by('keep', mintOf.get(parsed(body)?.accessor))
