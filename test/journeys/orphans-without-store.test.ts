@@ -40,6 +40,9 @@ it('nothing that lives is ended while the store is lost; once an operator has ta
 }, 180_000)
 
 it('a broker that comes new to an emptied store hears at Vault that there was more, and ends nothing either', async () => {
+  // After the recovery a login is made again when the backend has been looked through.
+  const readiness = () => client(broker.url).get({ token: '' }, '/readyz')
+  await eventually('ready', readiness, ({ status }) => status === 200, 30_000)
   const grant = await play.issued(broker.url, 900)
   await broker.stop()
   await emptied()
