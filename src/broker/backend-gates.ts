@@ -48,6 +48,8 @@ interface Gate {
   markedAt: number
   /** Something was confirmed ended there since the mark was set. */
   moved: boolean
+  /** The hold that this broker ended last: where it is there again, an end was undone, though the mark may be older than the copy. */
+  lastEnded: string | undefined
   cleanAt: number | undefined
 }
 
@@ -58,6 +60,7 @@ export function backendGates(p: GatePorts): BackendGates {
     mark: undefined,
     markedAt: 0,
     moved: false,
+    lastEnded: undefined,
     cleanAt: undefined,
   })
   const gates = new Map(p.backends.map((backend) => [backend, fresh()]))
@@ -79,13 +82,17 @@ export function backendGates(p: GatePorts): BackendGates {
     p.told(backend, 'restored')
   }
 
-  /** Shuts the gate where the mark that it is open by is not there any more. A mark that was replaced meanwhile says nothing. */
+  /**
+   * Shuts the gate where the mark that it is open by is not there any more, or what was ended last is there again: what is there now has then
+   * been put back from before the one or the other. A mark that was replaced meanwhile says nothing.
+   */
   const isSame = async (backend: string, gate: Gate): Promise<boolean> => {
     for (;;) {
-      const { mark } = gate
+      const { mark, lastEnded } = gate
       if (mark === undefined) return false
-      if (await p.marks.isThere(backend, mark)) return true
-      if (gate.mark !== mark) continue
+      const isUndone = lastEnded !== undefined && (await p.marks.isThere(backend, lastEnded))
+      if (!isUndone && (await p.marks.isThere(backend, mark))) return true
+      if (!isUndone && gate.mark !== mark) continue
       shut(backend, gate, 'restored')
       return false
     }
@@ -177,7 +184,9 @@ export function backendGates(p: GatePorts): BackendGates {
         const gate = gates.get(plan.credential.backend)
         if (gate !== undefined) gate.moved = true
         await source.close(plan, mint)
-        if (gate !== undefined) gate.moved = true
+        if (gate === undefined) return
+        gate.moved = true
+        gate.lastEnded = 'accessor' in mint ? (mint.accessor ?? gate.lastEnded) : gate.lastEnded
       },
     }),
   }
