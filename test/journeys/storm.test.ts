@@ -13,7 +13,7 @@ import { exchanging, overdue, plant, type Timed } from '../support/storm.ts'
 const MANY = Number(process.env.STORM_GRANTS ?? 100_000)
 const LANES = 4
 /** Enough for the longest drain that passes, at the rate of this machine. */
-const READY = 24_000
+const READY = 18_000
 /** Of one grant, as many as this entitlement allows: filing is not what is measured. */
 const USES = 20
 
