@@ -858,9 +858,11 @@ function containAlone({ log }: Adapters, ports: Ports): () => void {
   let running = false
   let stopped = false
   let open: readonly string[] = []
+  let hindered: string | undefined
   const run = async (): Promise<void> => {
     for (let more = true; more && !stopped; ) {
       const done = await clean()
+      hindered = undefined
       more = done.more
       for (const freeze of open.filter((id) => !done.open.some((other) => other === id)))
         log('info', 'a containment is done: everything that it matched has ended, and that is confirmed', { freeze })
@@ -871,9 +873,13 @@ function containAlone({ log }: Adapters, ports: Ports): () => void {
     if (running) return
     running = true
     void run()
-      // What hinders it (a store that does not answer) is told by the sweep, which has no use for it either; every look is a try.
+      // Every look is a try. The same hindrance is told once: a freeze that cannot be read stops this and no sweep, so nobody else would say it.
       .catch((thrown: unknown) => {
-        if (!isBrokerError(thrown)) log('error', 'the clean-up behind a containment failed', thrownRecord(thrown))
+        const { code = 'unexpected', reason = '' } = thrownRecord(thrown)
+        const said = `${code} ${reason}`
+        if (said !== hindered)
+          log('warn', 'the clean-up behind a containment cannot go on; it is tried again', thrownRecord(thrown))
+        hindered = said
       })
       .finally(() => {
         running = false

@@ -98,9 +98,11 @@ export function backendGates(p: GatePorts): BackendGates {
     }
   }
 
-  const replaceMark = async (backend: string, gate: Gate, next: string): Promise<void> => {
+  /** `vouched`: what was ended last before the new mark was set; from here on the mark says as much. */
+  const replaceMark = async (backend: string, gate: Gate, next: string, vouched: Gate['lastEnded']): Promise<void> => {
     const former = gate.mark
     gate.mark = next
+    if (gate.lastEnded === vouched) gate.lastEnded = undefined
     gate.markedAt = p.ticks()
     if (former !== undefined) await p.marks.drop(backend, former).catch(() => undefined)
   }
@@ -118,7 +120,7 @@ export function backendGates(p: GatePorts): BackendGates {
   async function pass(backend: string): Promise<Reconciled> {
     const gate = gates.get(backend)
     if (gate === undefined) return p.reconcile(backend)
-    const { closings } = gate
+    const { closings, lastEnded } = gate
     // Set before the look: if it is still there afterwards, what was looked through is what is there.
     const next = await p.marks.set(backend)
     const { moved } = gate
@@ -132,7 +134,7 @@ export function backendGates(p: GatePorts): BackendGates {
       vouched = (await p.marks.isThere(backend, next)) && gate.closings === closings
       if (!vouched) return result
       gate.cleanAt = p.ticks()
-      await replaceMark(backend, gate, next)
+      await replaceMark(backend, gate, next, lastEnded)
       if (gate.closed !== undefined) p.told(backend, 'open')
       gate.closed = undefined
       return result
@@ -145,14 +147,14 @@ export function backendGates(p: GatePorts): BackendGates {
   async function keep(backend: string): Promise<void> {
     const gate = gates.get(backend)
     if (gate === undefined || gate.closed !== undefined) return
-    const { moved, closings } = gate
+    const { moved, closings, lastEnded } = gate
     if (!moved && p.ticks() - gate.markedAt < OLD_MS) return
     // What ends from here on is not vouched for by the mark that is being set.
     gate.moved = false
     try {
       const next = await p.marks.set(backend)
       // In this order: a copy put back between the two takes the former mark with it.
-      if ((await isSame(backend, gate)) && gate.closings === closings) await replaceMark(backend, gate, next)
+      if ((await isSame(backend, gate)) && gate.closings === closings) await replaceMark(backend, gate, next, lastEnded)
       else await p.marks.drop(backend, next).catch(() => undefined)
     } catch {
       gate.moved ||= moved

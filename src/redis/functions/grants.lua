@@ -292,18 +292,26 @@ local function load_grants(keys, args)
   return reply('ok', shard, shard.judged, rows)
 end
 
+-- The entries of one grant's events in order, none above its stored version: id and fields (grant, id, version, n, seq, n, event, text).
+local function entries_of(events, head_key)
+  local head = redis.call('HMGET', head_key, 'version', 'ev')
+  local version, entries = tonumber(head[1] or '0'), {}
+  for entry in string.gmatch(head[2] or '', '[^,]+') do
+    for _, found in ipairs(redis.call('XRANGE', events, entry, entry)) do
+      if tonumber(found[2][4]) <= version then entries[#entries + 1] = found end
+    end
+  end
+  return entries
+end
+
 -- grant_events: the events of one grant in order, none above its stored version.
 -- KEYS  3 head        Reply 'ok' { { version, seq, event }, … }
 local function events_of(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local head = redis.call('HMGET', keys[3], 'version', 'ev')
-  local version, rows = tonumber(head[1] or '0'), {}
-  for entry in string.gmatch(head[2] or '', '[^,]+') do
-    for _, found in ipairs(redis.call('XRANGE', keys[2], entry, entry)) do
-      local fields = found[2] -- grant, id, version, n, seq, n, event, text
-      if tonumber(fields[4]) <= version then rows[#rows + 1] = { tonumber(fields[4]), tonumber(fields[6]), fields[8] } end
-    end
+  local rows = {}
+  for n, found in ipairs(entries_of(keys[2], keys[3])) do
+    rows[n] = { tonumber(found[2][4]), tonumber(found[2][6]), found[2][8] }
   end
   return reply('ok', shard, rows)
 end
@@ -867,13 +875,8 @@ end
 local function left_by(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local head = redis.call('HMGET', keys[3], 'version', 'ev')
-  local version, rows = tonumber(head[1] or '0'), {}
-  for entry in string.gmatch(head[2] or '', '[^,]+') do
-    for _, found in ipairs(redis.call('XRANGE', keys[2], entry, entry)) do
-      if tonumber(found[2][4]) <= version then rows[#rows + 1] = { found[1], found[2][8] } end
-    end
-  end
+  local rows = {}
+  for n, found in ipairs(entries_of(keys[2], keys[3])) do rows[n] = { found[1], found[2][8] } end
   return reply('ok', shard, rows, redis.call('HGETALL', keys[4]))
 end
 
