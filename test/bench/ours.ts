@@ -1,0 +1,253 @@
+// The shipped broker under measurement: a process of its own as `npm start` starts it, its own Redis as it demands it, nothing switched off. What is
+// exchanged was asked for and approved over HTTP, by the same broker, by its owner.
+
+import { randomUUID } from 'node:crypto'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
+import { assertionOf, type KeyPair, keyPair, nowSeconds, proofOf, signed } from './issuer.ts'
+import { fire, requestBytes } from './load.ts'
+
+const CONFIG = fileURLToPath(new URL('../../config', import.meta.url))
+const ISSUER = 'https://issuer.bench.example'
+export const AUDIENCE = 'https://target.bench.example'
+const SERVER = 'bench-api'
+
+/** Two kinds of the same change: a token for whoever holds it, and one that is bound to a key. */
+const ENTITLEMENTS = (['bearer', 'dpop'] as const)
+  .map(
+    (sender) => `
+  bench-${sender}:
+    title: Deploy the bench
+    tenant: northwind
+    tier: elevated
+    target: { id: bench, environment: production, audience: ${AUDIENCE} }
+    actions: { deploy: deploy }
+    scopes: ["commit:*"]
+    credential: { kind: jwt, sender: ${sender}, maxLife: 15m }
+    approval:
+      owner: rob
+    limits: { maxDuration: 4h }
+`,
+  )
+  .join('')
+const WORKLOAD = `
+  bench-runner:
+    tenant: northwind
+    sponsors: [dana]
+    issuer: bench
+    match:
+      sub: bench-runner
+`
+const RESOURCE_SERVER = `
+  ${SERVER}:
+    tenant: northwind
+    audiences: [${AUDIENCE}]
+    jwksFile: ${SERVER}.jwks.json
+    algorithms: [ES256]
+`
+const GUARDS = `
+@id("bench-runner-deploys")
+permit (
+  principal == Workload::"bench-runner",
+  action in [Action::"Request", Action::"Exchange"],
+  resource
+)
+when { [Entitlement::"bench-bearer", Entitlement::"bench-dpop"].contains(resource) };
+`
+const ISSUERS = `issuers:
+  bench:
+    url: ${ISSUER}
+    jwksFile: bench.jwks.json
+    algorithms: [ES256]
+    types: [at+jwt]
+    maximalAge: 1h
+    maximalLife: 1h
+`
+
+export type Sender = 'bearer' | 'dpop'
+
+export interface Ours {
+  readonly stage: DevStage
+  readonly broker: BrokerProcess
+  readonly port: number
+  readonly pid: number
+  readonly redisPid: number
+  readonly redis: Redis
+  readonly issuerKey: KeyPair
+  readonly proofKey: KeyPair
+  readonly serverKey: KeyPair
+  /** A token of the runner's that nobody has shown. */
+  runnerToken(): string
+  /** A token of this person's. */
+  personToken(login: string): string
+  /** So many grants, asked for by the runner and approved by their owner. */
+  approved(many: number, sender: Sender, window?: string): Promise<readonly string[]>
+  /** One request for each of them; `known`: all with one token, which the broker has seen before. */
+  exchanges(grants: readonly string[], sender: Sender, known: boolean): readonly Buffer[]
+  introspection(token: string): Buffer
+  startAnother(n: number): Promise<BrokerProcess>
+  stop(): Promise<void>
+}
+
+export interface OursOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly vault?: boolean
+  readonly redisMemory?: string
+}
+
+export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }: OursOptions = {}): Promise<Ours> {
+  const stage = await openStage({ vault })
+  const redisPid = stage.redis.pid
+  if (redisPid === undefined) throw new Error('the bench needs a Redis of its own: unset WRIT_TEST_REDIS_URL')
+  const [issuerKey, serverKey, proofKey] = [keyPair(), keyPair(), keyPair()]
+  const config = writeConfig(stage.dir, issuerKey, serverKey)
+  const redis = new Redis(stage.redis.url)
+  await redis.config('SET', 'maxmemory', redisMemory)
+  const settings = {
+    WRIT_CONFIG_DIR: config,
+    WRIT_ISSUERS_FILE: join(config, 'issuers.yaml'),
+    WRIT_CLIENTS_FILE: join(config, 'clients.yaml'),
+    WRIT_MODE: 'dev',
+    // Counted for every request, and wide enough for a machine that asks as fast as it can.
+    WRIT_RATE_LIMIT: '100000000/1m',
+    WRIT_RATE_LIMIT_ENDS: '100000000/1m',
+    WRIT_MAX_PENDING_PER_REQUESTER: '100000',
+    WRIT_MAX_PENDING_PER_OWNER: '100000',
+    ...env,
+  }
+  const broker = await stage.startBroker(0, { env: settings })
+  const port = Number(new URL(broker.url).port)
+
+  const tokenOf = (subject: string): string => {
+    const iat = nowSeconds()
+    return signed(
+      { typ: 'at+jwt', kid: issuerKey.thumbprint },
+      { iss: ISSUER, sub: subject, aud: stage.url, iat, exp: iat + 3_000, jti: randomUUID() },
+      issuerKey,
+    )
+  }
+  const runner = tokenOf('bench-runner')
+  const proof = (path: string, token: string): Record<string, string> => ({
+    dpop: proofOf('POST', stage.url + path, proofKey, token),
+  })
+  const post = (path: string, token: string, body: object, bound = false): Buffer =>
+    requestBytes(
+      'POST',
+      path,
+      { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...(bound ? proof(path, token) : {}) },
+      JSON.stringify(body),
+    )
+
+  return {
+    stage,
+    broker,
+    port,
+    pid: broker.pid,
+    redisPid,
+    redis,
+    issuerKey,
+    proofKey,
+    serverKey,
+    runnerToken: () => tokenOf('bench-runner'),
+    personToken: tokenOf,
+    approved: async (many, sender, window = '2h') => {
+      const asked = Array.from({ length: many }, () =>
+        post('/v1/grants', runner, {
+          entitlement: `bench-${sender}`,
+          actions: ['deploy'],
+          scope: [`commit:${randomUUID().replaceAll('-', '')}`],
+          task: {
+            id: randomUUID(),
+            summary: 'Deploy one commit',
+            expectedOutcome: 'It runs',
+            rollback: 'The last one',
+          },
+          window: { duration: window },
+        }),
+      )
+      const filed = await answersOf(port, asked)
+      const owner = tokenOf('rob')
+      const votes = filed.map(({ id, digest }) =>
+        post(`/v1/grants/${id}/decisions`, owner, { verdict: 'approve', reason: 'go', digest }),
+      )
+      await answersOf(port, votes)
+      return filed.map(({ id }) => String(id))
+    },
+    exchanges: (grants, sender, known) =>
+      grants.map((id) =>
+        post(`/v1/grants/${id}/exchange`, known ? runner : tokenOf('bench-runner'), {}, sender === 'dpop'),
+      ),
+    introspection: (token) =>
+      requestBytes(
+        'POST',
+        '/oauth2/introspect',
+        { 'content-type': 'application/x-www-form-urlencoded' },
+        new URLSearchParams({
+          token,
+          client_id: SERVER,
+          client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+          client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
+        }).toString(),
+      ),
+    startAnother: (n) => stage.startBroker(n, { env: settings }),
+    stop: async () => {
+      redis.disconnect()
+      await stage.stop()
+    },
+  }
+}
+
+function writeConfig(dir: string, issuerKey: KeyPair, serverKey: KeyPair): string {
+  const config = join(dir, 'bench-config')
+  cpSync(CONFIG, config, { recursive: true })
+  const append = (name: string, more: string): void => {
+    const path = join(config, name)
+    writeFileSync(path, readFileSync(path, 'utf8') + more)
+  }
+  const replace = (name: string, from: RegExp, to: string): void => {
+    const path = join(config, name)
+    const before = readFileSync(path, 'utf8')
+    const after = before.replace(from, to)
+    if (after === before) throw new Error(`${name} is not what the bench knows: ${from}`)
+    writeFileSync(path, after)
+  }
+  append('entitlements.yaml', ENTITLEMENTS)
+  append('guards.cedar', GUARDS)
+  // Everybody comes from the one issuer that the bench has the key of.
+  replace('people.yaml', /issuer: login/g, 'issuer: bench')
+  replace('clients.yaml', /issuer: (ci|login)/g, 'issuer: bench')
+  replace('clients.yaml', /^workloads:$/m, `workloads:${WORKLOAD}`)
+  replace('clients.yaml', /^resourceServers:[^]*$/m, `resourceServers:${RESOURCE_SERVER}`)
+  writeFileSync(join(config, 'issuers.yaml'), ISSUERS)
+  const keys = ({ jwk, thumbprint }: KeyPair): string =>
+    JSON.stringify({ keys: [{ ...jwk, kid: thumbprint, alg: 'ES256', use: 'sig' }] })
+  writeFileSync(join(config, 'bench.jwks.json'), keys(issuerKey))
+  writeFileSync(join(config, `${SERVER}.jwks.json`), keys(serverKey))
+  return config
+}
+
+/** Sends all of them over a few connections; the answers in the order of the requests. Rejects at the first that is refused. */
+export async function answersOf(
+  port: number,
+  requests: readonly Buffer[],
+): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const texts: string[] = new Array(requests.length).fill('')
+  let refusal = ''
+  await fire({
+    port,
+    connections: 32,
+    requests,
+    over: () => refusal !== '',
+    seen: ({ status, text }, place) => {
+      texts[place] = text
+      if (status < 200 || status > 299) refusal = `${status} ${text}`
+    },
+  })
+  if (refusal !== '') throw new Error(`refused: ${refusal}`)
+  return texts.map(
+    (text): Readonly<Record<string, unknown>> => JSON.parse(Buffer.from(text, 'latin1').toString('utf8')),
+  )
+}
