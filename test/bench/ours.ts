@@ -220,7 +220,7 @@ function writeConfig(dir: string, issuerKey: KeyPair, serverKey: KeyPair): strin
   replace('people.yaml', /issuer: login/g, 'issuer: bench')
   replace('clients.yaml', /issuer: (ci|login)/g, 'issuer: bench')
   replace('clients.yaml', /^workloads:$/m, `workloads:${WORKLOAD}`)
-  replace('clients.yaml', /^resourceServers:[^]*$/m, `resourceServers:${RESOURCE_SERVER}`)
+  replace('clients.yaml', /^resourceServers:[\s\S]*$/m, `resourceServers:${RESOURCE_SERVER}`)
   writeFileSync(join(config, 'issuers.yaml'), ISSUERS)
   const keys = ({ jwk, thumbprint }: KeyPair): string =>
     JSON.stringify({ keys: [{ ...jwk, kid: thumbprint, alg: 'ES256', use: 'sig' }] })
