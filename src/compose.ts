@@ -1,6 +1,6 @@
 // The composition root: opens every adapter, binds the verbs to them, starts the doors, the queue, the sweep and the watch on the rules.
 // The only file that may import everything, and the only place where ids and randomness are made.
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, hash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type BackendGates, backendGates, type Closed, whyClosed } from './broker/backend-gates.ts'
@@ -100,7 +100,7 @@ const HOME: Shard = shard(0)
 const { version: VERSION }: { readonly version: string } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
 )
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
+const sha256 = (text: string): string => hash('sha256', text, 'base64url')
 
 /** Everything that was opened for one broker, before a verb is bound: tests wrap `ports` and start the very same broker on them. */
 export interface Adapters {

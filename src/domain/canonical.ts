@@ -11,24 +11,31 @@ export type Canonical =
 
 /** The canonical text. Members that are `undefined` are absent. Throws TypeError for fractions and lone surrogates. */
 export function canonical(value: Canonical): string {
-  if (value === null || typeof value === 'boolean') return String(value)
-  if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value)) throw new TypeError('canonical form holds integers only')
-    return String(value === 0 ? 0 : value)
+  switch (typeof value) {
+    case 'string':
+      if (!value.isWellFormed()) throw new TypeError('canonical form holds well-formed text only')
+      return JSON.stringify(value)
+    case 'number':
+      if (!Number.isSafeInteger(value)) throw new TypeError('canonical form holds integers only')
+      return String(value === 0 ? 0 : value)
+    case 'boolean':
+      return value ? 'true' : 'false'
   }
-  if (typeof value === 'string') {
-    if (!value.isWellFormed()) throw new TypeError('canonical form holds well-formed text only')
-    return JSON.stringify(value)
-  }
+  if (value === null) return 'null'
   if (isList(value)) return `[${value.map(canonical).join(',')}]`
-  // RFC 8785 §3.2.3: members sorted by UTF-16 code units, which is what JavaScript's default sort compares.
-  const members = Object.keys(value)
-    .sort()
-    .flatMap((key) => {
-      const member = value[key]
-      return member === undefined ? [] : [`${canonical(key)}:${canonical(member)}`]
-    })
-  return `{${members.join(',')}}`
+  return `{${membersOf(value)}}`
+}
+
+/** RFC 8785 §3.2.3: sorted by UTF-16 code units, which is what JavaScript's default sort compares. */
+function membersOf(value: { readonly [key: string]: Canonical | undefined }): string {
+  let text = ''
+  for (const key of Object.keys(value).sort()) {
+    const member = value[key]
+    if (member === undefined) continue
+    if (text !== '') text += ','
+    text += `${canonical(key)}:${canonical(member)}`
+  }
+  return text
 }
 
 const isList = (value: Canonical): value is readonly Canonical[] => Array.isArray(value)

@@ -55,7 +55,17 @@ export function parseInstant(text: string): Instant | undefined {
 }
 
 /** RFC 3339 in UTC with milliseconds. */
-export const formatInstant = (at: Instant): string => new Date(at).toISOString()
+export function formatInstant(at: Instant): string {
+  const day = Math.floor(at / DAY)
+  if (day !== dayOf.day) dayOf = { day, text: new Date(at).toISOString().slice(0, -13) }
+  const ms = at - day * DAY
+  const [h, m, s] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60, Math.floor(ms / 1_000) % 60]
+  return `${dayOf.text}${TWO[h]}:${TWO[m]}:${TWO[s]}.${String(ms % 1_000).padStart(3, '0')}Z`
+}
+const DAY = 86_400_000
+const TWO: readonly string[] = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'))
+/** Nearly all that is shown together lies in one day, and naming the day is what costs. */
+let dayOf = { day: Number.NaN, text: '' }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

@@ -63,6 +63,9 @@ function readBytes(req: IncomingMessage, limitBytes: number): Promise<Buffer> {
     })
     req.on('end', () => (size > limitBytes ? reject(tooLarge(limitBytes)) : resolve(Buffer.concat(chunks, size))))
     req.on('error', () => reject(new DoorRefusal('body_aborted', 'The body ended early.')))
-    req.on('close', () => reject(new DoorRefusal('body_aborted', 'The body ended early.')))
+    // Every request is closed at last; an error is dear, and only one of an early end is told.
+    req.on('close', () => {
+      if (!req.readableEnded) reject(new DoorRefusal('body_aborted', 'The body ended early.'))
+    })
   })
 }

@@ -9,7 +9,7 @@ import type { FetchDocument } from './fetch-document.ts'
 import type { Issuer } from './issuers.ts'
 import { keyStore } from './key-store.ts'
 import { isJsonObject } from './strict-json.ts'
-import { type Claims, type Pins, readToken, verifyToken } from './verify.ts'
+import { type Claims, type Pins, tokenMemory, verifyToken } from './verify.ts'
 
 /** `key` is the thumbprint of the DPoP key proven in this very request, if any. Rejects with `unauthenticated`. */
 export type Authenticate = (token: string, key: Thumbprint | undefined) => Promise<Caller>
@@ -51,14 +51,17 @@ export function authenticator(known: {
   readonly directory: () => PeopleDirectory
   readonly now: () => Instant
 }): Authenticate {
-  return async (token, key) => {
-    const trusted = known.issuers().find(readToken(token).claims.iss)
+  const memory = tokenMemory()
+  return async (text, key) => {
+    const token = memory.read(text)
+    const trusted = known.issuers().find(token.claims.iss)
     if (trusted === undefined)
       throw new BrokerError('unauthenticated', 'The issuer of the token is not trusted here.', {
         nextAction: 'Get a token from one of the issuers that this broker is configured with.',
       })
     const { issuer, pins } = trusted
     const claims = await verifyToken(token, pins, known.now())
+    memory.keep(token)
     checkBinding(claims, key)
     const resolved = resolve(known.directory(), issuer, claims)
     return callerOf(resolved, issuer, claims, key)

@@ -1,5 +1,5 @@
 // private_key_jwt (RFC 7523 §2.2, §3; OpenID Connect Core §9) for resource servers: pinned keys, one audience, five minutes, used once.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { BrokerError } from '../domain/errors.ts'
 import { after, type Instant, instant, minutes, seconds } from '../domain/instant.ts'
 import type { ResourceServer } from './clients.ts'
@@ -26,11 +26,12 @@ export function clientAuthenticator(known: {
   readonly now: () => Instant
 }): AuthenticateClient {
   return async (assertion, clientId) => {
-    const { iss, sub } = readToken(assertion).claims
+    const token = readToken(assertion)
+    const { iss, sub } = token.claims
     const server = typeof iss === 'string' && iss === sub ? known.resourceServer(iss) : undefined
     if (server === undefined || (clientId !== undefined && clientId !== server.id)) throw unknownClient()
     const claims = await verifyToken(
-      assertion,
+      token,
       {
         issuer: server.id,
         audience: server.assertionAudience === 'issuer' ? known.issuer : known.tokenEndpoint,
@@ -53,7 +54,7 @@ export function clientAuthenticator(known: {
     if (typeof jti !== 'string' || jti === '' || jti.length > 255 || typeof exp !== 'number')
       throw new BrokerError('unauthenticated', "The client assertion's 'jti' is not a short text.")
     // By jti, never by the text: one assertion has many valid spellings of its signature (ECDSA r, n-s). Hashed, so that it fits a key.
-    const mark = createHash('sha256').update(jti).digest('base64url')
+    const mark = hash('sha256', jti, 'base64url')
     const isFirst = await known.useOnce(`client-assertion/${server.id}/${mark}`, after(instant(exp * 1_000), TOLERANCE))
     if (!isFirst)
       throw new BrokerError('unauthenticated', 'This client assertion was used before.', {

@@ -54,4 +54,5 @@ function decode(part: string): Buffer | undefined {
   return bytes.toString('base64url') === part ? bytes : undefined
 }
 
-const utf8 = (bytes: Buffer): string => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const utf8 = (bytes: Buffer): string => strict.decode(bytes)

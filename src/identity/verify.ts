@@ -1,11 +1,12 @@
 // The one place where a signature of somebody else is verified, with every pin set: algorithm, key, issuer, audience, type, times.
 // A caller cannot leave a pin out, and every kind of bad token is `unauthenticated`.
-import { errors, jwtVerify } from 'jose'
+import { hash, type KeyObject } from 'node:crypto'
 import { BrokerError } from '../domain/errors.ts'
 import { type Duration, type Instant, toSeconds } from '../domain/instant.ts'
 import { type CompactJws, parseCompactJws } from './compact-jws.ts'
 import type { Algorithm } from './fields.ts'
 import type { KeysFor } from './key-store.ts'
+import { signatureHolds } from './signature.ts'
 import type { Json } from './strict-json.ts'
 
 export type Claims = { readonly [claim: string]: Json }
@@ -32,19 +33,51 @@ export interface Pins {
   readonly keys: KeysFor
 }
 
+/** A token as it was read. Nothing of it is verified but what `provenBy` says. */
+export interface ReadToken extends CompactJws {
+  readonly text: string
+  /** The key under which its signature was found to hold. */
+  provenBy: KeyObject | undefined
+}
+
 /** The parts of a token, nothing verified. Throws `unauthenticated`. */
-export function readToken(token: string): CompactJws {
-  const parsed = parseCompactJws(token)
+export function readToken(text: string): ReadToken {
+  const parsed = parseCompactJws(text)
   if (typeof parsed === 'string') throw badToken(`The token cannot be read: ${parsed}.`)
-  return parsed
+  return { ...parsed, text, provenBy: undefined }
+}
+
+/** Tokens that held, by the hash of their whole text: a caller shows the same one many times. Whatever may change is asked each time. */
+export interface TokenMemory {
+  /** As `readToken`. */
+  read(text: string): ReadToken
+  /** For a token that has just met every pin. */
+  keep(token: ReadToken): void
+}
+const MOST_TOKENS = 5_000
+
+export function tokenMemory(most = MOST_TOKENS): TokenMemory {
+  const known = new Map<string, ReadToken>()
+  const nameOf = (text: string): string => hash('sha256', text, 'base64url')
+  return {
+    read: (text) => known.get(nameOf(text)) ?? readToken(text),
+    keep: (token) => {
+      const name = nameOf(token.text)
+      if (known.has(name)) return
+      const oldest = known.size < most ? undefined : known.keys().next().value
+      if (oldest !== undefined) known.delete(oldest)
+      known.set(name, token)
+    },
+  }
 }
 
 /**
- * The claims of a token that meets every pin at `now`. Throws `unauthenticated` for every other.
+ * The claims of a token that meets every pin at `now`. Throws `unauthenticated` for every other. A signature that held under the very key that
+ * is found for it again is not reckoned twice; everything else is asked anew.
  * RFC 8725 (all of §3), RFC 7519 §4.1; an `aud` array is accepted only when it has the one member (RFC 7523 §3 read strictly).
  */
-export async function verifyToken(token: string, pins: Pins, now: Instant): Promise<Claims> {
-  const { algorithm, kid, type, otherHeaders, claims } = readToken(token)
+export async function verifyToken(token: ReadToken, pins: Pins, now: Instant): Promise<Claims> {
+  const { algorithm, kid, type, otherHeaders, claims } = token
   if (!pins.algorithms.includes(algorithm))
     throw badToken(`The token's algorithm ${algorithm} is not accepted from its issuer.`)
   if (otherHeaders.some((header) => !pins.ignoredHeaders.includes(header)))
@@ -55,23 +88,22 @@ export async function verifyToken(token: string, pins: Pins, now: Instant): Prom
   const keys = await pins.keys((set) => set.find(kid, algorithm) !== undefined)
   const key = keys.find(kid, algorithm)
   if (key === undefined) throw badToken('The token was signed with a key that its issuer does not publish.')
-  try {
-    const { payload } = await jwtVerify(token, key, {
-      algorithms: [algorithm],
-      issuer: pins.issuer,
-      audience: pins.audience,
-      requiredClaims: ['exp', ...pins.required],
-      clockTolerance: toSeconds(pins.clockTolerance),
-      currentDate: new Date(now),
-      ...(type === 'absent' ? {} : { typ: type }),
-      ...(pins.required.includes('iat') ? { maxTokenAge: toSeconds(pins.maximalAge) } : {}),
-    })
-    // The strict reading, not the library's own: both read the same text, and the library has now vouched for it.
-    if (payload.iss !== claims.iss || payload.sub !== claims.sub) throw badToken('The token is not valid.')
-    return claims
-  } catch (thrown) {
-    throw thrown instanceof BrokerError ? thrown : refused(thrown)
+  if (token.provenBy !== key) {
+    checkSignature(token, key)
+    token.provenBy = key
   }
+  return claims
+}
+
+function checkSignature({ text, algorithm }: ReadToken, key: KeyObject): void {
+  let holds: boolean
+  try {
+    holds = signatureHolds(text, algorithm, key)
+  } catch (thrown) {
+    // Of the crypto layer, for a key that does not fit: no difference to whoever asks, and the cause is kept for the log.
+    throw new BrokerError('unauthenticated', 'The signature of the token does not hold.', { cause: thrown })
+  }
+  if (!holds) throw badToken('The signature of the token does not hold.')
 }
 
 /** Before any cryptography: what a claim says against its own token needs no key to be believed. */
@@ -94,7 +126,7 @@ function checkClaims(claims: Claims, pins: Pins): void {
 function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
   const exp = timeOf(claims, 'exp')
   const iat = timeOf(claims, 'iat')
-  timeOf(claims, 'nbf')
+  const nbf = timeOf(claims, 'nbf')
   const second = toSeconds(now)
   const tolerance = toSeconds(pins.clockTolerance)
   const life = toSeconds(pins.maximalLife)
@@ -104,6 +136,10 @@ function checkTimes(claims: Claims, pins: Pins, now: Instant): void {
     throw badToken(`The token's life is not within ${life} seconds.`)
   if (exp <= second - tolerance) throw badToken('The token is expired.', 'Get a fresh token and try again.')
   if (exp > second + life + tolerance) throw badToken(`The token's end is more than ${life} seconds away.`)
+  if (nbf !== undefined && nbf > second + tolerance) throw badToken('The token is not valid yet.', CLOCKS)
+  const age = toSeconds(pins.maximalAge)
+  if (pins.required.includes('iat') && iat !== undefined && second - iat - tolerance > age)
+    throw badToken('The token is expired or too old.', 'Get a fresh token and try again.')
 }
 
 /** Whole seconds since the epoch, or undefined for a claim that is not there. RFC 7519 §2 allows fractions; no issuer needs them. */
@@ -116,16 +152,6 @@ function timeOf(claims: Claims, claim: string): number | undefined {
 }
 
 const CLOCKS = 'Compare the clocks of the issuer and the broker.'
-
-function refused(thrown: unknown): BrokerError {
-  if (thrown instanceof errors.JWTExpired)
-    return badToken('The token is expired or too old.', 'Get a fresh token and try again.')
-  if (thrown instanceof errors.JWTClaimValidationFailed && thrown.claim === 'nbf')
-    return badToken('The token is not valid yet.', CLOCKS)
-  if (thrown instanceof errors.JOSEError) return badToken('The signature of the token does not hold.')
-  // A TypeError of the crypto layer, for a key that does not fit: no difference to whoever asks, and the cause is kept for the log.
-  return new BrokerError('unauthenticated', 'The signature of the token does not hold.', { cause: thrown })
-}
 
 const badToken = (message: string, nextAction = 'Get a token for this broker from a trusted issuer.'): BrokerError =>
   new BrokerError('unauthenticated', message, { nextAction })

@@ -1,6 +1,5 @@
 // Signs access tokens (RFC 9068). A token never outlives its window: `exp` is rounded down to whole seconds, and a token that could not
 // live a second is refused. It names the executor as `sub`, the grant as `txn`, and holds no text that a person wrote.
-import { SignJWT } from 'jose'
 import type { TokenFacts, TokenSigner } from '../broker/ports.ts'
 import { BrokerError } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
@@ -9,6 +8,7 @@ import { toSeconds } from '../domain/instant.ts'
 import { secret } from '../domain/secret.ts'
 import { listUri, mayGoByList, statusPlaceOf } from '../domain/status-list.ts'
 import { grantedDetail } from './authorization-details.ts'
+import { encoded, signedJws } from './es256.ts'
 import type { Key, KeyRing } from './key-ring.ts'
 
 export const GRANT_CLAIM = 'https://writ.dev/claims/grant'
@@ -30,6 +30,12 @@ export function tokenSigner(options: {
   /** How long verifiers keep a status list: a token names its list only where they may remember for as long. */
   readonly statusTtl: Duration
 }): TokenSigner {
+  const headers = new WeakMap<Key, string>()
+  const headerFor = (key: Key): string => {
+    const known = headers.get(key) ?? encoded(headerOf(key))
+    headers.set(key, known)
+    return known
+  }
   return {
     sign: async (facts, boundTo) => {
       if (facts.expiresAt - facts.issuedAt > options.ring.times.longestToken)
@@ -38,7 +44,7 @@ export function tokenSigner(options: {
         })
       const key = options.ring.keys().signing('access', facts.issuedAt)
       const claims = claimsOf(facts, options, boundTo)
-      return secret(await new SignJWT(claims).setProtectedHeader(headerOf(key)).sign(key.privateKey))
+      return secret(signedJws(headerFor(key), claims, key.privateKey))
     },
   }
 }
