@@ -4,8 +4,8 @@ import { hash, sign, verify } from 'node:crypto'
 import type { Instant } from '../domain/instant.ts'
 import type { KeyRing, Keys } from './key-ring.ts'
 
-/** Verified before, by everything that went into it: at most this many are remembered. */
-const REMEMBERED = 10_000
+/** Verified before, or signed here, by everything that went into it: at most this many are remembered, some five megabytes. */
+const REMEMBERED = 50_000
 const FORM = /^([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{86})$/
 
 export interface SignedTexts {
@@ -18,8 +18,12 @@ export function signedTexts(options: { readonly ring: KeyRing; readonly now: () 
   const known = memory()
   return {
     sign: (text) => {
-      const key = options.ring.keys().signing('decision', options.now())
-      return `${key.kid}.${sign(null, Buffer.from(text), key.privateKey).toString('base64url')}`
+      const keys = options.ring.keys()
+      const key = keys.signing('decision', options.now())
+      const signature = `${key.kid}.${sign(null, Buffer.from(text), key.privateKey).toString('base64url')}`
+      // What we have just signed holds; most is asked for again at this broker, and soon.
+      known.keep(keys, inputsOf(text, signature))
+      return signature
     },
     verify: (text, signature) => {
       const [, kid, written] = FORM.exec(signature) ?? []
@@ -28,23 +32,33 @@ export function signedTexts(options: { readonly ring: KeyRing; readonly now: () 
       const bytes = Buffer.from(written, 'base64url')
       const key = keys.decision(kid)
       if (key === undefined || bytes.toString('base64url') !== written) return false
-      return known(keys, hash('sha256', `${signature}${text}`, 'base64url'), () =>
-        verify(null, Buffer.from(text), key.publicKey, bytes),
-      )
+      const inputs = inputsOf(text, signature)
+      if (known.has(keys, inputs)) return true
+      const holds = verify(null, Buffer.from(text), key.publicKey, bytes)
+      if (holds) known.keep(keys, inputs)
+      return holds
     },
   }
 }
 
-/** Remembers only what was true, and forgets everything when the keys were read again, as a key may have been withdrawn. */
-function memory(): (keys: Keys, inputs: string, check: () => boolean) => boolean {
+const inputsOf = (text: string, signature: string): string => hash('sha256', `${signature}${text}`, 'base64url')
+
+/** Remembers only what was true, the latest of it, and forgets everything when the keys were read again, as a key may have been withdrawn. */
+function memory() {
   let of: Keys | undefined
   const proven = new Set<string>()
-  return (keys, inputs, check) => {
-    if (of !== keys || proven.size >= REMEMBERED) proven.clear()
+  const under = (keys: Keys): Set<string> => {
+    if (of !== keys) proven.clear()
     of = keys
-    if (proven.has(inputs)) return true
-    const holds = check()
-    if (holds) proven.add(inputs)
-    return holds
+    return proven
+  }
+  return {
+    has: (keys: Keys, inputs: string): boolean => under(keys).has(inputs),
+    keep(keys: Keys, inputs: string): void {
+      const all = under(keys)
+      const oldest = all.size < REMEMBERED ? undefined : all.values().next().value
+      if (oldest !== undefined) all.delete(oldest)
+      all.add(inputs)
+    },
   }
 }
