@@ -30,14 +30,22 @@ type Way =
   | { readonly kind: 'claimed'; readonly claimed: Claimed }
   | { readonly kind: 'replace'; readonly mint: LiveMint }
 
-/** One credential for this grant, or the refusal. The same attempt with the same key within a minute gets the same `jwt`, or one replacement login. */
+/**
+ * One credential for this grant, or the refusal. The same attempt with the same key within a minute gets the same `jwt`, or one replacement login.
+ * `accepts` is shown the grant as soon as it is found that the caller may see it, each time that it is judged, and throws where the door wants another one.
+ */
 export const exchange =
   (p: ExchangePorts) =>
-  async (caller: Caller, id: GrantId, given?: AttemptId): Promise<Exchanged> => {
+  async (
+    caller: Caller,
+    id: GrantId,
+    given?: AttemptId,
+    accepts: (grant: Grant) => void = () => undefined,
+  ): Promise<Exchanged> => {
     const attempt = given ?? p.newAttemptId()
     let way: Way | undefined
     const { grant, receipt } = await change(p, id, async (loaded) => {
-      const chosen = await chooseWay(p, loaded, caller, attempt)
+      const chosen = await chooseWay(p, loaded, caller, attempt, accepts)
       way = chosen.way
       return chosen.move
     })
@@ -50,7 +58,7 @@ export const exchange =
     if (way.kind === 'replace') {
       await endLost(p, caller, id, way.mint)
       // Judged anew from the start: the try is known, and its login is gone.
-      return exchange(p)(caller, id, attempt)
+      return exchange(p)(caller, id, attempt, accepts)
     }
     return makeVaultCredential(p, caller, way.claimed)
   }
@@ -60,13 +68,20 @@ interface Chosen {
   readonly move: Move
 }
 
-async function chooseWay(p: ExchangePorts, loaded: Loaded, caller: Caller, attempt: AttemptId): Promise<Chosen> {
+async function chooseWay(
+  p: ExchangePorts,
+  loaded: Loaded,
+  caller: Caller,
+  attempt: AttemptId,
+  accepts: (grant: Grant) => void,
+): Promise<Chosen> {
   const { grant, control } = loaded
   const rules = p.rules(control)
   // The executor who was somebody at the door, and is nobody under the rules in force, is told why; others are told that there is no such grant.
   if (caller.principal.id === grant.ask.intent.executor.principal)
     known(rules.directory, caller.principal.id, 'executor')
   if (!mayView(rules, caller.principal, grant)) throw notFound()
+  accepts(grant)
   const freezes = await freezesOf(p, loaded)
   const now = p.now()
   await judgeExchange(p, rules, grant, caller, now, freezes)

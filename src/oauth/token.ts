@@ -21,7 +21,7 @@ const SUBJECT_TYPES = new Set([`${TOKEN_TYPE}jwt`, `${TOKEN_TYPE}id_token`, ACCE
 const VAULT_WRAPPED = 'https://writ.dev/token-type/vault-wrapped'
 
 export interface TokenPorts {
-  readonly broker: Pick<Broker, 'view' | 'exchange'>
+  readonly broker: Pick<Broker, 'exchange'>
   /** Rejects `unauthenticated` for a subject token that is not good here, or is bound to another key than `key`, the one proven in this request. */
   authenticate(token: string, key: Thumbprint | undefined): Promise<Caller>
   readonly proofs: {
@@ -57,8 +57,7 @@ async function exchangeToken(p: TokenPorts, request: OAuthRequest): Promise<OAut
   const grantUri = `${p.issuer}/v1/grants/${id}`
   try {
     await paid(p.limits, caller.principal.id, 'requests')
-    await checkTarget(p, caller, id, form)
-    return await redeem(p, caller, id)
+    return await redeem(p, caller, id, form)
   } catch (thrown) {
     throw asOAuthError(thrown, grantUri)
   }
@@ -134,8 +133,7 @@ async function subjectOf(p: TokenPorts, token: string, key: Thumbprint | undefin
 }
 
 /** Kind and audience, before anything is made. */
-async function checkTarget(p: TokenPorts, caller: Caller, id: GrantId, form: Form): Promise<void> {
-  const grant: Grant = await p.broker.view(caller, id)
+function checkTarget(grant: Grant, caller: Caller, form: Form): void {
   const { executor } = grant.ask.intent
   // Only the executor with its key learns more about a grant than that it cannot redeem it.
   if (executor.principal !== caller.principal.id || (executor.key !== undefined && executor.key !== caller.key))
@@ -152,8 +150,9 @@ async function checkTarget(p: TokenPorts, caller: Caller, id: GrantId, form: For
   }
 }
 
-async function redeem(p: TokenPorts, caller: Caller, id: GrantId): Promise<OAuthAnswer> {
-  const { grant, credential } = await p.broker.exchange(caller, id, undefined)
+async function redeem(p: TokenPorts, caller: Caller, id: GrantId, form: Form): Promise<OAuthAnswer> {
+  const accepts = (grant: Grant) => checkTarget(grant, caller, form)
+  const { grant, credential } = await p.broker.exchange(caller, id, undefined, accepts)
   if (credential.kind !== 'jwt') throw new TypeError('a jwt grant gave another kind of credential')
   const now = p.nowToShow()
   return json(

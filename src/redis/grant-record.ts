@@ -398,11 +398,31 @@ export const printHead = (head: Head): string => JSON.stringify(head)
 export const printDecision = (decision: Decision): string => JSON.stringify(decision)
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
+/** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
+function remembering<T>(parse: (stored: string) => T): (stored: string) => T {
+  const known = new Map<string, T>()
+  return (stored) => {
+    const before = known.get(stored)
+    if (before !== undefined) return before
+    const value = parse(stored)
+    const oldest = known.size < MOST_READ ? undefined : known.keys().next().value
+    if (oldest !== undefined) known.delete(oldest)
+    if (stored.length <= LONGEST_READ) known.set(stored, value)
+    return value
+  }
+}
+/** Some thirty megabytes of asks and decisions of the usual size. */
+const MOST_READ = 8_192
+const LONGEST_READ = 4_096
+
+const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
+const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
+
 /** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
 export function readGrant(id: GrantId, stored: StoredTexts): Grant {
-  const ask = read('ask', READERS.ask, stored.ask)
+  const ask = readAsk(stored.ask)
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
-  const decisions = stored.decisions.map((text) => read('decision', READERS.decision, text))
+  const decisions = stored.decisions.map(readDecision)
   const head = read('head', READERS.head, stored.head)
   return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
 }

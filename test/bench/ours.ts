@@ -130,14 +130,11 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     )
   }
   const runner = tokenOf('bench-runner')
-  const proof = (path: string, token: string): Record<string, string> => ({
-    dpop: proofOf('POST', stage.url + path, proofKey, token),
-  })
-  const post = (path: string, token: string, body: object, bound = false): Buffer =>
+  const post = (path: string, token: string, body: object): Buffer =>
     requestBytes(
       'POST',
       path,
-      { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...(bound ? proof(path, token) : {}) },
+      { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       JSON.stringify(body),
     )
 
@@ -178,7 +175,20 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     },
     exchanges: (grants, sender, known) =>
       grants.map((id) =>
-        post(`/v1/grants/${id}/exchange`, known ? runner : tokenOf('bench-runner'), {}, sender === 'dpop'),
+        requestBytes(
+          'POST',
+          '/oauth2/token',
+          {
+            'content-type': 'application/x-www-form-urlencoded',
+            ...(sender === 'dpop' ? { dpop: proofOf('POST', `${stage.url}/oauth2/token`, proofKey) } : {}),
+          },
+          new URLSearchParams({
+            grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+            subject_token: known ? runner : tokenOf('bench-runner'),
+            subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+            authorization_details: JSON.stringify([{ type: 'https://writ.dev/schemas/change/v1', identifier: id }]),
+          }).toString(),
+        ),
       ),
     introspection: (token) =>
       requestBytes(
