@@ -511,7 +511,7 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
       canaries: canaries({ ...operate, canaries: ports.canaries, sha256 }),
     },
     clientAssertion,
-    newRequestId: () => randomUUID(),
+    newRequestId: requestIds(),
     ticks: () => performance.now(),
     watch: trafficWatch(doorWatch(figures, log), traffic),
     ...(traces === undefined ? {} : { traced: traces.door }),
@@ -964,6 +964,16 @@ const NO_BACKEND: CredentialSource = (() => {
   }
   return { open: none, keep: none, issue: none, close: none, confirmGone: none }
 })()
+
+/** Told to whoever asks about an answer: no other process has this beginning, and none of ours this end. */
+function requestIds(): () => string {
+  const begin = randomBytes(9).toString('base64url')
+  let made = 0
+  return () => {
+    made += 1
+    return `${begin}-${made.toString(36)}`
+  }
+}
 
 /** Nothing of tracing is even loaded where it is off. */
 async function tracesTo(url: string | undefined, onSpans: OnSpans): Promise<Traces | undefined> {

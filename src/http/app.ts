@@ -131,7 +131,9 @@ function incomingOf(p: AppPorts, endpoint: Endpoint, requestId: string, req: Req
     params: req.params as Readonly<Record<string, string>>,
     query: mark < 0 ? '' : req.url.slice(mark + 1),
     requestId,
-    address: addressOf(p, req),
+    get address() {
+      return addressOf(p, req)
+    },
     header: (name) => req.headersDistinct[name] ?? [],
     text,
     pairs: async () => parsePairs(await text()),
@@ -215,7 +217,7 @@ function stream(
     .finally(() => res.end())
 }
 
-const headersOf = (p: AppPorts, answer: Answer, requestId: string) => ({
+const headersOf = (p: AppPorts, answer: Answer, requestId: string): Record<string, string | number | string[]> => ({
   ...SECURITY,
   ...(p.https ? HSTS : {}),
   'Content-Type': answer.media,
@@ -226,13 +228,13 @@ const headersOf = (p: AppPorts, answer: Answer, requestId: string) => ({
 
 function send(p: AppPorts, req: Request, res: Response, answer: Answer, requestId: string): void {
   if (res.headersSent || res.destroyed) return
+  const headers = headersOf(p, answer, requestId)
   // A body that nobody will read must not be taken for the next request, nor be drained without end.
-  const close = p.stopping.aborted || (hasBody(req) && !req.readableEnded && !isDrainable(req))
-  const { 'Content-Type': media, ...headers } = headersOf(p, answer, requestId)
+  if (p.stopping.aborted || (hasBody(req) && !req.readableEnded && !isDrainable(req))) headers.Connection = 'close'
   // RFC 9110 §8.6: an answer without content says nothing of its length.
-  const content =
-    answer.status === 204 ? {} : { 'Content-Length': Buffer.byteLength(answer.text), 'Content-Type': media }
-  res.writeHead(answer.status, { ...(close ? { Connection: 'close' } : {}), ...content, ...headers })
+  if (answer.status === 204) delete headers['Content-Type']
+  else headers['Content-Length'] = Buffer.byteLength(answer.text)
+  res.writeHead(answer.status, headers)
   res.end(answer.text)
 }
 

@@ -1,6 +1,6 @@
 // The witness's files: `witness-<number>.log`, each a run of whole lines `<shard> <sequence> <hash of the event>`. A file is only appended
 // to, and by one opening; a new start or a failure begins the next file. So a torn line can only be a file's last, and was never promised.
-import { open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BrokerError } from '../domain/errors.ts'
 
@@ -24,7 +24,11 @@ export const nodeDisk: Disk = {
   create: async (path) => {
     const file = await open(path, 'ax', 0o600)
     // The size is data that reading needs, so fdatasync keeps it too (POSIX); only times may be lost.
-    return { append: (text) => file.writeFile(text), sync: () => file.datasync(), close: () => file.close() }
+    return {
+      append: (text) => appendTo(file, Buffer.from(text, 'latin1')),
+      sync: () => file.datasync(),
+      close: () => file.close(),
+    }
   },
   remove: (path) => rm(path),
   syncFolder: async (folder) => {
@@ -35,6 +39,10 @@ export const nodeDisk: Disk = {
       await handle.close()
     }
   },
+}
+
+async function appendTo(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
 }
 
 const NAME = /^witness-(\d{8})\.log$/

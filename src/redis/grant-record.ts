@@ -395,7 +395,9 @@ export interface StoredTexts {
 
 export const printAsk = (ask: Ask): string => JSON.stringify(ask)
 export const printHead = (head: Head): string => JSON.stringify(head)
-export const printDecision = (decision: Decision): string => JSON.stringify(decision)
+/** Empty for one that was read from the store, which has it: decisions are only ever added. */
+export const printDecision = (decision: Decision): string => (STORED.has(decision) ? '' : JSON.stringify(decision))
+const STORED = new WeakSet<Decision>()
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
 /** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
@@ -416,7 +418,11 @@ const MOST_READ = 8_192
 const LONGEST_READ = 4_096
 
 const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
-const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
+const readDecision = remembering((stored) => {
+  const decision = read('decision', READERS.decision, stored)
+  STORED.add(decision)
+  return decision
+})
 
 /** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
 export function readGrant(id: GrantId, stored: StoredTexts): Grant {

@@ -72,7 +72,7 @@ local function reply(tag, shard, ...) return { tag, shard.behind, shard.seq, sha
 -- One step as it lies in KEYS from k (ask, decisions, head, due, the index it leaves, the index it enters, `lasting` more sets that it
 -- enters at birth, `parts` that it leaves, `denied` marks that are set for `restsMs`; with a place in a status list, that list and the set
 -- of all lists) and in ARGV from i: id, from, to, version (1 at birth), head, event, ask, filedAt, deadline, lasting, parts, denied,
--- restsMs, born (0 for unknown), place ('' for none), keepUntil (of the list), count, then `count` decisions.
+-- restsMs, born (0 for unknown), place ('' for none), keepUntil (of the list), count, then `count` decisions, '' for those that are stored.
 local function step_at(keys, k, args, i)
   local step = {
     ask_key = keys[k], decisions_key = keys[k + 1], head_key = keys[k + 2], due = keys[k + 3], leaves = keys[k + 4],
@@ -117,6 +117,9 @@ local function refusal(shard, retire, step, guarded)
   if (step.deadline == '') == (OPEN[step.to] == true) then return 'malformed', 'deadline' end
   if step.count < step.have then return 'malformed', 'decisions' end
   if step.count > step.have and redis.call('LLEN', step.decisions_key) ~= step.have then return 'malformed', 'decisions' end
+  for n = step.have + 1, step.count do
+    if step.args[step.decisions_at + n] == '' then return 'malformed', 'decisions' end
+  end
   redis.call('ZCARD', step.due)
   redis.call('ZCARD', step.leaves)
   redis.call('ZCARD', step.enters)
