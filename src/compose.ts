@@ -26,7 +26,7 @@ import type { Watch } from './http/app.ts'
 import { type Door, httpDoor } from './http/door.ts'
 import { type Check, healthEndpoints } from './http/health.ts'
 import { problem } from './http/problem.ts'
-import { authenticator, trustIssuers } from './identity/authenticate.ts'
+import { authenticator, serverAuthenticator, tokenReader, trustIssuers } from './identity/authenticate.ts'
 import { clientAuthenticator } from './identity/client-assertion.ts'
 import { documentFetcher } from './identity/fetch-document.ts'
 import { loginFor } from './identity/issuers.ts'
@@ -479,7 +479,8 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
   const directory = () => (book.current() as LoadedRules).directory
   const fetch = documentFetcher({ dev: settings.mode === 'dev' })
   const issuers = trustIssuers(configuration.issuers, { audience: issuer, fetch, now: clock.nowToEnd })
-  const authenticate = authenticator({ issuers: () => issuers, directory, now: clock.nowToEnd })
+  const read = tokenReader({ issuers: () => issuers, now: clock.nowToEnd })
+  const authenticate = authenticator({ read, directory })
   const proofs = proofChecker({ now: clock.nowToEnd, useOnce })
   const clientAssertion = clientAuthenticator({
     resourceServer: (id) => directory().resourceServer(id),
@@ -531,6 +532,8 @@ function doorOf(adapters: Adapters, verbs: Broker, workers: Workers): Door {
       introspectEndpoint({
         broker: verbs,
         clientAssertion,
+        serverByToken: serverAuthenticator({ read, directory }),
+        proofs,
         verifyOwn: ownTokenVerifier({ ring, issuer, now: clock.nowToEnd }),
         grantedDetail,
         now: ports.now,

@@ -250,7 +250,7 @@ export const PATHS_BESIDE = {
       responses: {
         200: said('Whether it holds.', 'Introspection'),
         ...OAUTH_REFUSALS,
-        401: oauthRefusal('Not authenticated with private_key_jwt.'),
+        401: oauthRefusal('Not authenticated with private_key_jwt or an access token.', 'WWW-Authenticate'),
       },
     },
   },

@@ -4,6 +4,7 @@ import { BrokerError } from '../domain/errors.ts'
 import type { Thumbprint } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller } from '../domain/principal.ts'
+import type { ResourceServer } from './clients.ts'
 import type { PeopleDirectory, Resolved } from './directory.ts'
 import type { FetchDocument } from './fetch-document.ts'
 import type { Issuer } from './issuers.ts'
@@ -45,12 +46,19 @@ export function trustIssuers(
   return { find: (url) => (typeof url === 'string' ? trusted.get(url) : undefined) }
 }
 
-/** `issuers` and `directory` are asked once per token, so that a reload never mixes two states in one answer. */
-export function authenticator(known: {
+/** A token that holds here: whose issuer it is, and what it says. */
+interface Held {
+  readonly issuer: Issuer
+  readonly claims: Claims
+}
+/** Rejects `unauthenticated` for a token that does not hold here, or is bound to another key. */
+export type TokenReader = (text: string, key: Thumbprint | undefined) => Promise<Held>
+
+/** `issuers` is asked once per token, so that a reload never mixes two states in one answer. */
+export function tokenReader(known: {
   readonly issuers: () => TrustedIssuers
-  readonly directory: () => PeopleDirectory
   readonly now: () => Instant
-}): Authenticate {
+}): TokenReader {
   const memory = tokenMemory()
   return async (text, key) => {
     const token = memory.read(text)
@@ -63,8 +71,42 @@ export function authenticator(known: {
     const claims = await verifyToken(token, pins, known.now())
     memory.keep(token)
     checkBinding(claims, key)
+    return { issuer, claims }
+  }
+}
+
+/** `directory` is asked once per token, so that a reload never mixes two states in one answer. */
+export function authenticator(known: {
+  readonly read: TokenReader
+  readonly directory: () => PeopleDirectory
+}): Authenticate {
+  return async (text, key) => {
+    const { issuer, claims } = await known.read(text, key)
     const resolved = resolve(known.directory(), issuer, claims)
     return callerOf(resolved, issuer, claims, key)
+  }
+}
+
+/**
+ * A resource server by an access token of its own account (RFC 7662 §2.1), and whether that is bound to a key. Rejects `unauthenticated`. Such a
+ * token makes nobody a caller: the account is nobody's of the directory.
+ */
+export function serverAuthenticator(known: {
+  readonly read: TokenReader
+  readonly directory: () => PeopleDirectory
+}): (
+  text: string,
+  key: Thumbprint | undefined,
+) => Promise<{ readonly server: ResourceServer; readonly bound: boolean }> {
+  return async (text, key) => {
+    const { issuer, claims } = await known.read(text, key)
+    // RFC 8693 §4.1: who acts for another is not the other.
+    const server = Object.hasOwn(claims, 'act') ? undefined : known.directory().serverOf(issuer.name, claims)
+    if (server === undefined)
+      throw new BrokerError('unauthenticated', 'This account is of no resource server.', {
+        nextAction: 'Enter it at the resource server in clients.yaml.',
+      })
+    return { server, bound: Object.hasOwn(claims, 'cnf') }
   }
 }
 

@@ -1,6 +1,7 @@
 // clients.yaml: workloads, told by the exact claims of their issuer, and resource servers, told by pinned keys.
 // A workload is found by identifiers that nobody can take over; names that can be given away are refused as a criterion.
 import { z } from 'zod'
+import type { Account } from '../broker/ports.ts'
 import { type Compiled, type Locate, type Problem, type ReadFile, readConfig } from './config-file.ts'
 import {
   type Algorithm,
@@ -45,6 +46,8 @@ export interface ResourceServer {
   readonly keys: KeySet
   /** What the `aud` of its client assertions is. */
   readonly assertionAudience: 'issuer' | 'token-endpoint'
+  /** With an access token of this account it introspects without a signature of its own each time. */
+  readonly account: Account | undefined
 }
 
 export interface Clients {
@@ -123,6 +126,10 @@ const ServerFields = z
     algorithms: unique(algorithmField)
       .min(1, 'at least one algorithm is needed')
       .describe('What it signs its client assertions with.'),
+    account: z
+      .strictObject({ issuer: nameField, subject: lineField })
+      .optional()
+      .describe('Its account at an issuer of issuers.yaml: with an access token of that, it may introspect too.'),
     assertionAudience: z
       .enum(['issuer', 'token-endpoint'], { error: 'issuer or token-endpoint' })
       .default('issuer')
@@ -162,11 +169,11 @@ export function compileClients(text: string, file: string, readFile: ReadFile): 
         report(['resourceServers', id, 'audiences', n], `this audience belongs to '${owner}' already`)
       audiences.set(audience, id)
     }
-    const { jwks, jwksFile, ...rest } = entry
+    const { jwks, jwksFile, account, ...rest } = entry
     const member = jwksFile === undefined ? 'jwks' : 'jwksFile'
     try {
       const keys = parseKeySet(jwksFile === undefined ? JSON.stringify(jwks) : readFile(jwksFile))
-      resourceServers.push({ id, ...rest, keys })
+      resourceServers.push({ id, ...rest, account, keys })
     } catch (thrown) {
       report(
         ['resourceServers', id, member],

@@ -27,6 +27,8 @@ export interface PeopleDirectory extends Directory {
   entered(): readonly Principal[]
   resourceServer(id: string): ResourceServer | undefined
   resourceServers(): readonly ResourceServer[]
+  /** The resource server whose account these verified claims of this issuer are; undefined where somebody else fits them too. */
+  serverOf(issuer: string, claims: Readonly<Record<string, unknown>>): ResourceServer | undefined
   /** The name to show for a person, or the id. */
   displayName(id: PrincipalId): string
   /** The accounts and criteria by which principals come from this issuer. */
@@ -97,6 +99,11 @@ function directoryOf(people: People, clients: Clients, forges: readonly string[]
       for (const sponsor of principal.sponsors)
         answeredFor.set(sponsor, [...(answeredFor.get(sponsor) ?? []), principal.id])
   const servers = new Map(clients.resourceServers.map((server) => [server.id, server]))
+  const serversByAccount = new Map(
+    clients.resourceServers.flatMap((server) =>
+      server.account === undefined ? [] : [[accountKey(server.account), server] as const],
+    ),
+  )
   const names = new Map(people.persons.map(({ id, name }) => [id, name]))
 
   const fitting = (issuer: string, claims: Readonly<Record<string, unknown>>): readonly Resolved[] => {
@@ -140,6 +147,11 @@ function directoryOf(people: People, clients: Clients, forges: readonly string[]
     candidates: (issuer, claims) => fitting(issuer, claims).map(({ principal }) => principal.id),
     resourceServer: (id) => servers.get(id),
     resourceServers: () => clients.resourceServers,
+    serverOf: (issuer, claims) => {
+      const { sub } = claims
+      if (typeof sub !== 'string' || fitting(issuer, claims).length > 0) return undefined
+      return serversByAccount.get(accountKey({ issuer, subject: sub }))
+    },
     displayName: (id) => names.get(id) ?? id,
     expectedFrom: (issuer) => expected.filter((one) => one.issuer === issuer).map((one) => one.expected),
   } satisfies PeopleDirectory)
@@ -212,8 +224,21 @@ function crossCheck(people: People, clients: Clients, known: KnownNames | undefi
     for (const name of Object.keys(marked))
       if (!everybody.some((one) => one.tenant === tenant && one.groups.includes(name)))
         report(people, ['groups', tenant, name], `nobody of ${tenant} is in a group of this name`)
-  for (const { id } of clients.resourceServers)
+  for (const { id, account } of clients.resourceServers) {
     if (taken.has(id)) report(clients, ['resourceServers', id], 'a person or an agent has this id')
+    if (account === undefined) continue
+    if (!isIssuer(account.issuer))
+      report(clients, ['resourceServers', id, 'account', 'issuer'], `there is no issuer '${account.issuer}'`)
+    const others = clients.resourceServers.filter(
+      (one) => one.account && accountKey(one.account) === accountKey(account),
+    )
+    const workload = clients.workloads.find(
+      ({ issuer, match }) => issuer === account.issuer && match.sub === account.subject,
+    )
+    const owner = owners.get(accountKey(account)) ?? workload?.id ?? others.find((one) => one.id !== id)?.id
+    if (owner !== undefined)
+      report(clients, ['resourceServers', id, 'account'], `this account belongs to '${owner}' already`)
+  }
   return problems
 }
 
@@ -263,10 +288,11 @@ function digestOf(people: People, clients: Clients): Digest {
       facts: entry.facts?.toSorted(),
       ...switches(entry),
     })),
-    resourceServers: byId(clients.resourceServers).map(({ id, tenant, audiences }) => ({
+    resourceServers: byId(clients.resourceServers).map(({ id, tenant, audiences, account }) => ({
       id,
       tenant,
       audiences: audiences.toSorted(),
+      account: account && accountKey(account),
     })),
   })
   const digest = `sha-256:${createHash('sha256').update(value).digest('base64url')}`

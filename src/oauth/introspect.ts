@@ -3,7 +3,7 @@
 import type { Broker, Introspected } from '../broker/broker.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
-import type { GrantId } from '../domain/ids.ts'
+import type { GrantId, Thumbprint } from '../domain/ids.ts'
 import { type Instant, toSeconds } from '../domain/instant.ts'
 import { FORM, json, type OAuthAnswer, type OAuthEndpoint, type OAuthRequest } from './endpoint.ts'
 import { OAuthError, refuse } from './errors.ts'
@@ -27,6 +27,23 @@ export interface IntrospectPorts {
   readonly broker: Pick<Broker, 'introspect'>
   /** The resource server whose `private_key_jwt` this is (RFC 7523), used for the first time. Rejects `unauthenticated`. */
   clientAssertion(assertion: string, clientId: string | undefined): Promise<ResourceServer>
+  /**
+   * The resource server whose access token this is, and whether it is bound to a key. Rejects `unauthenticated`, also where it is bound to
+   * another key than `key`, the one proven in this request.
+   */
+  serverByToken(
+    token: string,
+    key: Thumbprint | undefined,
+  ): Promise<{ readonly server: ResourceServer; readonly bound: boolean }>
+  readonly proofs: {
+    /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`. */
+    check(proof: {
+      readonly proof: string
+      readonly method: string
+      readonly url: string
+      readonly accessToken?: string
+    }): Promise<Thumbprint>
+  }
   /** Undefined for anything that is not a token of ours, whatever is wrong with it; expiry is judged here. */
   verifyOwn(token: string): Promise<OwnToken | undefined>
   /** What was granted, as one RFC 9396 object: the same as in the token. */
@@ -82,14 +99,37 @@ function active(p: IntrospectPorts, token: OwnToken, { grant, mint }: Introspect
 /** RFC 7662 §2.1: never without authentication; RFC 6749 §5.2: failing it is 401 `invalid_client`. */
 async function serverOf(p: IntrospectPorts, request: OAuthRequest, form: Form): Promise<ResourceServer> {
   const assertion = form.one('client_assertion')
-  const ours = form.one('client_assertion_type') === ASSERTION_TYPE
-  // Two ways of authenticating at once are one too many (RFC 6749 §2.3).
-  const other = request.header('authorization').length > 0 || form.one('client_secret') !== undefined
-  const failed = (cause?: unknown) => new OAuthError('invalid_client', 'Authenticate with private_key_jwt.', { cause })
-  if (assertion === undefined || !ours || other) throw failed()
+  const sent = request.header('authorization')
   try {
+    // Two ways of authenticating at once are one too many (RFC 6749 §2.3).
+    if (form.one('client_secret') !== undefined || (assertion !== undefined && sent.length > 0)) throw failed()
+    if (sent.length > 0) return await byToken(p, request, sent)
+    if (assertion === undefined || form.one('client_assertion_type') !== ASSERTION_TYPE) throw failed()
     return await p.clientAssertion(assertion, form.one('client_id'))
   } catch (thrown) {
     throw isBrokerError(thrown, 'unauthenticated') ? failed(thrown.cause) : thrown
   }
+}
+
+const failed = (cause?: unknown): OAuthError =>
+  new OAuthError('invalid_client', 'Authenticate with private_key_jwt, or with an access token of your account.', {
+    cause,
+    // RFC 9110 §11.6.1: a 401 says how; RFC 6749 §5.2.
+    headers: { 'WWW-Authenticate': 'Bearer' },
+  })
+
+const CREDENTIALS = /^(bearer|dpop) ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i
+
+/** By an access token: as `Bearer`, or as `DPoP` with a proof where it is bound to a key (RFC 9449 §7.1); neither is taken for the other. */
+async function byToken(p: IntrospectPorts, request: OAuthRequest, sent: readonly string[]): Promise<ResourceServer> {
+  const [, scheme = '', token] = CREDENTIALS.exec(sent.length === 1 ? (sent[0] ?? '') : '') ?? []
+  const [proof, ...more] = request.header('dpop')
+  const bindsKey = scheme.toLowerCase() === 'dpop'
+  if (token === undefined || more.length > 0 || bindsKey !== (proof !== undefined)) throw failed()
+  const url = `${p.issuer}${request.path}`
+  const key =
+    proof === undefined ? undefined : await p.proofs.check({ proof, method: request.method, url, accessToken: token })
+  const { server, bound } = await p.serverByToken(token, key)
+  if (bound !== bindsKey) throw failed()
+  return server
 }

@@ -61,7 +61,8 @@ const metadata = (p: MetadataPorts) => ({
   // Required by RFC 8414; empty, because there is no authorization endpoint.
   response_types_supported: [],
   token_endpoint_auth_methods_supported: ['none'],
-  introspection_endpoint_auth_methods_supported: ['private_key_jwt'],
+  // RFC 8414 §2: a kind of access token is named as its scheme is.
+  introspection_endpoint_auth_methods_supported: ['private_key_jwt', 'Bearer', 'DPoP'],
   introspection_endpoint_auth_signing_alg_values_supported: p.assertionAlgorithms,
   dpop_signing_alg_values_supported: p.proofAlgorithms,
   authorization_details_types_supported: [CHANGE_TYPE],

@@ -1,5 +1,6 @@
 // Verifies an access token that this broker group signed, for introspection. Nothing of the token is parsed before its signature holds:
 // the header must be, character by character, the one that our signer writes for a published key. Whether it is alive is asked elsewhere.
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { type GrantId, isGrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
@@ -18,6 +19,8 @@ export interface OwnToken {
 }
 
 const LONGEST = 8_192
+/** Some eight megabytes. */
+const REMEMBERED = 20_000
 const FORM = /^([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.([A-Za-z0-9_-]{86})$/
 /** Members as our signer writes them; others of ours may be there too. */
 const Claims = z.object({
@@ -44,15 +47,27 @@ export function ownTokenVerifier(options: {
   readonly now: () => Instant
 }): (token: string) => Promise<OwnToken | undefined> {
   const keyFor = headerIndex()
+  const held = new Map<string, { readonly keys: Keys; readonly key: Key; readonly facts: OwnToken }>()
+  const keep = (name: string, key: Key, facts: OwnToken | undefined): OwnToken | undefined => {
+    if (facts === undefined) return undefined
+    const oldest = held.size < REMEMBERED ? undefined : held.keys().next().value
+    if (oldest !== undefined) held.delete(oldest)
+    held.set(name, { keys: options.ring.keys(), key, facts })
+    return facts
+  }
   return async (token) => {
     if (token.length > LONGEST) return undefined
+    // The same token is asked about many times; what it says never changes, only whether its key is there and published does.
+    const name = hash('sha256', token, 'base64url')
+    const before = held.get(name)
+    if (before?.keys === options.ring.keys() && before.keys.isPublished(before.key, options.now())) return before.facts
     const [, header, signature] = FORM.exec(token) ?? []
     if (header === undefined || signature === undefined) return undefined
     // 64 bytes in 86 characters leave 4 bits over: one spelling of a signature is accepted, not sixteen.
     if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return undefined
     const key = keyFor(options.ring.keys(), header)
     if (key === undefined || !options.ring.keys().isPublished(key, options.now())) return undefined
-    return holdsUnder(token, key.publicKey) ? tokenOf(payloadOf(token), options.issuer) : undefined
+    return holdsUnder(token, key.publicKey) ? keep(name, key, tokenOf(payloadOf(token), options.issuer)) : undefined
   }
 }
 

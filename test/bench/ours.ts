@@ -47,6 +47,7 @@ const RESOURCE_SERVER = `
     audiences: [${AUDIENCE}]
     jwksFile: ${SERVER}.jwks.json
     algorithms: [ES256]
+    account: { issuer: bench, subject: ${SERVER}-account }
 `
 const GUARDS = `
 @id("bench-runner-deploys")
@@ -87,7 +88,8 @@ export interface Ours {
   approved(many: number, sender: Sender, window?: string): Promise<readonly string[]>
   /** One request for each of them; `known`: all with one token, which the broker has seen before. */
   exchanges(grants: readonly string[], sender: Sender, known: boolean): readonly Buffer[]
-  introspection(token: string): Buffer
+  /** Asked by the resource server with an access token of its account, or, `signed`, with an assertion that it makes for this alone. */
+  introspection(token: string, signed?: boolean): Buffer
   startAnother(n: number): Promise<BrokerProcess>
   stop(): Promise<void>
 }
@@ -130,6 +132,7 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     )
   }
   const runner = tokenOf('bench-runner')
+  const server = tokenOf(`${SERVER}-account`)
   const post = (path: string, token: string, body: object): Buffer =>
     requestBytes(
       'POST',
@@ -190,16 +193,23 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
           }).toString(),
         ),
       ),
-    introspection: (token) =>
+    introspection: (token, signed = false) =>
       requestBytes(
         'POST',
         '/oauth2/introspect',
-        { 'content-type': 'application/x-www-form-urlencoded' },
+        {
+          'content-type': 'application/x-www-form-urlencoded',
+          ...(signed ? {} : { authorization: `Bearer ${server}` }),
+        },
         new URLSearchParams({
           token,
-          client_id: SERVER,
-          client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
-          client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
+          ...(signed
+            ? {
+                client_id: SERVER,
+                client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+                client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
+              }
+            : {}),
         }).toString(),
       ),
     startAnother: (n) => stage.startBroker(n, { env: settings }),

@@ -53,6 +53,9 @@ export const jwt = (claims: object): string =>
     .concat('.c2ln')
 /** Of the resource server webshop-api; any number of times. */
 export const SERVER_ASSERTION = jwt({ iss: 'webshop-api', sub: 'webshop-api' })
+/** Of webshop-api's own account. */
+export const SERVER_TOKEN = jwt({ sub: 'webshop-account' })
+export const BOUND_SERVER_TOKEN = jwt({ sub: 'webshop-account', cnf: { jkt: KEY } })
 const NOTHING_BESIDE = { reach: undefined, uses: { uses: [], counts: { used: 0, refused: 0 }, left: 0 } }
 export const TOKEN = jwt({ sub: 'vera' })
 export const BOUND_TOKEN = jwt({ sub: 'vera', cnf: { jkt: KEY } })
@@ -177,6 +180,13 @@ export async function stage(
     },
     freshNonce: () => (now() === undefined ? undefined : state.nonce),
   }
+  /** As `authenticate`, of a resource server's own account. */
+  const serverByToken = async (token: string, key: Thumbprint | undefined) => {
+    const bound = token === BOUND_SERVER_TOKEN
+    if (token !== SERVER_TOKEN && !bound) throw refusal('This account is of no resource server.')
+    if (bound && key !== KEY) throw refusal('The token is bound to another key.')
+    return { server: { id: 'webshop-api', audiences: ['https://payments.northwind.example'] }, bound }
+  }
   const recorder = metrics()
   const log = jsonLog({ write: (line) => lines.push(line), time: () => '2026-11-21T22:00:00.000Z' })
   const common = {
@@ -220,6 +230,8 @@ export async function stage(
       introspectEndpoint({
         broker,
         clientAssertion,
+        serverByToken,
+        proofs: checker,
         verifyOwn: async (token) => (token === 'own-token' ? state.own : undefined),
         grantedDetail,
         now,

@@ -10,7 +10,7 @@ import type { PrincipalId } from '../../src/domain/ids.ts'
 import { httpDoor } from '../../src/http/door.ts'
 import { healthEndpoints } from '../../src/http/health.ts'
 import { openApiDocument } from '../../src/http/openapi.ts'
-import { authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
+import { authenticator, serverAuthenticator, tokenReader, trustIssuers } from '../../src/identity/authenticate.ts'
 import { clientAuthenticator } from '../../src/identity/client-assertion.ts'
 import { documentFetcher } from '../../src/identity/fetch-document.ts'
 import { compileIssuers } from '../../src/identity/issuers.ts'
@@ -87,7 +87,8 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
   })
   const used = new Set<string>()
   const useOnce = async (key: string) => used.size < used.add(key).size
-  const authenticate = authenticator({ issuers: () => issuers, directory: () => directory, now: w.now })
+  const read = tokenReader({ issuers: () => issuers, now: w.now })
+  const authenticate = authenticator({ read, directory: () => directory })
   const proofs = proofChecker({ now: w.now, useOnce })
   const failures: string[] = []
   const watch = doorWatch(
@@ -142,6 +143,7 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
       introspectEndpoint({
         ...common,
         clientAssertion,
+        serverByToken: serverAuthenticator({ read, directory: () => directory }),
         verifyOwn: ownTokenVerifier({ ring, issuer: ISSUER, now: w.now }),
       }),
       ...metadataEndpoints({

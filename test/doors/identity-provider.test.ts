@@ -10,7 +10,7 @@ import { type IdentityProvider, startIdentityProvider } from '../../deploy/dev/i
 import { browser, CLI_CLIENT, confirmDevice } from '../../deploy/dev/sign-in.ts'
 import type { Thumbprint } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
-import { authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
+import { authenticator, tokenReader, trustIssuers } from '../../src/identity/authenticate.ts'
 import { documentFetcher } from '../../src/identity/fetch-document.ts'
 import { compileIssuers } from '../../src/identity/issuers.ts'
 import { codeOf } from '../support/code-of.ts'
@@ -32,7 +32,7 @@ beforeAll(async () => {
   if (!compiled.ok) throw new Error('the issuers file does not compile')
   const now = () => instant(Date.now())
   const issuers = trustIssuers(compiled.value, { audience: BROKER, fetch: documentFetcher({ dev: true }), now })
-  authenticate = authenticator({ issuers: () => issuers, directory: () => directory, now })
+  authenticate = authenticator({ read: tokenReader({ issuers: () => issuers, now }), directory: () => directory })
 })
 afterAll(async () => {
   await provider.stop()

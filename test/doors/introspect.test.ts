@@ -3,7 +3,22 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { after as later, minutes } from '../../src/domain/instant.ts'
 import type { OwnToken } from '../../src/oauth/introspect.ts'
-import { FORM_TYPE, grantIn, ISSUER, KEY, liveMint, NOW, type Stage, stage } from './door.ts'
+import {
+  BOUND_SERVER_TOKEN,
+  dpop,
+  FORM_TYPE,
+  grantIn,
+  ISSUER,
+  KEY,
+  liveMint,
+  NOW,
+  OTHER_KEY,
+  PROOF,
+  SERVER_TOKEN,
+  type Stage,
+  stage,
+  TOKEN,
+} from './door.ts'
 
 const AUDIENCE = 'https://payments.northwind.example'
 const grant = grantIn('active')
@@ -98,6 +113,53 @@ describe('introspection', () => {
       seen.add(JSON.stringify([got.status, headers]))
     }
     expect(seen.size).toBe(1)
+  })
+
+  const none = { client_assertion: undefined, client_assertion_type: undefined }
+  it('takes an access token of the resource server, as Bearer, or as DPoP with a proof of its key', async () => {
+    for (const headers of [
+      [['Authorization', `Bearer ${SERVER_TOKEN}`]],
+      [['Authorization', `DPoP ${BOUND_SERVER_TOKEN}`], dpop(KEY)],
+    ] as const) {
+      const got = await ask(none, headers)
+      expect({ headers, status: got.status, active: got.body.active }).toEqual({ headers, status: 200, active: true })
+    }
+    expect(on.proofs.at(-1)).toEqual({
+      proof: PROOF[KEY],
+      method: 'POST',
+      url: `${ISSUER}/oauth2/introspect`,
+      accessToken: BOUND_SERVER_TOKEN,
+    })
+  })
+
+  it('refuses an access token that is nobody’s, bound and shown otherwise, or shown beside another way', async () => {
+    for (const [fields, headers] of [
+      [none, [['Authorization', `Bearer ${TOKEN}`]]],
+      [none, [['Authorization', `Bearer ${BOUND_SERVER_TOKEN}`]]],
+      [none, [['Authorization', `Bearer ${BOUND_SERVER_TOKEN}`], dpop(KEY)]],
+      [none, [['Authorization', `DPoP ${BOUND_SERVER_TOKEN}`]]],
+      [none, [['Authorization', `DPoP ${BOUND_SERVER_TOKEN}`], dpop(OTHER_KEY)]],
+      [none, [['Authorization', `DPoP ${SERVER_TOKEN}`], dpop(KEY)]],
+      [none, [['Authorization', `Basic ${SERVER_TOKEN}`]]],
+      [
+        none,
+        [
+          ['Authorization', `Bearer ${SERVER_TOKEN}`],
+          ['Authorization', `Bearer ${SERVER_TOKEN}`],
+        ],
+      ],
+      [{}, [['Authorization', `Bearer ${SERVER_TOKEN}`]]],
+      [{ ...none, client_secret: 'x' }, [['Authorization', `Bearer ${SERVER_TOKEN}`]]],
+    ] as const) {
+      const got = await ask(fields, headers)
+      expect([JSON.stringify(headers), got.status, got.body.error]).toEqual([
+        JSON.stringify(headers),
+        401,
+        'invalid_client',
+      ])
+      expect(got.headers['www-authenticate']).toBe('Bearer')
+    }
+    expect(on.calls).toEqual([])
   })
 
   it('asks nothing for whoever is not an authenticated resource server', async () => {

@@ -548,6 +548,71 @@ describe('workloads', () => {
   )
 })
 
+describe('the account of a resource server', () => {
+  const KEYS = JSON.stringify({
+    keys: [{ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', alg: 'EdDSA' }],
+  })
+  const server = (more: object = {}) => ({
+    tenant: 'acme',
+    audiences: ['https://api.example'],
+    jwksFile: 'api.jwks.json',
+    algorithms: ['EdDSA'],
+    account: { issuer: 'login', subject: 'api-account' },
+    ...more,
+  })
+  const person = { name: 'V', tenant: 'acme', accounts: [{ issuer: 'login', subject: 'vera' }] }
+  const joined = (clients: object) =>
+    compileDirectory(
+      compiled(compilePeople(JSON.stringify({ revision: 1, persons: { vera: person } }), 'people.yaml')),
+      compiled(compileClients(JSON.stringify({ revision: 1, ...clients }), 'clients.yaml', () => KEYS)),
+      { issuers: ['login', 'ci'] },
+    )
+
+  it('is found by exactly its issuer and subject, and is no principal', () => {
+    const directory = compiled(joined({ resourceServers: { api: server() } }))
+    expect(directory.serverOf('login', { sub: 'api-account' })?.id).toBe('api')
+    for (const [issuer, claims] of [
+      ['ci', { sub: 'api-account' }],
+      ['login', { sub: 'API-account' }],
+      ['login', { sub: ['api-account'] }],
+      ['login', {}],
+      ['login', { sub: 'vera' }],
+    ] as const)
+      expect(directory.serverOf(issuer, claims)).toBeUndefined()
+    expect(directory.resolve('login', { sub: 'api-account' })).toBeUndefined()
+  })
+
+  it('is nobody’s where the token fits a workload as well', () => {
+    const one = { tenant: 'acme', sponsors: ['vera'], issuer: 'login', match: { role: 'job' } }
+    const directory = compiled(joined({ workloads: { one }, resourceServers: { api: server() } }))
+    expect(directory.serverOf('login', { sub: 'api-account', role: 'job' })).toBeUndefined()
+  })
+
+  it.each([
+    ['a person’s', { resourceServers: { api: server({ account: { issuer: 'login', subject: 'vera' } }) } }],
+    [
+      'a workload’s',
+      {
+        workloads: { one: { tenant: 'acme', sponsors: ['vera'], issuer: 'login', match: { sub: 'api-account' } } },
+        resourceServers: { api: server() },
+      },
+    ],
+    ['another’s', { resourceServers: { api: server(), desk: server({ audiences: ['https://desk.example'] }) } }],
+    ['of an unknown issuer', { resourceServers: { api: server({ account: { issuer: 'nobody', subject: 'x' } }) } }],
+  ])('is refused when it is %s', (_, clients) => {
+    const result = joined(clients)
+    expect(result.ok).toBe(false)
+    expect(!result.ok && result.problems[0]?.message).toMatch(/^resourceServers\.(api|desk)\.account/)
+  })
+
+  it('is in the digest, and its absence is not', () => {
+    const digests = [{ account: undefined }, {}, { account: { issuer: 'ci', subject: 'api-account' } }].map(
+      (more) => compiled(joined({ resourceServers: { api: server(more) } })).digest,
+    )
+    expect(new Set(digests).size).toBe(3)
+  })
+})
+
 describe('the digest', () => {
   it('says the same for the same directory in another order, with other comments and other names for people', () => {
     const one = `revision: 1

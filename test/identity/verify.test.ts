@@ -2,13 +2,15 @@
 // from text to caller; only the clock stands still.
 import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
+import { compactVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BrokerError, isBrokerError } from '../../src/domain/errors.ts'
 import type { Thumbprint } from '../../src/domain/ids.ts'
 import { type Instant, instant } from '../../src/domain/instant.ts'
-import { type Authenticate, authenticator, trustIssuers } from '../../src/identity/authenticate.ts'
+import { type Authenticate, authenticator, tokenReader, trustIssuers } from '../../src/identity/authenticate.ts'
 import { documentFetcher } from '../../src/identity/fetch-document.ts'
 import { compileIssuers } from '../../src/identity/issuers.ts'
+import { signatureHolds } from '../../src/identity/signature.ts'
 import { codeOf } from '../support/code-of.ts'
 import { compiled, shippedDirectory, withoutPersons } from '../support/directory.ts'
 import {
@@ -47,9 +49,12 @@ issuers:
     now: () => now,
   })
   const directory = await shippedDirectory()
-  authenticate = authenticator({ issuers: () => issuers, directory: () => directory, now: () => now })
+  authenticate = authenticator({
+    read: tokenReader({ issuers: () => issuers, now: () => now }),
+    directory: () => directory,
+  })
   const later = await withoutPersons('sam')
-  afterSam = authenticator({ issuers: () => issuers, directory: () => later, now: () => now })
+  afterSam = authenticator({ read: tokenReader({ issuers: () => issuers, now: () => now }), directory: () => later })
 })
 afterAll(async () => {
   await login.stop()
@@ -94,6 +99,86 @@ const spare = (): string => {
   }
   throw new Error('unreachable')
 }
+
+describe('a token that held before', () => {
+  it('is judged anew by the time: it is refused the second that it is over', async () => {
+    const token = good({ exp: SECOND + 60 })
+    expect(await codeOf(authenticate(token, undefined))).toBe('accepted')
+    now = instant(NOW + 64_000)
+    expect(await codeOf(authenticate(token, undefined))).toBe('accepted')
+    now = instant(NOW + 65_000)
+    expect(await codeOf(authenticate(token, undefined))).toBe('unauthenticated')
+    now = NOW
+  })
+
+  it('is judged anew by the directory: whoever was switched off is nobody with it', async () => {
+    const token = good({ sub: 'triage-agent' })
+    expect(await codeOf(authenticate(token, undefined))).toBe('accepted')
+    expect(await codeOf(afterSam(token, undefined))).toBe('not_permitted')
+  })
+
+  it('is not the same with another signature, header or claim', async () => {
+    const token = good()
+    expect(await codeOf(authenticate(token, undefined))).toBe('accepted')
+    const [head, body, signature] = parts(token)
+    const [, other] = parts(good({ sub: 'rob' }))
+    for (const altered of [
+      `${head}.${other}.${signature}`,
+      `${head}.${body}.${parts(good())[2]}`.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')),
+      `${base64url(JSON.stringify(header({ kid: 'RS256-1' })))}.${body}.${signature}`,
+    ])
+      expect(await codeOf(authenticate(altered, undefined))).toBe('unauthenticated')
+  })
+
+  it('is refused with the key that its issuer took back', async () => {
+    const maker = await startTokenMaker(['ES256'])
+    const text = `issuers:\n  login: { url: "${maker.url}", discovery: true, types: [at+jwt], maximalAge: 20m, maximalLife: 20m }\n`
+    const issuers = trustIssuers(compiled(compileIssuers(text, 'issuers.yaml', () => '', { dev: true })), {
+      audience: BROKER,
+      fetch: documentFetcher({ dev: true }),
+      now: () => now,
+    })
+    const directory = await shippedDirectory()
+    const read = tokenReader({ issuers: () => issuers, now: () => now })
+    const ask = authenticator({ read, directory: () => directory })
+    const token = maker.sign({ ...claims({ exp: SECOND + 1_000 }), iss: maker.url }, { typ: 'at+jwt' })
+    expect(await codeOf(ask(token, undefined))).toBe('accepted')
+    maker.rotate()
+    now = instant(NOW + 601_000)
+    expect(await codeOf(ask(token, undefined))).toBe('unauthenticated')
+    now = NOW
+    await maker.stop()
+  })
+})
+
+describe('the signature of a token', () => {
+  it.each(['ES256', 'ES384', 'RS256', 'PS256', 'EdDSA'] as const)(
+    'holds under %s exactly where jose says that it does',
+    async (algorithm) => {
+      const key = login.publicKey(algorithm)
+      const token = login.sign(claims(), { typ: 'at+jwt' }, algorithm)
+      const end = token.lastIndexOf('.')
+      const bytes = Buffer.from(token.slice(end + 1), 'base64url')
+      const flipped = Array.from({ length: 16 }, (_, n) => {
+        const other = Buffer.from(bytes)
+        const at = Math.floor((n * bytes.length) / 16)
+        other[at] = (other[at] ?? 0) ^ (1 << (n % 8))
+        return other
+      })
+      const others = [bytes, ...flipped, Buffer.alloc(bytes.length), bytes.subarray(1), Buffer.concat([bytes, bytes])]
+      for (const signature of [...others, Buffer.from([0])]) {
+        const altered = `${token.slice(0, end)}.${base64url(signature)}`
+        const oracle = await compactVerify(altered, key, { algorithms: [algorithm] }).then(
+          () => true,
+          () => false,
+        )
+        expect(signatureHolds(altered, algorithm, key)).toBe(oracle)
+      }
+      expect(signatureHolds(token, algorithm, key)).toBe(true)
+      expect(signatureHolds(token.replace('.', '.A'), algorithm, key)).toBe(false)
+    },
+  )
+})
 
 describe('what is accepted', () => {
   it.each(['ES256', 'RS256', 'PS256', 'EdDSA'] as const)(
