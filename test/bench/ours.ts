@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
+import { redisPidOf } from './gauge.ts'
 import { assertionOf, type KeyPair, keyPair, nowSeconds, proofOf, signed } from './issuer.ts'
 import { fire, requestBytes } from './load.ts'
 
@@ -14,8 +15,13 @@ const CONFIG = fileURLToPath(new URL('../../config', import.meta.url))
 const ISSUER = 'https://issuer.bench.example'
 export const AUDIENCE = 'https://target.bench.example'
 const SERVER = 'bench-api'
+/** How often a reading is exchanged. */
+export const USES = 4
 
-/** Two kinds of the same change: a token for whoever holds it, and one that is bound to a key. */
+/**
+ * Two kinds of the same change: a token for whoever holds it, and one that is bound to a key. And a reading that the policy itself approves, a few
+ * times each: for load beside what is measured, because it costs one request less to prepare.
+ */
 const ENTITLEMENTS = (['bearer', 'dpop'] as const)
   .map(
     (sender) => `
@@ -33,6 +39,17 @@ const ENTITLEMENTS = (['bearer', 'dpop'] as const)
 `,
   )
   .join('')
+const READING = `
+  bench-read:
+    title: Read the bench
+    tenant: northwind
+    tier: low
+    target: { id: bench, environment: production, audience: ${AUDIENCE} }
+    actions: { read: read }
+    credential: { kind: jwt, sender: bearer, maxLife: 15m }
+    approval: auto
+    limits: { maxDuration: 4h, maxUses: ${USES} }
+`
 const WORKLOAD = `
   bench-runner:
     tenant: northwind
@@ -56,6 +73,13 @@ permit (
   resource
 )
 when { [Entitlement::"bench-bearer", Entitlement::"bench-dpop"].contains(resource) };
+
+@id("bench-runner-reads")
+permit (
+  principal == Workload::"bench-runner",
+  action in [Action::"Request", Action::"Exchange", Action::"AutoApprove"],
+  resource == Entitlement::"bench-read"
+);
 `
 const ISSUERS = `issuers:
   bench:
@@ -76,6 +100,7 @@ export interface Ours {
   readonly pid: number
   readonly redisPid: number
   readonly redis: Redis
+  readonly maxmemory: string
   readonly issuerKey: KeyPair
   readonly proofKey: KeyPair
   readonly serverKey: KeyPair
@@ -85,9 +110,13 @@ export interface Ours {
   personToken(login: string): string
   /** So many grants, asked for by the runner and approved by their owner. */
   approved(many: number, sender: Sender, window?: string): Promise<readonly string[]>
+  /** So many requests for exchanges of readings, each reading in turn, and each as often as it may be used. */
+  readings(many: number): Promise<readonly Buffer[]>
   /** One request for each of them; `known`: all with one token, which the broker has seen before. */
   exchanges(grants: readonly string[], sender: Sender, known: boolean): readonly Buffer[]
   introspection(token: string): Buffer
+  /** How the resource server authenticates there. */
+  readonly serverAuthentication: string
   startAnother(n: number): Promise<BrokerProcess>
   stop(): Promise<void>
 }
@@ -100,8 +129,8 @@ export interface OursOptions {
 
 export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }: OursOptions = {}): Promise<Ours> {
   const stage = await openStage({ vault })
-  const redisPid = stage.redis.pid
-  if (redisPid === undefined) throw new Error('the bench needs a Redis of its own: unset WRIT_TEST_REDIS_URL')
+  const redisPid = redisPidOf(stage.redis)
+  if (vault) await stage.bringVault()
   const [issuerKey, serverKey, proofKey] = [keyPair(), keyPair(), keyPair()]
   const config = writeConfig(stage.dir, issuerKey, serverKey)
   const redis = new Redis(stage.redis.url)
@@ -116,6 +145,9 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     WRIT_RATE_LIMIT_ENDS: '100000000/1m',
     WRIT_MAX_PENDING_PER_REQUESTER: '100000',
     WRIT_MAX_PENDING_PER_OWNER: '100000',
+    // As they are where nobody says otherwise; a stage for journeys does.
+    WRIT_CANARY_EVERY: '1h',
+    WRIT_DENIED_RESTS: '1h',
     ...env,
   }
   const broker = await stage.startBroker(0, { env: settings })
@@ -141,6 +173,18 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
       JSON.stringify(body),
     )
 
+  const serverCredentials = (): Record<string, string> => ({
+    client_id: SERVER,
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
+  })
+  const asking = (what: object, window: string): Buffer =>
+    post('/v1/grants', runner, {
+      ...what,
+      task: { id: randomUUID(), summary: 'Deploy one commit', expectedOutcome: 'It runs', rollback: 'The last one' },
+      window: { duration: window },
+    })
+
   return {
     stage,
     broker,
@@ -148,6 +192,7 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     pid: broker.pid,
     redisPid,
     redis,
+    maxmemory: redisMemory,
     issuerKey,
     proofKey,
     serverKey,
@@ -155,18 +200,14 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     personToken: tokenOf,
     approved: async (many, sender, window = '2h') => {
       const asked = Array.from({ length: many }, () =>
-        post('/v1/grants', runner, {
-          entitlement: `bench-${sender}`,
-          actions: ['deploy'],
-          scope: [`commit:${randomUUID().replaceAll('-', '')}`],
-          task: {
-            id: randomUUID(),
-            summary: 'Deploy one commit',
-            expectedOutcome: 'It runs',
-            rollback: 'The last one',
+        asking(
+          {
+            entitlement: `bench-${sender}`,
+            actions: ['deploy'],
+            scope: [`commit:${randomUUID().replaceAll('-', '')}`],
           },
-          window: { duration: window },
-        }),
+          window,
+        ),
       )
       const filed = await answersOf(port, asked)
       const owner = tokenOf('rob')
@@ -175,6 +216,15 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
       )
       await answersOf(port, votes)
       return filed.map(({ id }) => String(id))
+    },
+    readings: async (many) => {
+      const asked = Array.from({ length: Math.ceil(many / USES) }, () =>
+        asking({ entitlement: 'bench-read', actions: ['read'], credential: { uses: USES } }, '3h'),
+      )
+      const ids = (await answersOf(port, asked)).map(({ id }) => String(id))
+      return Array.from({ length: many }, (_, n) =>
+        post(`/v1/grants/${ids[n % ids.length]}/exchange`, tokenOf('bench-runner'), {}),
+      )
     },
     exchanges: (grants, sender, known) =>
       grants.map((id) =>
@@ -185,13 +235,9 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
         'POST',
         '/oauth2/introspect',
         { 'content-type': 'application/x-www-form-urlencoded' },
-        new URLSearchParams({
-          token,
-          client_id: SERVER,
-          client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
-          client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
-        }).toString(),
+        new URLSearchParams({ token, ...serverCredentials() }).toString(),
       ),
+    serverAuthentication: 'private_key_jwt, an assertion of its own for each question',
     startAnother: (n) => stage.startBroker(n, { env: settings }),
     stop: async () => {
       redis.disconnect()
@@ -214,7 +260,7 @@ function writeConfig(dir: string, issuerKey: KeyPair, serverKey: KeyPair): strin
     if (after === before) throw new Error(`${name} is not what the bench knows: ${from}`)
     writeFileSync(path, after)
   }
-  append('entitlements.yaml', ENTITLEMENTS)
+  append('entitlements.yaml', ENTITLEMENTS + READING)
   append('guards.cedar', GUARDS)
   // Everybody comes from the one issuer that the bench has the key of.
   replace('people.yaml', /issuer: login/g, 'issuer: bench')
