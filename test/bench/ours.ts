@@ -17,6 +17,8 @@ export const AUDIENCE = 'https://target.bench.example'
 const SERVER = 'bench-api'
 /** How often a reading is exchanged. */
 export const USES = 4
+/** More would only wait in the broker. */
+const LOGINS_AT_ONCE = 8
 
 /**
  * Two kinds of the same change: a token for whoever holds it, and one that is bound to a key. And a reading that the policy itself approves, a few
@@ -110,8 +112,14 @@ export interface Ours {
   personToken(login: string): string
   /** So many grants, asked for by the runner and approved by their owner. */
   approved(many: number, sender: Sender, window?: string): Promise<readonly string[]>
+  /** One asking for such a grant. */
+  filing(sender: Sender, window?: string): Buffer
   /** So many requests for exchanges of readings, each reading in turn, and each as often as it may be used. */
   readings(many: number): Promise<readonly Buffer[]>
+  /** So many database logins, asked for by vera, approved by olivia and exchanged. */
+  logins(many: number): Promise<readonly string[]>
+  /** One request for each of them, by whom they were given to. */
+  completions(logins: readonly string[]): readonly Buffer[]
   /** One request for each of them; `known`: all with one token, which the broker has seen before. */
   exchanges(grants: readonly string[], sender: Sender, known: boolean): readonly Buffer[]
   introspection(token: string): Buffer
@@ -162,6 +170,7 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     )
   }
   const runner = tokenOf('bench-runner')
+  const vera = tokenOf('vera')
   const proof = (path: string, token: string): Record<string, string> => ({
     dpop: proofOf('POST', stage.url + path, proofKey, token),
   })
@@ -185,9 +194,23 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
       window: { duration: window },
     })
 
+  const votedOn = async (filed: Awaited<ReturnType<typeof answersOf>>, owner: string): Promise<void> => {
+    const token = tokenOf(owner)
+    const vote = (digest: unknown) => ({ verdict: 'approve', reason: 'go', digest })
+    await answersOf(
+      port,
+      filed.map(({ id, digest }) => post(`/v1/grants/${id}/decisions`, token, vote(digest))),
+    )
+  }
+  const filing: Ours['filing'] = (sender, window = '2h') => {
+    const scope = [`commit:${randomUUID().replaceAll('-', '')}`]
+    return asking({ entitlement: `bench-${sender}`, actions: ['deploy'], scope }, window)
+  }
+
   return {
     stage,
     broker,
+    filing,
     port,
     pid: broker.pid,
     redisPid,
@@ -199,22 +222,9 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     runnerToken: () => tokenOf('bench-runner'),
     personToken: tokenOf,
     approved: async (many, sender, window = '2h') => {
-      const asked = Array.from({ length: many }, () =>
-        asking(
-          {
-            entitlement: `bench-${sender}`,
-            actions: ['deploy'],
-            scope: [`commit:${randomUUID().replaceAll('-', '')}`],
-          },
-          window,
-        ),
-      )
+      const asked = Array.from({ length: many }, () => filing(sender, window))
       const filed = await answersOf(port, asked)
-      const owner = tokenOf('rob')
-      const votes = filed.map(({ id, digest }) =>
-        post(`/v1/grants/${id}/decisions`, owner, { verdict: 'approve', reason: 'go', digest }),
-      )
-      await answersOf(port, votes)
+      await votedOn(filed, 'rob')
       return filed.map(({ id }) => String(id))
     },
     readings: async (many) => {
@@ -226,6 +236,26 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
         post(`/v1/grants/${ids[n % ids.length]}/exchange`, tokenOf('bench-runner'), {}),
       )
     },
+    logins: async (many) => {
+      const now = Date.now()
+      const time = (ms: number): string => new Date(now + ms).toISOString()
+      const asked = Array.from({ length: many }, () =>
+        post('/v1/grants', vera, {
+          entitlement: 'payments-migrator',
+          actions: ['db.migrate'],
+          task: { id: randomUUID(), summary: 'A login', expectedOutcome: 'It ends', rollback: 'None' },
+          ticket: { system: 'servicenow', id: 'CHG0040001' },
+          window: { opensAt: time(0), closesAt: time(3_600_000) },
+        }),
+      )
+      const filed = await answersOf(port, asked)
+      await votedOn(filed, 'olivia')
+      const ids = filed.map(({ id }) => String(id))
+      const exchanges = ids.map((id) => post(`/v1/grants/${id}/exchange`, vera, {}))
+      await answersOf(port, exchanges, LOGINS_AT_ONCE)
+      return ids
+    },
+    completions: (logins) => logins.map((id) => post(`/v1/grants/${id}/complete`, vera, { result: {} })),
     exchanges: (grants, sender, known) =>
       grants.map((id) =>
         post(`/v1/grants/${id}/exchange`, known ? runner : tokenOf('bench-runner'), {}, sender === 'dpop'),
@@ -279,12 +309,13 @@ function writeConfig(dir: string, issuerKey: KeyPair, serverKey: KeyPair): strin
 export async function answersOf(
   port: number,
   requests: readonly Buffer[],
+  connections = 32,
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const texts: string[] = new Array(requests.length).fill('')
   let refusal = ''
   await fire({
     port,
-    connections: 32,
+    connections,
     requests,
     over: () => refusal !== '',
     seen: ({ status, text }, place) => {

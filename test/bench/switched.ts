@@ -94,7 +94,7 @@ const settingOf = (pairs: unknown, name: string): string => {
 
 /** Whether somebody else's exchange, and an assertion that was shown before, are refused. */
 async function refusals(ours: Ours): Promise<readonly [boolean, boolean]> {
-  const [grant = ''] = await ours.approved(1, 'bearer', '10m')
+  const [grant = ''] = await ours.approved(1, 'bearer', '3h')
   const headers = { authorization: `Bearer ${ours.personToken('rob')}`, 'content-type': 'application/json' }
   const question = ours.introspection('nothing')
   const requests = [requestBytes('POST', `/v1/grants/${grant}/exchange`, headers, '{}'), question, question]
