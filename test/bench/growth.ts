@@ -8,6 +8,8 @@ export interface Growth {
   readonly live: number
   /** What the planted ones took, measured around each step, so that nothing else that happened counts. */
   readonly bytes: number
+  /** How long planting one took, on average. */
+  readonly msEach: number
   /** Some of them. */
   readonly some: readonly GrantId[]
 }
@@ -25,7 +27,8 @@ export async function grownTo(ours: Ours, live: number, say: (line: string) => v
   const many = live - (last?.live ?? 0)
   const { ids, bytes, seconds } = await planted(ours, model, many, { closesAt: later() })
   say(`${live} live grants in Redis, ${many} of them planted in ${seconds.toFixed(1)} s`)
-  const step = { model, live, bytes: bytes + (last?.bytes ?? 0), some: last?.some ?? ids.slice(-SOME) }
+  const msEach = (seconds * 1_000) / many
+  const step = { model, live, bytes: bytes + (last?.bytes ?? 0), msEach, some: last?.some ?? ids.slice(-SOME) }
   steps.push(step)
   return step
 }

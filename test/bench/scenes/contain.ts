@@ -11,7 +11,7 @@ import { effectiveOf } from '../switched.ts'
 const GRANTS = 100_000
 const QUICK_GRANTS = 300
 const SAMPLE = 50
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 600_000
 
 export const S7: Scene = {
   id: 'S7',

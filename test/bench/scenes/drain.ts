@@ -20,8 +20,6 @@ interface Size {
 }
 const FULL: Size = { live: 1_000_000, due: 100_000, perSecond: 200, usualMs: 6_000, patienceMs: 40_000 }
 const QUICK: Size = { live: 500, due: 200, perSecond: 50, usualMs: 800, patienceMs: 30_000 }
-/** Planting must be over before anything is due. */
-const PLANTED_PER_MS = 5
 
 export const S10: Scene = {
   id: 'S10',
@@ -63,9 +61,10 @@ export const S10: Scene = {
 }
 
 async function drained(ours: Ours, size: Size): Promise<Row> {
-  const { model } = await grownTo(ours, size.live, () => undefined)
+  const { model, msEach } = await grownTo(ours, size.live, () => undefined)
   const requests = await ours.readings(Math.ceil((size.perSecond * (size.usualMs + size.patienceMs)) / 1_000))
-  const closesAt = Date.now() + Math.ceil(size.due / PLANTED_PER_MS) + size.usualMs + 1_000
+  // Planting must be over before anything is due.
+  const closesAt = Math.ceil(Date.now() + 2 * size.due * msEach + size.usualMs + 1_000)
   const others = await dueSoon(ours, closesAt)
   await planted(ours, model, size.due, { closesAt, spreadMs: 1_000 })
   await pause(Math.max(0, closesAt - size.usualMs - Date.now()))
@@ -98,7 +97,7 @@ async function untilDrained(ours: Ours, closesAt: number, others: number, { pati
 }
 
 async function jobsDrained(jobs: JobsSide, { due, patienceMs }: Size): Promise<Row> {
-  const from = Date.now() + Math.ceil(due / PLANTED_PER_MS) + 1_000
+  const from = Math.ceil(Date.now() + due * 0.2 + 1_000)
   await jobs.add(due, from, 1_000)
   const { drainedMs, cpuUsEach } = await jobs.fired(due, from, 3 * patienceMs)
   return { drainedSeconds: round(drainedMs / 1_000, 2), cpuUsEach: round(cpuUsEach, 1) }

@@ -14,7 +14,7 @@ const GRANTS = 100_000
 const QUICK_GRANTS = 300
 const SHOTS = 4_000
 const QUICK_SHOTS = 100
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 600_000
 
 export const S6: Scene = {
   id: 'S6',

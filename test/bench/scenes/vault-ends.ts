@@ -15,7 +15,7 @@ const LOGINS = 200
 const QUICK_LOGINS = 10
 /** How many ends the broker has under way at one backend unless backends.yaml says otherwise. */
 const AT_ONCE = 8
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 300_000
 
 export const S11: Scene = {
   id: 'S11',
