@@ -1,7 +1,7 @@
 // Exchanges beside something else that is measured: so many a second, until that is over.
 import { fire, quantile } from './load.ts'
 import type { Ours } from './ours.ts'
-import { CONNECTIONS, round } from './rounds.ts'
+import { CONNECTIONS, refusalsOf, round } from './rounds.ts'
 
 export interface Tail {
   readonly count: number
@@ -19,10 +19,11 @@ export interface Beside {
   stop(): Promise<void>
 }
 
-/** `perSecond` absent: as fast as it goes. Rejects at `stop` where one was refused. */
+/** `perSecond` absent: as fast as it goes. `stop` rejects as `refusalsOf` says. */
 export function exchangesBeside(ours: Ours, requests: readonly Buffer[], perSecond?: number): Beside {
   const shots: { readonly at: number; readonly ms: number }[] = []
-  let [over, refusal] = [false, '']
+  let over = false
+  const refusals = refusalsOf('an exchange beside')
   const startedAt = performance.now()
   const firing = fire({
     port: ours.port,
@@ -30,9 +31,9 @@ export function exchangesBeside(ours: Ours, requests: readonly Buffer[], perSeco
     requests,
     ...(perSecond === undefined ? {} : { perSecond }),
     over: () => over,
-    seen: ({ status, text, ms }) => {
-      shots.push({ at: performance.now(), ms })
-      if (refusal === '' && (status < 200 || status > 299)) refusal = `${status} ${text.slice(0, 300)}`
+    seen: (shot) => {
+      shots.push({ at: performance.now(), ms: shot.ms })
+      refusals.seen(shot)
     },
   })
   // A failure is told at `stop`.
@@ -48,7 +49,7 @@ export function exchangesBeside(ours: Ours, requests: readonly Buffer[], perSeco
     stop: async () => {
       over = true
       await firing
-      if (refusal !== '') throw new Error(`an exchange beside was refused: ${refusal}`)
+      refusals.judge(shots.length)
     },
   }
 }

@@ -17,6 +17,8 @@ export const AUDIENCE = 'https://target.bench.example'
 const SERVER = 'bench-api'
 /** How often a reading is exchanged. */
 export const USES = 4
+/** Of what is prepared: enough to keep a broker busy. */
+const AT_ONCE = 16
 /** More would only wait in the broker. */
 const LOGINS_AT_ONCE = 8
 
@@ -194,13 +196,27 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
       window: { duration: window },
     })
 
-  const votedOn = async (filed: Awaited<ReturnType<typeof answersOf>>, owner: string): Promise<void> => {
+  /** Which of them are approved. */
+  const votedOn = async (filed: readonly (Answer | undefined)[], owner: string): Promise<readonly string[]> => {
     const token = tokenOf(owner)
+    const there = filed.filter((one) => one !== undefined)
     const vote = (digest: unknown) => ({ verdict: 'approve', reason: 'go', digest })
-    await answersOf(
+    const votes = await answersOrBusy(
       port,
-      filed.map(({ id, digest }) => post(`/v1/grants/${id}/decisions`, token, vote(digest))),
+      there.map(({ id, digest }) => post(`/v1/grants/${id}/decisions`, token, vote(digest))),
     )
+    return there.flatMap(({ id }, n) => (votes[n] === undefined ? [] : String(id)))
+  }
+  const migrating = (): Buffer => {
+    const now = Date.now()
+    const time = (ms: number): string => new Date(now + ms).toISOString()
+    return post('/v1/grants', vera, {
+      entitlement: 'payments-migrator',
+      actions: ['db.migrate'],
+      task: { id: randomUUID(), summary: 'A login', expectedOutcome: 'It ends', rollback: 'None' },
+      ticket: { system: 'servicenow', id: 'CHG0040001' },
+      window: { opensAt: time(0), closesAt: time(3_600_000) },
+    })
   }
   const filing: Ours['filing'] = (sender, window = '2h') => {
     const scope = [`commit:${randomUUID().replaceAll('-', '')}`]
@@ -221,40 +237,35 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
     serverKey,
     runnerToken: () => tokenOf('bench-runner'),
     personToken: tokenOf,
-    approved: async (many, sender, window = '2h') => {
-      const asked = Array.from({ length: many }, () => filing(sender, window))
-      const filed = await answersOf(port, asked)
-      await votedOn(filed, 'rob')
-      return filed.map(({ id }) => String(id))
-    },
+    approved: (many, sender, window = '2h') =>
+      gathered(many, async (some) => {
+        const asked = Array.from({ length: some }, () => filing(sender, window))
+        return votedOn(await answersOrBusy(port, asked), 'rob')
+      }),
     readings: async (many) => {
-      const asked = Array.from({ length: Math.ceil(many / USES) }, () =>
-        asking({ entitlement: 'bench-read', actions: ['read'], credential: { uses: USES } }, '3h'),
-      )
-      const ids = (await answersOf(port, asked)).map(({ id }) => String(id))
+      const ids = await gathered(Math.ceil(many / USES), async (some) => {
+        const what = { entitlement: 'bench-read', actions: ['read'], credential: { uses: USES } }
+        const filed = await answersOrBusy(
+          port,
+          Array.from({ length: some }, () => asking(what, '3h')),
+        )
+        return filed.flatMap((one) => (one === undefined ? [] : String(one.id)))
+      })
       return Array.from({ length: many }, (_, n) =>
         post(`/v1/grants/${ids[n % ids.length]}/exchange`, tokenOf('bench-runner'), {}),
       )
     },
-    logins: async (many) => {
-      const now = Date.now()
-      const time = (ms: number): string => new Date(now + ms).toISOString()
-      const asked = Array.from({ length: many }, () =>
-        post('/v1/grants', vera, {
-          entitlement: 'payments-migrator',
-          actions: ['db.migrate'],
-          task: { id: randomUUID(), summary: 'A login', expectedOutcome: 'It ends', rollback: 'None' },
-          ticket: { system: 'servicenow', id: 'CHG0040001' },
-          window: { opensAt: time(0), closesAt: time(3_600_000) },
-        }),
-      )
-      const filed = await answersOf(port, asked)
-      await votedOn(filed, 'olivia')
-      const ids = filed.map(({ id }) => String(id))
-      const exchanges = ids.map((id) => post(`/v1/grants/${id}/exchange`, vera, {}))
-      await answersOf(port, exchanges, LOGINS_AT_ONCE)
-      return ids
-    },
+    logins: (many) =>
+      gathered(many, async (some) => {
+        const filed = await answersOrBusy(
+          port,
+          Array.from({ length: some }, () => migrating()),
+        )
+        const ids = await votedOn(filed, 'olivia')
+        const exchanges = ids.map((id) => post(`/v1/grants/${id}/exchange`, vera, {}))
+        const issued = await answersOrBusy(port, exchanges, LOGINS_AT_ONCE)
+        return ids.filter((_, n) => issued[n] !== undefined)
+      }),
     completions: (logins) => logins.map((id) => post(`/v1/grants/${id}/complete`, vera, { result: {} })),
     exchanges: (grants, sender, known) =>
       grants.map((id) =>
@@ -305,13 +316,37 @@ function writeConfig(dir: string, issuerKey: KeyPair, serverKey: KeyPair): strin
   return config
 }
 
+/** Tries until so many are there: on a busy machine one or another is refused. */
+async function gathered(many: number, more: (some: number) => Promise<readonly string[]>): Promise<readonly string[]> {
+  const ids: string[] = []
+  for (let tries = 0; ids.length < many; tries += 1) {
+    if (tries > 20) throw new Error(`this machine is too busy: ${ids.length} of ${many} could be prepared`)
+    ids.push(...(await more(many - ids.length)))
+  }
+  return ids
+}
+
+type Answer = Readonly<Record<string, unknown>>
+
 /** Sends all of them over a few connections; the answers in the order of the requests. Rejects at the first that is refused. */
 export async function answersOf(
   port: number,
   requests: readonly Buffer[],
-  connections = 32,
-): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const texts: string[] = new Array(requests.length).fill('')
+  connections = AT_ONCE,
+): Promise<readonly Answer[]> {
+  const answers = await answersOrBusy(port, requests, connections)
+  const sure = answers.filter((one) => one !== undefined)
+  if (sure.length < requests.length) throw new Error(`refused: ${requests.length - sure.length} times 503`)
+  return sure
+}
+
+/** The same; undefined where the answer is 503, which is said of a store that is slow for a moment. */
+async function answersOrBusy(
+  port: number,
+  requests: readonly Buffer[],
+  connections = AT_ONCE,
+): Promise<readonly (Answer | undefined)[]> {
+  const answers: (Answer | undefined)[] = new Array(requests.length).fill(undefined)
   let refusal = ''
   await fire({
     port,
@@ -319,12 +354,10 @@ export async function answersOf(
     requests,
     over: () => refusal !== '',
     seen: ({ status, text }, place) => {
-      texts[place] = text
-      if (status < 200 || status > 299) refusal = `${status} ${text}`
+      if (status >= 200 && status < 300) answers[place] = JSON.parse(Buffer.from(text, 'latin1').toString('utf8'))
+      else if (status !== 503) refusal = `${status} ${text}`
     },
   })
   if (refusal !== '') throw new Error(`refused: ${refusal}`)
-  return texts.map(
-    (text): Readonly<Record<string, unknown>> => JSON.parse(Buffer.from(text, 'latin1').toString('utf8')),
-  )
+  return answers
 }
