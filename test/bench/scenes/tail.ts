@@ -1,7 +1,6 @@
 // S6: how long the slowest exchanges take at 64 connections: in quiet, while 100,000 grants of somebody else are contained, while Redis rewrites its AOF.
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import type { GrantId } from '../../../src/domain/ids.ts'
 import { contain } from '../containing.ts'
 import { median } from '../load.ts'
 import { exchangesBeside, type Tail } from '../load-beside.ts'
@@ -21,14 +20,13 @@ export const S6: Scene = {
   uses: ['tail'],
   measure: async (scope) => {
     const ours = await scope.stages.ours('tail')
-    const model = await modelOf(ours, 'dpop')
     const warm = exchangesBeside(ours, await ours.readings(scope.quick ? 50 : 2_000))
     await pause(scope.quick ? 200 : 3_000)
     await warm.stop()
     const rounds: (readonly [Tail, Tail, Tail])[] = []
     for (let n = 0; n < scope.rounds; n += 1) {
       scope.say(`S6: round ${n + 1}: quiet, under a contain, under an AOF rewrite`)
-      rounds.push(await roundOf(ours, model, scope))
+      rounds.push(await roundOf(ours, scope))
     }
     const [quiet, contained, rewritten] = [0, 1, 2].map((k) =>
       rounds.map((three) => three[k]).flatMap((one) => one ?? []),
@@ -56,7 +54,7 @@ export const S6: Scene = {
   },
 }
 
-async function roundOf(ours: Ours, model: GrantId, { quick }: Scope): Promise<readonly [Tail, Tail, Tail]> {
+async function roundOf(ours: Ours, { quick }: Scope): Promise<readonly [Tail, Tail, Tail]> {
   const shots = quick ? QUICK_SHOTS : SHOTS
   // What is tiny is over before anybody is answered; then all of them count.
   const all = async (requests: readonly Buffer[], until?: Promise<unknown>): Promise<Tail> => {
@@ -67,7 +65,8 @@ async function roundOf(ours: Ours, model: GrantId, { quick }: Scope): Promise<re
     return beside.tail(beside.startedAt, over)
   }
   const quiet = await all(await ours.readings(shots))
-  await planted(ours, model, quick ? QUICK_GRANTS : GRANTS, { closesAt: later() })
+  // The contain ends the model too.
+  await planted(ours, await modelOf(ours, 'dpop'), quick ? QUICK_GRANTS : GRANTS, { closesAt: later() })
   const meanwhile = await ours.readings(shots)
   const afterwards = await ours.readings(shots)
   const containment = await contain(ours, 'dpop', false)
