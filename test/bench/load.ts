@@ -57,14 +57,17 @@ export async function fire({ port, connections, requests, seen, perSecond, over 
           if (next >= requests.length || over?.()) return
           const place = next
           next += 1
-          if (perSecond !== undefined) await until(started + (place * 1_000) / perSecond)
+          const at = perSecond === undefined ? undefined : started + (place * 1_000) / perSecond
+          // Where every connection is taken a request waits, and that is part of how long it takes.
+          const waited = at === undefined ? 0 : Math.max(0, performance.now() - at)
+          if (at !== undefined) await until(at)
           const bytes = requests[place]
           if (bytes === undefined) return
           const shot = await ask(bytes)
-          ms[done] = shot.ms
+          ms[done] = shot.ms + waited
           done += 1
           statuses.set(shot.status, (statuses.get(shot.status) ?? 0) + 1)
-          seen?.(shot, place)
+          seen?.(waited === 0 ? shot : { ...shot, ms: shot.ms + waited }, place)
         }
       }),
     )

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { type RedisService, startRedis } from '../../deploy/dev/redis.ts'
 import { freePort, launch, temporaryFolder } from '../../deploy/dev/running.ts'
+import { redisPidOf } from './gauge.ts'
 
 export interface Peer {
   readonly port: number
@@ -22,7 +23,7 @@ export async function startPeer(
   shared?: RedisService,
 ): Promise<Peer> {
   const redis = shared ?? (await startRedis({ own: true, settings: ['--maxmemory', '6gb'] }))
-  if (redis.pid === undefined) throw new Error('the bench needs a Redis of its own: unset WRIT_TEST_REDIS_URL')
+  const redisPid = redisPidOf(redis)
   const folder = await temporaryFolder('peer')
   const port = await freePort()
   const running = await launch(join(folder.path, 'peer.log'), {
@@ -52,7 +53,7 @@ export async function startPeer(
     }
     await pause(50)
   }
-  return { port, pid: running.pid, redisPid: redis.pid, redisUrl: redis.url, stop }
+  return { port, pid: running.pid, redisPid, redisUrl: redis.url, stop }
 }
 
 const answers = (port: number): Promise<boolean> =>

@@ -20,15 +20,27 @@ export interface Planted {
   readonly seconds: number
 }
 
+export interface PlantOptions {
+  /** Over how long the windows close, evenly, one after the other; all at once where absent. */
+  readonly spreadMs?: number
+  readonly maxmemory?: string
+}
+
 /**
  * So many active grants like this one, whose windows closed then. The first goes through the store's own commits; the others are what that left
  * in Redis, under ids of their own, in the same keys, sets and order of events.
  */
-export async function plant(redis: RedisService, model: GrantId, many: number, closesAt: number): Promise<Planted> {
+export async function plant(
+  redis: RedisService,
+  model: GrantId,
+  many: number,
+  closesAt: number,
+  { spreadMs = 0, maxmemory = '4gb' }: PlantOptions = {},
+): Promise<Planted> {
   const connections = await connected(redis)
   const raw = new Redis(redis.url)
   try {
-    await raw.config('SET', 'maxmemory', '4gb', 'appendfsync', 'no', 'auto-aof-rewrite-percentage', '0')
+    await raw.config('SET', 'maxmemory', maxmemory, 'appendfsync', 'no', 'auto-aof-rewrite-percentage', '0')
     const started = performance.now()
     const store = storeOn(connections, HOME)
     const found = await store.load(model)
@@ -40,7 +52,7 @@ export async function plant(redis: RedisService, model: GrantId, many: number, c
     // Where it stands in the order of births is the store's to say.
     const born = (await store.load(first))?.born ?? 0
     for (const step of more) await store.commit({ ...step, grant: { ...step.grant, born } }, judged)
-    const ids = await multiply(raw, first, many - 1)
+    const ids = await multiply(raw, first, many - 1, { closesAt, spreadMs })
     await raw.config('SET', 'appendfsync', 'always')
     return { ids: [first, ...ids], seconds: (performance.now() - started) / 1_000 }
   } finally {
@@ -64,7 +76,12 @@ export async function loadPlanted(redis: RedisService, ids: readonly GrantId[]):
 const AT_ONCE = 500
 
 /** What one grant left in Redis, so many times more. */
-async function multiply(redis: Redis, first: GrantId, many: number): Promise<readonly GrantId[]> {
+async function multiply(
+  redis: Redis,
+  first: GrantId,
+  many: number,
+  { closesAt, spreadMs }: { readonly closesAt: number; readonly spreadMs: number },
+): Promise<readonly GrantId[]> {
   const keys = grantKeys(first)
   const [ask = '', decisions, head] = [
     await redis.get(keys.ask),
@@ -94,7 +111,9 @@ async function multiply(redis: Redis, first: GrantId, many: number): Promise<rea
       grantIdFrom(HOME, groupOf(first), randomBytes(17)),
     )
     made.push(...ids)
-    const args = [...words, '', ...decisions, '', ...sets.flat(), '', ...ids]
+    const closes = ids.map((_, n) => closesAt + Math.floor(((done + n + 1) * spreadMs) / (many + 1)))
+    const each = ids.flatMap((id, n) => [id, String(closes[n])])
+    const args = [...words, '', ...decisions, '', ...sets.flat(), '', String(closesAt), ...each]
     await redis.eval(COPIES, 2, control, events, ...args)
   }
   return made
@@ -108,33 +127,37 @@ i = i + 1
 while ARGV[i] ~= '' do decisions[#decisions + 1] = ARGV[i] i = i + 1 end
 i = i + 1
 while ARGV[i] ~= '' do sets[#sets + 1] = { ARGV[i], ARGV[i + 1] } i = i + 2 end
-local function of(text, id)
-  local at, last, parts = 1, nil, {}
+local function split(text, by)
+  local at, parts = 1, {}
   while true do
-    local from, to = string.find(text, first, at, true)
-    if not from then break end
-    parts[#parts + 1] = string.sub(text, at, from - 1)
-    parts[#parts + 1] = id
+    local from, to = string.find(text, by, at, true)
+    parts[#parts + 1] = string.sub(text, at, from and from - 1)
+    if not from then return parts end
     at = to + 1
   end
-  return table.concat(parts) .. string.sub(text, at)
+end
+local closes_at, split_of = ARGV[i + 1], {}
+local function of(text, id, closes)
+  split_of[text] = split_of[text] or split(text, first)
+  local copy = table.concat(split_of[text], id)
+  return closes == closes_at and copy or table.concat(split(copy, closes_at), closes)
 end
 local seq, event = tonumber(redis.call('HGET', KEYS[1], 'n')), ''
-for n = i + 1, #ARGV do
-  local id, ev, born = ARGV[n], {}, seq + 1
+for n = i + 2, #ARGV, 2 do
+  local id, closes, ev, born = ARGV[n], ARGV[n + 1], {}, seq + 1
   for version, text in ipairs(texts) do
     seq = seq + 1
-    event = redis.call('XADD', KEYS[2], '*', 'grant', id, 'version', version, 'seq', string.format('%d', seq), 'event', of(text, id))
+    event = redis.call('XADD', KEYS[2], '*', 'grant', id, 'version', version, 'seq', string.format('%d', seq), 'event', of(text, id, closes))
     ev[#ev + 1] = event
   end
-  redis.call('SET', '{writ:0}:ask:' .. id, of(ask, id))
+  redis.call('SET', '{writ:0}:ask:' .. id, of(ask, id, closes))
   if #decisions > 0 then redis.call('RPUSH', '{writ:0}:decisions:' .. id, unpack(decisions)) end
   local fields = { 'ev', table.concat(ev, ','), 'born', string.format('%d', born) }
   for name, value in pairs(head) do
-    if name ~= 'ev' and name ~= 'born' then fields[#fields + 1] = name fields[#fields + 1] = value end
+    if name ~= 'ev' and name ~= 'born' then fields[#fields + 1] = name fields[#fields + 1] = of(value, id, closes) end
   end
   redis.call('HSET', '{writ:0}:head:' .. id, unpack(fields))
-  for _, set in ipairs(sets) do redis.call('ZADD', set[1], set[2], id) end
+  for _, set in ipairs(sets) do redis.call('ZADD', set[1], set[2] == closes_at and closes or set[2], id) end
 end
 redis.call('HSET', KEYS[1], 'n', string.format('%d', seq), 'event', event)`
 
