@@ -44,9 +44,11 @@ const say = (line: string): unknown => process.stderr.write(`${line}\n`)
 
 function tell(report: HostileReport): void {
   for (const { kind, what, request, curl } of report.findings)
-    say(`${kind}: ${what}\n  ${request}\n  ${curl}\n  again: npm run hostile -- --requests ${report.requests} --seed ${report.seed}`)
+    say(
+      `${kind}: ${what}\n  ${request}\n  ${curl}\n  again: npm run hostile -- --requests ${report.requests} --seed ${report.seed}`,
+    )
   say(
-    `${report.requests} requests in ${report.seconds} s, ${report.covered} of ${report.product} combinations with roles, ${report.accepted} taken by right; ${clean(report) ? 'nothing found' : 'FOUND, see above'}`,
+    `${report.requests} requests in ${report.seconds} s, ${report.covered} of ${report.product} combinations with roles, ${report.accepted.all} taken by right; ${clean(report) ? 'nothing found' : 'FOUND, see above'}`,
   )
 }
 
@@ -56,7 +58,9 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${asked}\n${USAGE}`)
     return 2
   }
-  say('starting a broker on a Redis of its own; its limits of rate and of what may be pending are set far up, or 429 would be the answer to all')
+  say(
+    'starting a broker on a Redis of its own; its limits of rate and of what may be pending are set far up, or 429 would be the answer to all',
+  )
   const target = await stageTarget()
   try {
     const progress = asked.json ? {} : { progress: say }

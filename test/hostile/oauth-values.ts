@@ -180,7 +180,8 @@ const FORMS: Readonly<Record<string, (form: Form) => Pick<WholeRequest, 'body' |
     body: Buffer.from(
       Object.entries(form)
         .map(([name, value]) => `--a\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
-        .join('') + '--a--',
+        .concat('--a--')
+        .join(''),
     ),
     headers: [['Content-Type', 'multipart/form-data; boundary=a']],
   }),

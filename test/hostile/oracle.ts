@@ -36,7 +36,7 @@ const SECRET =
 /** Where a token is what was asked for. */
 const GIVES_TOKENS: readonly string[] = ['exchange', 'token', 'status_list']
 /** What a terminal or a line of a log would obey. */
-const STEERS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]|\r/
+const STEERS = /(?!\n)\p{Cc}|\p{Bidi_Control}/u
 
 export interface Sent {
   readonly operation: Operation
@@ -99,7 +99,7 @@ function leaks(
     ...(gives
       ? []
       : secrets.filter((one) => one.length > 20 && text.includes(one)).map(() => 'what the sender confided')),
-    ...(status >= 400 && STEERS.test(text.replaceAll('\n', '')) ? ['what steers a terminal'] : []),
+    ...(status >= 400 && STEERS.test(text) ? ['what steers a terminal'] : []),
   ]
 }
 

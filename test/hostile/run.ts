@@ -3,14 +3,15 @@
 // where it is refused there was no commit; where it is taken its document allows it, its answer shows it as it was sent, and what it was tried on is
 // made anew, so that the next request is again one that would be let through with a good value.
 
+import { setTimeout as pause } from 'node:timers/promises'
 import type { WholeRequest } from './bad-values.ts'
 import { nameOf } from './fields.ts'
 import { callsActive, type Found, KINDS, type Kind, oracle, refusals, shows } from './oracle.ts'
 import { type Case, type Plan, planOf, samplesFor } from './plan.ts'
 import { type Got, type RawClient, rawClient } from './raw-client.ts'
 import { alsoWrong, asCurl, requestOf } from './requests.ts'
-import { isForm, isReading, type Role, rowOf } from './samples.ts'
-import { changedFrom, type Target } from './target.ts'
+import { isForm, isReading, rowOf } from './samples.ts'
+import { changedFrom, type State, type Target } from './target.ts'
 
 export interface HostileOptions {
   readonly requests: number
@@ -38,8 +39,8 @@ export interface HostileReport {
   readonly combinations: number
   readonly product: number
   readonly covered: number
-  /** Of what might be taken by right, what was, and what changed something. */
-  readonly accepted: number
+  /** Of what might be taken by right what was, and what of that was committed. */
+  readonly accepted: { readonly all: number; readonly moving: number }
   readonly fiveHundreds: number
   readonly stateChanges: number
   readonly schemaViolations: number
@@ -98,7 +99,7 @@ interface Tools {
 
 async function block(tools: Tools, cases: readonly Case[], from: number): Promise<void> {
   const { target, book } = tools
-  // What it is tried on is made before anything is counted.
+  // What it is tried on is made before anything is counted, and what will be needed when that is spoiled too.
   for (const { operation } of cases) await target.seed(operation.id)
   const prepared: Prepared[] = []
   const open: (readonly [Case, number])[] = []
@@ -107,13 +108,26 @@ async function block(tools: Tools, cases: readonly Case[], from: number): Promis
     if (isReading(one.operation) || made.isRefused || !mayTake(one)) prepared.push(made)
     else open.push([one, from + n])
   }
-  const before = await target.state()
+  await target.ahead(open.map(([{ operation }]) => operation.id))
+  const before = await settled(target)
   await atOnce(tools, prepared)
   const changed = changedFrom(before, await target.state())
   if (changed.length > 0) await blame(tools, prepared, changed)
   for (const [one, n] of open) await oneByOne(tools, await prepare(tools, one, n))
   for (const line of target.failures())
     book.found({ kind: 'failure', what: `the broker took this for its own: ${line.slice(0, 500)}` })
+}
+
+/** What was taken may be worked on behind its answer: a containment looks through what lives. */
+async function settled(target: Target): Promise<State> {
+  let last = await target.state()
+  for (let tries = 0; tries < 200; tries += 1) {
+    const next = await target.state()
+    if (changedFrom(last, next).length === 0 && tries > 0) return next
+    last = next
+    await pause(10)
+  }
+  throw new Error('the store does not come to rest')
 }
 
 const mayTake = ({ operation, role, sample }: Case): boolean =>
@@ -227,7 +241,7 @@ function bookOf(url: string) {
   }
   const found = new Map<Kind, number>()
   const kept: Finding[] = []
-  let [requests, accepted, moved, blamed] = [0, 0, 0, 0]
+  let [requests, accepted, moving, blamed] = [0, 0, 0, 0]
   let slowest = { ms: 0, request: '' }
   const covered = new Set<string>()
   const more = (map: Map<string, number>, key: string): unknown => map.set(key, (map.get(key) ?? 0) + 1)
@@ -253,7 +267,7 @@ function bookOf(url: string) {
     },
     accepted: (isMoved: boolean): void => {
       accepted += 1
-      if (isMoved) moved += 1
+      if (isMoved) moving += 1
     },
     /** A few times only: each costs a reading of the whole store for each request. */
     mayBlame: (): boolean => ++blamed <= 3,
@@ -270,7 +284,7 @@ function bookOf(url: string) {
         combinations: plan.combinations.length,
         product: plan.product,
         covered: covered.size,
-        accepted,
+        accepted: { all: accepted, moving },
         fiveHundreds: many('fiveHundred'),
         stateChanges: many('stateChange'),
         schemaViolations: many('schemaViolation') + many('takenAgainstSchema'),

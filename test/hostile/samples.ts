@@ -78,6 +78,7 @@ const FLAGS = [
   'regulated',
 ] as const
 
+/** The longest window that its tier allows: one that ended during a run would be a change that nobody asked for. */
 export const askingOf = ({ n, now }: Pick<Making, 'n' | 'now'>, more: object = {}) => ({
   entitlement: ENTITLEMENT,
   actions: ['stock.export'],
@@ -97,7 +98,7 @@ export const askingOf = ({ n, now }: Pick<Making, 'n' | 'now'>, more: object = {
   exposure: { segment: 'ring-1', from: 0, to: 10, rollbackCriteria: 'Errors rise' },
   plan: { digest: DIGEST, mediaType: 'text/plain', uri: 'https://plans.example/1' },
   ticket: { system: 'desk', id: `CHG-${n}`, url: `https://desk.example/${n}` },
-  window: { opensAt: at(now - 1_000), closesAt: at(now + HOUR) },
+  window: { opensAt: at(now - 1_000), closesAt: at(now + 4 * HOUR - 60_000) },
   executor: { principal: 'report-job' },
   ...more,
 })
@@ -192,7 +193,7 @@ export const ROWS: Readonly<Record<string, Row>> = {
   request: row('pending', ['requester'], (m) => [
     { query: {}, headers: key(m), body: askingOf(m) },
     { headers: key(m), body: askingOf(m, { executor: { principal: 'report-job', key: KEY } }) },
-    { headers: key(m), body: askingOf(m, { more: [PART], window: { duration: '1h' } }) },
+    { headers: key(m), body: askingOf(m, { more: [PART], window: { duration: '3h' } }) },
     { headers: key(m), body: askingOf(m, { replaces: m.seed.id }) },
     { query: { dryRun: 'true' }, headers: key(m), body: askingOf(m) },
   ]),

@@ -101,6 +101,7 @@ async function onStage(stage: DevStage): Promise<StageTarget> {
   const who = (role: Role): Who => ({ token: tokens.of(role) })
   const seeds = seedMaker(client(broker.url, stage.url), who, { stage, assertion, broker: broker.url })
   const current = new Map<string, Promise<Seed>>()
+  const stock = new Map<SeedKind, Seed[]>()
   let heard = 0
   return {
     stage,
@@ -115,9 +116,27 @@ async function onStage(stage: DevStage): Promise<StageTarget> {
     assertion,
     oauth: { issuer: stage.url, server },
     seed: (operation) => {
-      const known = current.get(operation) ?? seeds(rowOf(operation).seed)
+      const { seed: kind } = rowOf(operation)
+      const known = current.get(operation) ?? Promise.resolve(stock.get(kind)?.pop() ?? seeds(kind))
       current.set(operation, known)
       return known
+    },
+    ahead: async (operations) => {
+      const wanted = new Map<SeedKind, number>()
+      for (const operation of operations) {
+        const { seed: kind } = rowOf(operation)
+        if (kind !== 'nothing') wanted.set(kind, (wanted.get(kind) ?? 0) + 1)
+      }
+      const missing = [...wanted].flatMap(([kind, many]) => {
+        const here = stock.get(kind) ?? []
+        stock.set(kind, here)
+        // About every second of them is refused after all.
+        return Array.from({ length: Math.max(0, Math.ceil(many * 0.6) - here.length) }, () => kind)
+      })
+      await eachOf(missing, 8, async (kind) => {
+        const seed = await seeds(kind)
+        stock.get(kind)?.push(seed)
+      })
     },
     spoiled: (operation) => {
       current.delete(operation)
@@ -137,6 +156,14 @@ async function onStage(stage: DevStage): Promise<StageTarget> {
       await stage.stop()
     },
   }
+}
+
+async function eachOf<T>(all: readonly T[], width: number, work: (one: T) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let one = all[next++]; one !== undefined; one = all[next++]) await work(one)
+  }
+  await Promise.all(Array.from({ length: width }, worker))
 }
 
 async function freshTokens({ idp }: DevStage) {
@@ -193,12 +220,13 @@ function seedMaker(
     if (kind === 'nothing') return EMPTY
     if (kind === 'frozen') return frozen('/v1/freezes')
     if (kind === 'contained') return frozen('/v1/containments')
-    n += 1
-    const asked = { ...askingOf({ n: 0, now: Date.now() }), ticket: { system: 'desk', id: `SEED-${n}` } }
+    const mine = ++n
+    const ticket = { system: 'desk', id: `SEED-${mine}` }
+    const asked = { ...askingOf({ n: 0, now: Date.now() }), ticket }
     const filed = await ok(
-      to.post(who('requester'), '/v1/grants', { ...asked, task: { ...asked.task, id: `seed-${n}` } }),
+      to.post(who('requester'), '/v1/grants', { ...asked, task: { ...asked.task, id: `seed-${mine}` } }),
     )
-    const seed: Seed = { ...EMPTY, id: filed.id, digest: filed.digest, ticket: { system: 'desk', id: `SEED-${n}` } }
+    const seed: Seed = { ...EMPTY, id: filed.id, digest: filed.digest, ticket }
     if (kind === 'pending') return seed
     if (kind === 'asked') {
       const { questions } = await ok(to.post(who('owner'), `/v1/grants/${seed.id}/questions`, { text: 'Why?' }))

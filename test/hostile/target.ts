@@ -23,6 +23,8 @@ export interface Target {
   /** The thing that this operation is tried on; another one when `spoiled` was told of it. */
   seed(operation: string): Promise<Seed>
   spoiled(operation: string): void
+  /** Makes what the next of them will want, many at once. */
+  ahead(operations: readonly string[]): Promise<void>
   /** New tokens where the old ones are soon over. */
   refresh(): Promise<void>
   state(): Promise<State>
