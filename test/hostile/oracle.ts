@@ -27,7 +27,7 @@ export interface Found {
 }
 
 /** By when an answer is there, on a machine that others use too. */
-const SLOW_MS = 1_000
+export const SLOW_MS = 1_000
 /** Traces, places in our source or on the disk, words of what lies behind. */
 const TRACE =
   /\n\s+at [^\n]+|\bat (?:async )?[\w.<> ]*\(?(?:file:|node:)|node_modules|node:internal|\.[cm]?[jt]s:\d+|\/(?:work|home|root|tmp|usr|app|src)\/|(?:Type|Range|Reference|Syntax)Error\b|ioredis|ZodError|ReplyError|\bERR (?:value|wrong|unknown)|WRONGTYPE/

@@ -234,7 +234,11 @@ const STORIES: readonly (readonly [name: string, weight: number, story: Story, w
 
 /** Each once, one after the other: whatever opens connections at its first use has done so. */
 export async function eachOnce(scene: Scene, vault: boolean): Promise<void> {
-  for (const [, , story, wantsVault] of STORIES) if (vault || wantsVault !== true) await story(scene)
+  for (const [, , story, wantsVault] of STORIES)
+    if (vault || wantsVault !== true)
+      await story(scene).catch((thrown: unknown) =>
+        thrown instanceof Unavailable ? story(scene) : Promise.reject(thrown),
+      )
 }
 
 export interface Load {
