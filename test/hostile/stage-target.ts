@@ -112,7 +112,7 @@ async function onStage(stage: DevStage): Promise<StageTarget> {
       if (role === 'anonymous') return undefined
       return `Bearer ${role === 'resource server' ? assertion() : tokens.of(role)}`
     },
-    subject: (role) => (role === 'anonymous' || role === 'resource server' ? assertion() : tokens.of(role)),
+    subject: (role) => (role === 'resource server' ? assertion() : tokens.of(role)),
     assertion,
     oauth: { issuer: stage.url, server },
     seed: (operation) => {

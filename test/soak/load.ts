@@ -172,7 +172,7 @@ const loginDone: Story = async (scene) => {
   ok('login completed', await scene.to().post(scene.who('vera'), `${path}/complete`))
 }
 const loginLeft: Story = async (scene) => {
-  await login(scene, 25)
+  await login(scene, 20)
 }
 
 const looked: Story = async (scene) => {
@@ -232,13 +232,13 @@ const STORIES: readonly (readonly [name: string, weight: number, story: Story, w
   ['refused', 3, refused],
 ]
 
-/** Each once, one after the other: whatever opens connections at its first use has done so. */
+/** Each once: whatever opens connections at its first use has done so. */
 export async function eachOnce(scene: Scene, vault: boolean): Promise<void> {
-  for (const [, , story, wantsVault] of STORIES)
-    if (vault || wantsVault !== true)
-      await story(scene).catch((thrown: unknown) =>
-        thrown instanceof Unavailable ? story(scene) : Promise.reject(thrown),
-      )
+  const open = STORIES.filter(([, , , wantsVault]) => vault || wantsVault !== true)
+  const told = open.map(([, , story]) =>
+    story(scene).catch((thrown: unknown) => (thrown instanceof Unavailable ? story(scene) : Promise.reject(thrown))),
+  )
+  await Promise.all(told)
 }
 
 export interface Load {

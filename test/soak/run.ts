@@ -124,7 +124,7 @@ async function soaked(on: On, options: SoakOptions): Promise<SoakReport> {
   let told = 0
   for (let n = 0; secondsNow() < minutes * 60; n += 1) {
     await tokens.refresh()
-    const seldom = n % 5 === 0 ? await on.look.seldom() : {}
+    const seldom = quick || n % 5 === 0 ? await on.look.seldom() : {}
     const found = { ...(await on.look.often()), ...seldom }
     samples.push({ seconds: secondsNow(), figures: found })
     if (secondsNow() - told >= (quick ? 5 : 30)) {
@@ -193,7 +193,7 @@ export function rulesOf(
   window: number,
 ): { readonly rules: Readonly<Record<string, Rule>>; readonly tolerance: string } {
   const saw = window >= 240 ? 5 : quick ? 10_000 : 20
-  const process = minutes >= 10 ? 5 : quick ? 100 : 25
+  const process = minutes >= 10 ? 5 : 25
   const archived = (left: number): Partial<Rule> => (quick ? {} : { left })
   const ofBroker = (name: string): Readonly<Record<string, Rule>> => ({
     [`${name}.rssMb`]: { percent: process, grain: 6 },
