@@ -1,6 +1,7 @@
 // A hostile run finds what is broken: the real door with one thing broken in it, each in the operation where it shows.
 import { expect, it } from 'vitest'
 import { brokenTarget, FAULTS } from '../support/broken-door.ts'
+import { planOf } from './plan.ts'
 import { clean, hostileRun } from './run.ts'
 
 /** Enough for every role to have come by. */
@@ -13,6 +14,16 @@ it('nothing is found where nothing is broken', async () => {
   await target.stop()
   expect(report.findings).toEqual([])
   expect([clean(report), report.requests]).toEqual([true, REQUESTS])
+})
+
+it('nothing is found either where two things are wrong at once', async () => {
+  const target = await brokenTarget((ports) => ports)
+  const only = (one: string): boolean => one === 'accept_clock'
+  const { product } = planOf(target.document, 3, only)
+  const report = await hostileRun(target, { requests: product + 500, seed: 3, only })
+  await target.stop()
+  expect(report.findings).toEqual([])
+  expect([report.covered, clean(report)]).toEqual([product, true])
 })
 
 it.each(Object.entries(FAULTS))('%s is found, with what to send to see it again', async (_, broken) => {

@@ -153,19 +153,19 @@ async function prepare({ target, isRefusal }: Tools, one: Case, n: number): Prom
     one,
     request,
     secrets: [subject, assertion, authorization?.split(' ')[1] ?? ''],
-    isRefused: refusedBy(isRefusal, one, request),
+    isRefused: request === first ? isRefusal(operation, field, bad, request) : refusedBoth(isRefusal, one, request),
   }
 }
 
-/** A second thing that is done to the whole may undo the first. */
-function refusedBy(
+/** The second thing may undo the first: where it is done to the whole, or writes a body anew that said a member twice. */
+function refusedBoth(
   isRefusal: Tools['isRefusal'],
   { operation, field, bad, also }: Case,
   request: WholeRequest,
 ): boolean {
-  if (also === undefined) return isRefusal(operation, field, bad, request)
-  if (also.field.place !== 'body') return false
-  return isRefusal(operation, field, bad, request) || isRefusal(operation, also.field, also.bad, request)
+  if (also === undefined || also.field.place !== 'body') return false
+  const first = field.place !== 'body' && isRefusal(operation, field, bad, request)
+  return first || isRefusal(operation, also.field, also.bad, request)
 }
 
 /**
