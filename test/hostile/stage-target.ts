@@ -3,6 +3,7 @@
 // rate and of what may be pending are set far up, because an answer of 429 tests nothing.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { type Client, client, clientAssertion, introspect, type Json, type Who } from '../../deploy/dev/client.ts'
@@ -195,6 +196,7 @@ function seedMaker(
   let n = 0
   const ok = async (asked: Promise<{ readonly said: string; readonly status: number; readonly body: Json }>) => {
     const answer = await asked
+    if (answer.status === 503) throw new Unavailable()
     if (answer.said !== 'ok') throw new Error(`a seed was ${answer.said}: ${JSON.stringify(answer.body)}`)
     return answer.body
   }
@@ -216,7 +218,7 @@ function seedMaker(
     await ok(to.post(who('owner'), `/v1/grants/${id}/decisions`, { ...yes, accepts }))
     return condition
   }
-  return async (kind) => {
+  const made = async (kind: SeedKind): Promise<Seed> => {
     if (kind === 'nothing') return EMPTY
     if (kind === 'frozen') return frozen('/v1/freezes')
     if (kind === 'contained') return frozen('/v1/containments')
@@ -253,7 +255,19 @@ function seedMaker(
       cursor: page.next ?? 'a',
     }
   }
+  // On a machine that others use a Redis may be late; what was half made stays, and is nobody's.
+  return async (kind) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await made(kind)
+      } catch (thrown) {
+        if (!(thrown instanceof Unavailable) || tries === 10) throw thrown
+        await pause(300)
+      }
+    }
+  }
 }
+class Unavailable extends Error {}
 
 /** The name of the status list that a token names. */
 function listOf(token: string): string {
