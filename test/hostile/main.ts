@@ -43,10 +43,8 @@ const wholeNumber = (text: string, least: number, most: number): number | undefi
 const say = (line: string): unknown => process.stderr.write(`${line}\n`)
 
 function tell(report: HostileReport): void {
-  for (const { kind, what, request, curl } of report.findings)
-    say(
-      `${kind}: ${what}\n  ${request}\n  ${curl}\n  again: npm run hostile -- --requests ${report.requests} --seed ${report.seed}`,
-    )
+  for (const { kind, what, request, curl } of report.findings) say(`${kind}: ${what}\n  ${request}\n  ${curl}`)
+  if (!clean(report)) say(`again: npm run hostile -- --requests ${report.requests} --seed ${report.seed}`)
   say(
     `${report.requests} requests in ${report.seconds} s, ${report.covered} of ${report.product} combinations with roles, ${report.accepted.all} taken by right; ${clean(report) ? 'nothing found' : 'FOUND, see above'}`,
   )
@@ -64,7 +62,13 @@ export async function main(args: readonly string[]): Promise<number> {
   const target = await stageTarget()
   try {
     const progress = asked.json ? {} : { progress: say }
-    const report = await hostileRun(target, { ...asked, ...progress })
+    let isOver = false
+    // The first signal ends the run with a report of what was sent; the second ends it.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => {
+        isOver = true
+      })
+    const report = await hostileRun(target, { ...asked, ...progress, isOver: () => isOver })
     if (!asked.json || !clean(report)) tell(report)
     process.stdout.write(`${JSON.stringify(report)}\n`)
     return clean(report) ? 0 : 1

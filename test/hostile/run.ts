@@ -21,6 +21,8 @@ export interface HostileOptions {
   /** Only these operations. */
   readonly only?: (operation: string) => boolean
   readonly progress?: (line: string) => void
+  /** Asked before each block: the report is then of what was sent until then. */
+  readonly isOver?: () => boolean
 }
 export interface Finding extends Found {
   /** Which request it was, in words. */
@@ -63,6 +65,8 @@ interface Prepared {
   readonly isRefused: boolean
 }
 
+/** What a broker says of a Redis that is late. */
+const LATE = /store_unavailable|The store did not answer as it should/
 const BLOCK = 1_000
 const KEPT = 20
 
@@ -70,12 +74,12 @@ export async function hostileRun(target: Target, options: HostileOptions): Promi
   const plan = planOf(target.document, options.seed, options.only)
   const width = options.width ?? 8
   const clients = Array.from({ length: width }, () => rawClient(target.port))
-  const book = bookOf(target.url)
+  const book = bookOf(target.url, options.progress ?? (() => undefined))
   const judge = oracle(target.document)
   const isRefusal = refusals(target.document)
   const started = performance.now()
   try {
-    for (let from = 0; from < options.requests; from += BLOCK) {
+    for (let from = 0; from < options.requests && options.isOver?.() !== true; from += BLOCK) {
       await target.refresh()
       const cases = Array.from({ length: Math.min(BLOCK, options.requests - from) }, (_, n) => plan.at(from + n))
       await block({ target, clients, book, judge, isRefusal }, cases, from)
@@ -117,7 +121,7 @@ async function block(tools: Tools, cases: readonly Case[], from: number): Promis
   if (changed.length > 0) await blame(tools, prepared, changed)
   for (const [one, n] of open) await oneByOne(tools, await prepare(tools, one, n))
   // What is unavailable for now was sent again, and is found where it stays so.
-  for (const line of target.failures().filter((text) => !text.includes('store_unavailable')))
+  for (const line of target.failures().filter((text) => !LATE.test(text)))
     book.found({ kind: 'failure', what: `the broker took this for its own: ${line.slice(0, 500)}` })
 }
 
@@ -251,7 +255,7 @@ async function oneByOne(tools: Tools, made: Prepared): Promise<void> {
 }
 
 type Book = ReturnType<typeof bookOf>
-function bookOf(url: string) {
+function bookOf(url: string, say: (line: string) => void) {
   const counts = {
     status: new Map<string, number>(),
     route: new Map<string, number>(),
@@ -278,11 +282,10 @@ function bookOf(url: string) {
     found: (one: Found, made?: Prepared): void => {
       found.set(one.kind, (found.get(one.kind) ?? 0) + 1)
       if (kept.length >= KEPT) return
-      kept.push({
-        ...one,
-        request: made === undefined ? '' : named(made),
-        curl: made === undefined ? '' : asCurl(url, made.request),
-      })
+      const request = made === undefined ? '' : named(made)
+      const finding = { ...one, request, curl: made === undefined ? '' : asCurl(url, made.request) }
+      kept.push(finding)
+      say(`${one.kind}: ${one.what}\n  ${request}\n  ${finding.curl}`)
     },
     again: (isUnavailable: boolean): void => {
       if (isUnavailable) unavailable += 1

@@ -26,18 +26,12 @@ local now = redis.call('TIME')
 local age = 0
 if oldest[2] then age = tonumber(now[1]) - tonumber(oldest[2]) / 1000 end
 return { kinds.ended, kinds.passing, kinds.kept, kinds.queue, kinds.live, kinds.grants,
-  redis.call('ZCARD', '{writ:0}:retire'), math.floor(age), redis.call('XLEN', '{writ:0}:events'), redis.call('DBSIZE') }`
+  redis.call('ZCARD', '{writ:0}:retire'), math.floor(age),
+  redis.call('LLEN', '{writ:0}:queue:looks:wait') + redis.call('LLEN', '{writ:0}:queue:looks:active'),
+  redis.call('ZCARD', '{writ:0}:queue:looks:delayed'), redis.call('ZCARD', '{writ:0}:queue:looks:failed'), redis.call('XLEN', '{writ:0}:events'), redis.call('DBSIZE') }`
 const NAMES = [
-  'grantKeys',
-  'passing',
-  'kept',
-  'queue',
-  'live',
-  'grants',
-  'ended',
-  'oldestEnded',
-  'events',
-  'keys',
+  ...(['grantKeys', 'passing', 'kept', 'queue', 'live', 'grants', 'ended', 'oldestEnded'] as const),
+  ...(['jobsNow', 'jobsLater', 'jobsFailed', 'events', 'keys'] as const),
 ] as const
 
 const numbersIn = (value: unknown): readonly number[] => (Array.isArray(value) ? value.map(Number) : [])

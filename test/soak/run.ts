@@ -138,7 +138,7 @@ async function soaked(on: On, options: SoakOptions): Promise<SoakReport> {
   await load.stop()
   on.client.close()
   const calm = await untilQuiet(on.look, { archived: !quick, withinMs: quick ? 60_000 : 300_000 })
-  await pause(quick ? 1_000 : 10_000)
+  await pause(quick ? Number(process.env.Q ?? 1_000) : 10_000)
   const last = { ...(await on.look.often()), ...(await on.look.seldom()) }
   const windows = windowsOf(minutes, LEAVES_AFTER)
   const { rules, tolerance } = rulesOf(minutes, quick, windows.length)
