@@ -44,19 +44,25 @@ export interface Figures {
   close(): void
 }
 
-export function figures(brokers: readonly Watched[], redisUrl: string, eyes: Eyes | undefined): Figures {
+/** `open`: how many connections to this broker are the load's own, which are no business of the broker's. */
+export function figures(
+  brokers: readonly Watched[],
+  redisUrl: string,
+  { eyes, open }: { readonly eyes: Eyes; open(url: string): number },
+): Figures {
   const redis = new Redis(redisUrl)
   const often: Figures['often'] = async () => {
     const found: Record<string, number> = {}
     for (const { name, pid, url } of brokers) {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
       found[`${name}.rssMb`] = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024
-      found[`${name}.fds`] = readdirSync(`/proc/${pid}/fd`).length
       const text = await (await fetch(`${url}/metrics`, { headers: { connection: 'close' } })).text()
+      const ours = open(url)
+      found[`${name}.fds`] = readdirSync(`/proc/${pid}/fd`).length - ours
       const figure = (metric: string): number => Number(new RegExp(`^${metric} (\\S+)$`, 'm').exec(text)?.[1])
       found[`${name}.heapMb`] = figure('nodejs_heap_size_used_bytes') / 1_048_576
       found[`${name}.externalMb`] = figure('nodejs_external_memory_bytes') / 1_048_576
-      found[`${name}.handles`] = figure('nodejs_active_handles_total')
+      found[`${name}.handles`] = figure('nodejs_active_handles_total') - ours
       found[`${name}.waiting`] = figure('writ_http_waiting')
       found[`${name}.lagP99Ms`] = figure('nodejs_eventloop_lag_p99_seconds') * 1_000
     }
@@ -71,7 +77,6 @@ export function figures(brokers: readonly Watched[], redisUrl: string, eyes: Eye
     return found
   }
   const seldom: Figures['seldom'] = async () => {
-    if (eyes === undefined) return {}
     const { leases, holds, roles, logins, sessions } = await eyes.left()
     return {
       ...{ 'vault.leases': leases, 'vault.holds': holds, 'vault.roles': roles },

@@ -21,6 +21,8 @@ export interface Http {
 }
 export interface Requests {
   at(url: string, publicUrl: string): Http
+  /** How many connections to this address are open from here: a descriptor each, on the other side too. */
+  open(url: string): number
   close(): void
 }
 
@@ -28,6 +30,8 @@ const parsed = (text: string, media: string): Json => (text !== '' && media.incl
 
 export function requests(heard: (method: string, path: string, status: number) => void): Requests {
   const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+  const streams = new Map<string, number>()
+  const streaming = (url: string, by: 1 | -1): unknown => streams.set(url, (streams.get(url) ?? 0) + by)
   const send = (method: string, url: string, headers: Record<string, string>, body?: string): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const sent = request(url, { method, agent, headers, timeout: 30_000 }, (res) => {
@@ -80,6 +84,7 @@ export function requests(heard: (method: string, path: string, status: number) =
             let messages = 0
             let isLeft = false
             const headers = { ...by(who, 'GET', path), accept: 'text/event-stream' }
+            streaming(url, 1)
             const sent = request(url + path, { method: 'GET', agent: false, headers }, (res) => {
               heard('GET', `${path.split('?')[0]} (stream)`, res.statusCode ?? 0)
               if (res.statusCode !== 200) reject(new Error(`${path}: ${res.statusCode} instead of a stream`))
@@ -88,6 +93,7 @@ export function requests(heard: (method: string, path: string, status: number) =
               })
               res.on('error', () => undefined)
             })
+            sent.once('close', () => streaming(url, -1))
             sent.on('error', (thrown) => (isLeft ? undefined : reject(thrown)))
             sent.end()
             setTimeout(() => {
@@ -97,6 +103,15 @@ export function requests(heard: (method: string, path: string, status: number) =
             }, forMs)
           }),
       }
+    },
+    open: (url) => {
+      const { host } = new URL(url)
+      const here = (all: Readonly<Record<string, readonly unknown[] | undefined>>): number =>
+        Object.entries(all).reduce(
+          (sum, [name, some]) => sum + (name.startsWith(`${host}:`) ? (some?.length ?? 0) : 0),
+          0,
+        )
+      return here(agent.sockets) + here(agent.freeSockets) + (streams.get(url) ?? 0)
     },
     close: () => agent.destroy(),
   }

@@ -71,7 +71,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const more = options.program === undefined ? { env } : { env, program: options.program }
     const brokers = [await stage.startBroker(0, more), await stage.startBroker(1, more)]
     const watched = brokers.map(({ pid, url }, n) => ({ name: `broker${n}`, pid, url }))
-    const look = figures(watched, stage.redis.url, eyes(services))
+    const look = figures(watched, stage.redis.url, { eyes: eyes(services), open: client.open })
     try {
       return await soaked({ stage, look, client, counted, urls: brokers.map(({ url }) => url) }, options)
     } finally {
@@ -138,7 +138,7 @@ async function soaked(on: On, options: SoakOptions): Promise<SoakReport> {
   await load.stop()
   on.client.close()
   const calm = await untilQuiet(on.look, { archived: !quick, withinMs: quick ? 60_000 : 300_000 })
-  await pause(quick ? Number(process.env.Q ?? 1_000) : 10_000)
+  await pause(quick ? 1_000 : 10_000)
   const last = { ...(await on.look.often()), ...(await on.look.seldom()) }
   const windows = windowsOf(minutes, LEAVES_AFTER)
   const { rules, tolerance } = rulesOf(minutes, quick, windows.length)
