@@ -1,8 +1,17 @@
-// One configuration for every test. The pure ones run side by side; then those on real services, one file at a time, because they measure
-// and kill. `test/run.ts` chooses the folders.
+// One configuration for every test. The pure ones run side by side; then those on real services that measure nothing, two at a time; then
+// the others on real services, one file at a time, because they measure and kill. `test/run.ts` chooses the folders.
 import { defineConfig } from 'vitest/config'
 
 const shared = { pool: 'forks', testTimeout: 60_000, hookTimeout: 180_000 } as const
+
+const SIDE_BY_SIDE = ['test/model/**/*.test.ts', 'test/hostile/stage.test.ts']
+const ALONE = [
+  'test/adapters/**/*.test.ts',
+  'test/journeys/**/*.test.ts',
+  'test/crash/crash.test.ts',
+  'test/soak/stage.test.ts',
+  'test/bench/quick.test.ts',
+]
 
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
@@ -15,19 +24,22 @@ export default defineConfig({
           ...shared,
           name: 'pure',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/adapters/**', 'test/journeys/**', 'test/bench/quick.test.ts'],
+          exclude: [...SIDE_BY_SIDE, ...ALONE],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
+      },
+      {
+        test: { ...shared, name: 'side', include: SIDE_BY_SIDE, maxWorkers: 2, sequence: { groupOrder: 1 } },
       },
       {
         test: {
           ...shared,
           name: 'real',
           setupFiles: ['test/support/openapi-listen.ts'],
-          include: ['test/adapters/**/*.test.ts', 'test/journeys/**/*.test.ts', 'test/bench/quick.test.ts'],
+          include: ALONE,
           maxWorkers: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

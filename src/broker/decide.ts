@@ -16,7 +16,7 @@ import {
 import { type Conflict, conflictOf } from '../domain/duties.ts'
 import { laneOf, type PeopleRule } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
-import { advance, type Grant, type GrantIn, inStatus } from '../domain/grant.ts'
+import { advance, deadlineOf, type Grant, type GrantIn, inStatus } from '../domain/grant.ts'
 import type { Digest, GrantId, PersonId, PrincipalId } from '../domain/ids.ts'
 import type { Instant } from '../domain/instant.ts'
 import type { Caller, Person, Principal } from '../domain/principal.ts'
@@ -82,7 +82,8 @@ export const decide =
         throw alreadyDecided()
       return count(p, grant, decision, cast, control, p.now())
     })
-    if (inStatus(grant, 'approved')) await p.timetable.at(laneOf(grant.ask.credential), grant.head.facts.useBy)
+    // Not when it must have been used: its window may be over long before, and a look at what is over would wait in the queue until then.
+    if (inStatus(grant, 'approved')) await p.timetable.at(laneOf(grant.ask.credential), deadlineOf(grant) ?? p.now())
     await witness(p, receipt)
     return grant
   }

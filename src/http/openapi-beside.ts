@@ -182,6 +182,11 @@ const problems = (what: string) => ({
   headers: headersOf('Cache-Control', 'X-Request-Id'),
   content: { 'application/problem+json': { schema: ref('Problem') } },
 })
+/** The same, and what is no HTTP or no address at all: that never gets to an endpoint, and is refused in the words of every other address. */
+const orProblem = (refusal: ReturnType<typeof oauthRefusal> | ReturnType<typeof problems>) => ({
+  ...refusal,
+  content: { ...refusal.content, ...problems('').content },
+})
 /** What did not arrive as a request has no endpoint: a problem document wherever it was meant for. */
 const ANY_TIME = {
   [DOOR_REFUSALS.too_slow]: problems('The request did not arrive in time.'),
@@ -189,7 +194,7 @@ const ANY_TIME = {
 }
 const OAUTH_REFUSALS = {
   ...ANY_TIME,
-  400: oauthRefusal('Refused; `error` says why.', 'DPoP-Nonce', 'Retry-After'),
+  400: orProblem(oauthRefusal('Refused; `error` says why.', 'DPoP-Nonce', 'Retry-After')),
   [DOOR_REFUSALS.body_too_large]: oauthRefusal('The form is too large.'),
   [DOOR_REFUSALS.unsupported_media_type]: oauthRefusal(
     'The body must be a form, in UTF-8 and not compressed.',
@@ -198,15 +203,21 @@ const OAUTH_REFUSALS = {
   500: oauthRefusal('The broker failed.'),
   503: oauthRefusal('The broker cannot answer now. Try again.', 'Retry-After'),
 }
+/** A name that cannot even be decoded is nobody's, and then nothing is said of who may read it. */
+const notThere = (what: string) => {
+  const refusal = orProblem(oauthRefusal(what))
+  const open = { description: 'Pages of anybody may read this.', required: false, schema: { const: '*' } }
+  return { ...refusal, headers: { ...refusal.headers, 'Access-Control-Allow-Origin': open } }
+}
 const said = (what: string, name: string, ...headers: readonly string[]) => ({
   description: what,
   headers: headersOf('Cache-Control', 'X-Request-Id', ...headers),
   content: { 'application/json': { schema: ref(name) } },
 })
 /** A GET without parameters can only refuse a body, and fail. */
-const refusals = (refuse: (what: string) => object) => ({
+const refusals = (refuse: typeof oauthRefusal | typeof problems) => ({
   ...ANY_TIME,
-  400: refuse('This route takes no body.'),
+  400: orProblem(refuse('This route takes no body.')),
   500: refuse('The broker failed.'),
 })
 const get = (tag: string, operationId: string, summary: string, ok: object, more: object) => ({
@@ -299,7 +310,7 @@ export const PATHS_BESIDE = {
           content: { 'application/statuslist+jwt': { schema: text } },
         },
         ...refusals(oauthRefusal),
-        404: oauthRefusal('There is no such list: its tokens are not good.', 'Access-Control-Allow-Origin'),
+        404: notThere('There is no such list: its tokens are not good.'),
         406: oauthRefusal('There is only `application/statuslist+jwt` here.', 'Access-Control-Allow-Origin'),
         501: oauthRefusal('There is no history of lists.', 'Access-Control-Allow-Origin'),
         503: oauthRefusal('Not known now. Try again, and refuse meanwhile.', 'Retry-After'),

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Exchanged } from '../../src/broker/broker.ts'
 import { BrokerError, type ErrorCode } from '../../src/domain/errors.ts'
-import type { Grant } from '../../src/domain/grant.ts'
+import { deadlineOf, type Grant } from '../../src/domain/grant.ts'
 import { named } from '../../src/domain/ids.ts'
 import { after, days, hours, milliseconds, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
@@ -632,6 +632,15 @@ describe('ending', () => {
     await w.broker.exchange(w.as('triage-agent', { key: KEY }), token.id)
     await w.settle(minutes(61))
     expect([await statusOf(w, database), await statusOf(w, token)]).toEqual(['ended', 'ended'])
+  })
+
+  it('nobody is asked to look at a grant after its window: no job of one that is over waits on', async () => {
+    const w = await world()
+    for (const grant of [await w.approvedLogin(), await w.approvedToken()]) {
+      const { closesAt } = grant.ask.intent.window
+      expect(w.timetable.asked.filter(({ when }) => when > closesAt)).toEqual([])
+      expect(w.timetable.asked.map(({ when }) => when)).toContain(deadlineOf(grant))
+    }
   })
 
   it('two sweeps at once close each login once', async () => {

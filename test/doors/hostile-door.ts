@@ -7,7 +7,7 @@ import { acceptClock, canaries } from '../../src/broker/operate.ts'
 import { recover, recovery, type Walks } from '../../src/broker/recover.ts'
 import { publishedOf } from '../../src/broker/rulebook.ts'
 import type { PrincipalId } from '../../src/domain/ids.ts'
-import { httpDoor } from '../../src/http/door.ts'
+import { type DoorPorts, httpDoor } from '../../src/http/door.ts'
 import { healthEndpoints } from '../../src/http/health.ts'
 import { openApiDocument } from '../../src/http/openapi.ts'
 import { authenticator, serverAuthenticator, tokenReader, trustIssuers } from '../../src/identity/authenticate.ts'
@@ -62,7 +62,11 @@ export interface HostileDoor {
 
 const WRITES = /^(file|commit|create|claim|end|retire|publish|accept|forget|remove)/
 
-export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
+/** `change` puts something else into its place, as a broken broker would have it. */
+export async function hostileDoor(
+  agent: Agent,
+  change: (ports: DoorPorts, w: World) => DoorPorts = (ports) => ports,
+): Promise<HostileDoor> {
   const w = await world()
   const login = await startTokenMaker(['ES256', 'RS256'])
   const { ring } = await freshRing(w.now)
@@ -126,7 +130,7 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
     useOnce,
     now: w.now,
   })
-  const door = httpDoor({
+  const ports: DoorPorts = {
     ...common,
     clientAssertion,
     operations: {
@@ -154,7 +158,8 @@ export async function hostileDoor(agent: Agent): Promise<HostileDoor> {
       }),
       ...healthEndpoints({ checks: [], metrics: async () => ({ text: '', media: 'text/plain' }), checkMs: 50 }),
     ],
-  })
+  }
+  const door = httpDoor(change(ports, w))
   const port = await door.listen(0, '127.0.0.1')
   const check = openApiCheck(openApiDocument(ISSUER))
   return {
