@@ -1,0 +1,143 @@
+// Runs sequences: several side by side, each on a shard of its own; counts what was done, and tells a difference so that it can be replayed.
+import fc from 'fast-check'
+import { anySequence, comeToRest, freshState, type Holder, openScene, type Scene } from './commands.ts'
+import { type Bench, type Lane, openBench, openStage, type Plant } from './stage.ts'
+
+export interface Running {
+  readonly sequences: number
+  readonly seed: number
+  readonly plant?: Plant
+  /** Of one sequence, as a difference was told. */
+  readonly path?: string
+  readonly replayPath?: string
+  /** Told now and then how many were run. */
+  readonly onProgress?: (sequences: number) => void
+  readonly bench?: Bench
+}
+export interface Found {
+  readonly seed: number
+  readonly path: string
+  readonly replayPath: string
+  readonly sequence: string
+  readonly what: string
+  /** After how many sequences of its lane it was found. */
+  readonly after: number
+}
+export interface Report {
+  readonly sequences: number
+  readonly commands: number
+  readonly byCommand: Readonly<Record<string, number>>
+  readonly differences: readonly Found[]
+  readonly seed: number
+  readonly seconds: number
+}
+
+const LANES = 3
+
+/** Each lane draws from a seed of its own, and stops at its first difference; the others stop with it. */
+export async function runSequences({
+  sequences,
+  seed,
+  plant,
+  path,
+  replayPath,
+  onProgress,
+  bench,
+}: Running): Promise<Report> {
+  const started = performance.now()
+  const opened = bench ?? (await openBench(LANES))
+  const counts = new Map<string, number>()
+  const tally = { sequences: 0, stopped: false }
+  const lanes =
+    path === undefined
+      ? opened.lanes.slice(0, Math.max(1, Math.min(sequences, opened.lanes.length)))
+      : opened.lanes.slice(0, 1)
+  const step = lanes.length
+  try {
+    const found = await Promise.all(
+      lanes.map((lane, n) =>
+        runLane(lane, plant, counts, tally, onProgress, {
+          seed: seed + n,
+          numRuns: Math.ceil((sequences - n) / step),
+          ...(path === undefined ? {} : { path }),
+          replayPath,
+        }),
+      ),
+    )
+    const commands = [...counts.values()].reduce((sum, one) => sum + one, 0)
+    return {
+      sequences: tally.sequences,
+      commands,
+      byCommand: Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+      differences: found.flatMap((one) => one ?? []),
+      seed,
+      seconds: Math.round((performance.now() - started) / 100) / 10,
+    }
+  } finally {
+    if (bench === undefined) await opened.stop()
+  }
+}
+
+interface Tally {
+  sequences: number
+  stopped: boolean
+}
+async function runLane(
+  lane: Lane,
+  plant: Plant | undefined,
+  counts: Map<string, number>,
+  tally: Tally,
+  onProgress: Running['onProgress'],
+  {
+    replayPath,
+    ...options
+  }: {
+    readonly seed: number
+    readonly numRuns: number
+    readonly path?: string
+    readonly replayPath: string | undefined
+  },
+): Promise<Found | undefined> {
+  let failed = false
+  const property = fc.asyncProperty(anySequence(replayPath), async (commands) => {
+    // Another lane has found something: what is left is not run any more.
+    if (tally.stopped && !failed) return
+    if (!failed) {
+      tally.sequences += 1
+      if (tally.sequences % 100 === 0) onProgress?.(tally.sequences)
+    }
+    try {
+      // While it shrinks, nothing is counted.
+      await runOne(lane, plant, failed ? new Map() : counts, commands)
+    } catch (thrown) {
+      failed = true
+      tally.stopped = true
+      throw thrown
+    }
+  })
+  const result = await fc.check(property, { ...options, endOnFailure: false })
+  if (!result.failed) return undefined
+  const sequence = String(result.counterexample?.[0] ?? '')
+  const thrown = result.errorInstance
+  return {
+    seed: result.seed,
+    path: result.counterexamplePath ?? '',
+    replayPath: /replayPath="([^"]*)"/.exec(sequence)?.[1] ?? '',
+    sequence,
+    what: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+    after: result.numRuns,
+  }
+}
+
+async function runOne(
+  lane: Lane,
+  plant: Plant | undefined,
+  counts: Map<string, number>,
+  commands: Iterable<fc.AsyncCommand<Holder, Scene>>,
+): Promise<void> {
+  const stage = await openStage(lane, plant)
+  const holder: Holder = { state: freshState(stage.now()) }
+  const scene = openScene(stage, holder, counts)
+  await fc.asyncModelRun(() => ({ model: holder, real: scene }), commands)
+  await comeToRest(holder, scene)
+}
