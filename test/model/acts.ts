@@ -8,7 +8,7 @@ import type { Selector as RealSelector } from '../../src/domain/selector.ts'
 import { actionOf } from './policy.ts'
 import type { Edition, Person, Who } from './rules.ts'
 import { isFinal } from './rules.ts'
-import { type Actor, BOT_KEY, cleaned, offboarded, rulesOf, type Stage, span } from './stage.ts'
+import { type Actor, BOT_KEY, cleanedUp, offboarded, rulesOf, type Stage, span } from './stage.ts'
 import type { FreezeState, GrantState, RulesState, Selector, Start, State } from './state.ts'
 import {
   cleanUp,
@@ -79,7 +79,7 @@ export function bound(verb: Verb, state: State, name: number): Bound | undefined
     case 'offboard':
       return { start: () => offboard, perform: (_, actor) => offboarded(actor) }
     case 'cleanUp':
-      return { start: () => cleanUp, perform: (_, actor) => cleaned(actor) }
+      return { start: () => cleanUp, perform: (_, actor) => cleanedUp(actor) }
     case 'freeze':
     case 'contain':
       return boundFreeze(verb, name)

@@ -9,7 +9,6 @@ import {
   MOST_PENDING_OF_REQUESTER,
   PEOPLE,
   RANK,
-  STATUSES,
   type Status,
   type Who,
 } from './rules.ts'
@@ -91,15 +90,24 @@ export function difference(grant: GrantState | undefined, row: Row | undefined, 
   return model === store ? undefined : `model ${model}\nstore ${store}`
 }
 
-export function freezesDiffer(state: State, seen: Seen): string | undefined {
+/** Freezes, and where they and the births stand in the one order: what was born before one is dead. */
+export function freezesDiffer({ freezes, grants }: State, seen: Seen, stage: Stage): string | undefined {
   const text = (one: { selector: object; contains: boolean; lifted: boolean }): string =>
     JSON.stringify([Object.entries(one.selector).sort(), one.contains, one.lifted])
-  const model = state.freezes.map(text).sort().join()
-  const store = seen.freezes
-    .map((one) => text({ ...one, lifted: one.lifted !== undefined }))
-    .sort()
-    .join()
-  return model === store ? undefined : `freezes: model ${model}\nstore ${store}`
+  const inOrder = (all: readonly (readonly [number, string])[]): string =>
+    all
+      .toSorted(([a], [b]) => a - b)
+      .map(([, what]) => what)
+      .join(' ')
+  const model = inOrder([
+    ...freezes.map((one) => [one.at, `${stage.freezeIdOf(one.name)} ${text(one)}`] as const),
+    ...[...grants.values()].map(({ born, name }) => [born, stage.idOf(name)] as const),
+  ])
+  const store = inOrder([
+    ...seen.freezes.map((one) => [one.seq, `${one.id} ${text({ ...one, lifted: one.lifted !== undefined })}`] as const),
+    ...[...seen.rows].map(([id, { born }]) => [born, id] as const),
+  ])
+  return model === store ? undefined : `births and freezes:\nmodel ${model}\nstore ${store}`
 }
 
 /** How many wait for whom. */
@@ -234,5 +242,3 @@ export function invariants(stage: Stage, askedOf: (id: GrantId) => Asked | undef
     ...artefacts(seen.rows),
   ]
 }
-
-export const isKnownStatus = (text: string): text is Status => STATUSES.some((status) => status === text)

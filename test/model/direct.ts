@@ -3,10 +3,9 @@
 import type { Control, Guard } from '../../src/broker/ports.ts'
 import { BrokerError } from '../../src/domain/errors.ts'
 import type { Grant, Step } from '../../src/domain/grant.ts'
-import { after, instant } from '../../src/domain/instant.ts'
 import { sampleBirth, sampleStep } from '../support/sample-grants.ts'
 import { GIVING, mayGo, STATUSES, type Status } from './rules.ts'
-import { type Stage, span } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 export const DIRECT = ['illegal', 'unguarded', 'conflict', 'late', 'stale', 'birth'] as const
 export type Direct = (typeof DIRECT)[number]
@@ -113,4 +112,3 @@ async function commit(stage: Stage, step: Step, guard?: Guard): Promise<string> 
     throw thrown
   }
 }
-export const later = (stage: Stage, ms: number) => after(instant(stage.now()), span(ms))

@@ -46,7 +46,12 @@ const decision = z.object({
   signature: text,
 })
 const event = z.object({ type: text, by: text, digest: text })
-const freeze = z.object({ selector: z.record(text, text), contains: z.boolean(), lifted: z.unknown().optional() })
+const freeze = z.object({
+  id: text,
+  selector: z.record(text, text),
+  contains: z.boolean(),
+  lifted: z.unknown().optional(),
+})
 
 export type Head = z.infer<typeof head>
 export type StoredDecision = z.infer<typeof decision>
@@ -72,13 +77,14 @@ export interface SeenEvent {
   readonly by: string
   readonly digest: string
 }
+export type SeenFreeze = z.infer<typeof freeze> & { readonly seq: number }
 export interface Seen {
   readonly seq: number
   readonly judged: string
   readonly rows: ReadonlyMap<GrantId, Row>
   /** Since the last look. */
   readonly events: readonly SeenEvent[]
-  readonly freezes: readonly z.infer<typeof freeze>[]
+  readonly freezes: readonly SeenFreeze[]
   /** How many wait, by asker and then by owner. */
   readonly waiting: readonly number[]
 }
@@ -165,7 +171,10 @@ export function looker(redis: Redis, of: Shard) {
       judged,
       rows: new Map(found),
       events,
-      freezes: freezes.map((stored) => freeze.parse(JSON.parse(stored.slice(stored.indexOf('{'))))),
+      freezes: freezes.map((stored) => ({
+        ...freeze.parse(JSON.parse(stored.slice(stored.indexOf('{')))),
+        seq: Number(stored.slice(0, stored.indexOf(' '))),
+      })),
       waiting,
     }
   }

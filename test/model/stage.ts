@@ -1,9 +1,9 @@
 // The real side of a sequence: shipped verbs over the shipped store on a real Redis, with a backend in memory, real signatures under decisions,
-// and a clock that brokers and store share. Every act is done by a broker that was composed for it, as after a restart.
+// and a clock that brokers and store share. Two brokers take turns, each with connections and a memory of its own, until one is loaded anew.
 import { Redis } from 'ioredis'
 import { startRedis } from '../../deploy/dev/redis.ts'
 import { type Broker, broker } from '../../src/broker/broker.ts'
-import { cleanUp } from '../../src/broker/contain.ts'
+import { type CleanUpMemory, cleanUp, cleanUpMemory } from '../../src/broker/contain.ts'
 import { offboard } from '../../src/broker/offboard.ts'
 import type { DecisionSigner, Ports, Receipt, Rules, TokenFacts } from '../../src/broker/ports.ts'
 import { publishedOf, type Rulebook, rulebook } from '../../src/broker/rulebook.ts'
@@ -66,9 +66,13 @@ export interface Bench {
   readonly lanes: readonly Lane[]
   stop(): Promise<void>
 }
-export interface Lane {
-  readonly redis: Redis
+interface Connections {
+  readonly issue: Redis
   readonly end: Redis
+}
+export interface Lane {
+  /** Of each of two brokers. */
+  readonly brokers: readonly [Connections, Connections]
   readonly shard: Shard
   readonly signatures: DecisionSigner
 }
@@ -86,15 +90,18 @@ export async function openBench(lanes: number): Promise<Bench> {
   const signatures = decisionSigner({ ring, now: () => instant(Date.now()) })
   const opened = await Promise.all(
     Array.from({ length: lanes }, async (_, n): Promise<Lane> => {
-      const [redis, end] = await Promise.all([connect(service.url), connect(service.url)])
-      return { redis, end, shard: shard(7_000 + n), signatures }
+      const pair = async (): Promise<Connections> => {
+        const [issue, end] = await Promise.all([connect(service.url), connect(service.url)])
+        return { issue, end }
+      }
+      return { brokers: [await pair(), await pair()], shard: shard(7_000 + n), signatures }
     }),
   )
   return {
     lanes: opened,
     stop: async () => {
-      for (const { redis, end } of opened) {
-        redis.disconnect()
+      for (const { issue, end } of opened.flatMap(({ brokers }) => brokers)) {
+        issue.disconnect()
         end.disconnect()
       }
       await service.stop()
@@ -122,6 +129,7 @@ export interface Answer {
 export interface Actor {
   readonly verbs: Broker
   readonly ports: Ports
+  readonly cleaned: CleanUpMemory
 }
 export interface Acting {
   readonly hand: Hand
@@ -143,6 +151,8 @@ export interface Stage {
   now(): Instant
   advance(ms: number): Promise<void>
   setSeal(up: boolean): void
+  /** Both brokers start anew. */
+  reload(): void
   publish(next: RulesState): Promise<void>
   act(acting: Acting, work: (actor: Actor) => Promise<unknown>): Promise<Done>
   caller(who: Who, keyed?: boolean): Caller
@@ -164,15 +174,21 @@ const letters = (name: number): string =>
     .padStart(26, '0')
     .replace(/\d/g, (digit) => String.fromCharCode(97 + Number(digit)))
 
+/** What a broker keeps from one act to the next: what it has seen of the store, and what it knows to be cleaned up. */
+interface Process {
+  readonly store: ShardStore
+  readonly cleaned: CleanUpMemory
+}
 /** The store over connections that wait as long as a busy machine may take. */
-function storeOver({ redis, end, shard: of }: Lane, library: Library): ShardStore {
-  const issuing = grantCalls({ redis, library, deadlineMs: CALL_MS })
+function storeOver({ issue, end }: Connections, of: Shard, library: Library): ShardStore {
+  const issuing = grantCalls({ redis: issue, library, deadlineMs: CALL_MS })
   const ending = grantCalls({ redis: end, library, deadlineMs: CALL_MS })
   return grantStore({ issuing, ending, connects: () => 1, sha256, shards: [of], lowWater: () => 0 })
 }
 
 export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
-  const { redis, shard: of } = lane
+  const { shard: of } = lane
+  const redis = lane.brokers[0].issue
   const library = modelLibrary(of, plant.lua)
   await loadLibrary(redis, library)
   const left = await redis.keys(`{writ:${of}}:*`)
@@ -183,7 +199,13 @@ export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
   const first = rulesOf(FIRST_RULES)
   const book = rulebook(first)
   const shared = sharedPorts(lane, now)
-  const store = storeOver(lane, library)
+  const fresh = (): readonly [Process, Process] => {
+    const [one, other] = lane.brokers
+    const process = (by: Connections) => ({ store: storeOver(by, of, library), cleaned: cleanUpMemory() })
+    return [process(one), process(other)]
+  }
+  let processes = fresh()
+  const store = storeOver(lane.brokers[0], of, library)
   await store.publish(of, publishedOf(first), true)
   const look = looker(redis, of)
   const answers: Answer[] = []
@@ -193,8 +215,9 @@ export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
     if (principal === undefined) throw new Error(`nobody is called ${who}`)
     return { principal, key: who === 'bot' && keyed ? BOT_KEY : undefined, session: '', facts: {} }
   }
+  const processOf = (name: number): Process => processes[name % 2 === 0 ? 0 : 1]
   const portsFor = ({ hand, name }: Acting): Ports => {
-    const ports = composed({ ...shared, store: storeOver(lane, library), of }, hand.old ? rulebook(first) : book, {
+    const ports = composed({ ...shared, store: processOf(name).store, of }, hand.old ? rulebook(first) : book, {
       now: () => instant(time - hand.behindMs),
       newGrantId: () => idOf(name),
       newFreezeId: () => freezeIdOf(name),
@@ -213,6 +236,9 @@ export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
       await redis.set(clockKey(of), time)
     },
     setSeal: shared.seal.setWritable,
+    reload: () => {
+      processes = fresh()
+    },
     publish: async (next) => {
       const rules = rulesOf(next)
       book.adopt(rules)
@@ -222,7 +248,9 @@ export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
       const ports = portsFor(acting)
       const { n, when } = acting.dies ?? { n: Number.POSITIVE_INFINITY, when: 'before' }
       const dying = dyingPorts(ports, n, when, [...EFFECTS, 'freezes'])
-      const result = await told(work({ verbs: broker(dying.ports), ports: dying.ports }))
+      const result = await told(
+        work({ verbs: broker(dying.ports), ports: dying.ports, cleaned: processOf(acting.name).cleaned }),
+      )
       return { result, died: dying.hasDied() }
     },
     caller,
@@ -312,6 +340,6 @@ function composed(
   }
 }
 
-export const cleaned = ({ ports }: Actor): Promise<unknown> => cleanUp(ports)()
+export const cleanedUp = ({ ports, cleaned }: Actor): Promise<unknown> => cleanUp(ports, cleaned)()
 export const offboarded = ({ ports }: Actor): Promise<unknown> => offboard(ports)()
 export const span = milliseconds

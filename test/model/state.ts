@@ -140,21 +140,16 @@ export interface Told {
   readonly results: readonly string[]
 }
 
-/**
- * What these programs at once may come to: each order of their steps, up to `most` of them; one outcome for a single program. The same
- * outcome is told once.
- */
-export function outcomes(state: State, starts: readonly Start[], most = 600): readonly Told[] {
-  const found = new Map<string, Told>()
+/** What these programs at once may come to: one outcome for each order of their steps, up to `most` of them. */
+export function* outcomes(state: State, starts: readonly Start[], most = 20_000): Generator<Told, void> {
   const waiting: (readonly number[])[] = [[]]
   for (let tried = 0; tried < most; tried += 1) {
     const order = waiting.pop()
-    if (order === undefined) break
+    if (order === undefined) return
     const { told, more } = goes(state, starts, order)
     waiting.push(...more)
-    found.set(JSON.stringify([told.results, [...told.state.grants.values()], told.state.freezes]), told)
+    yield told
   }
-  return [...found.values()]
 }
 
 /** One run in this order of steps, then the first first; and the orders that branch off from there. */
