@@ -2,11 +2,9 @@
 // stderr. Exit 1 where the store and the model differ, 2 for an option that is none. `--path` with `--replay-path` runs what was told again.
 import { parseArgs } from 'node:util'
 import { type Found, type Report, runSequences } from './run.ts'
-import { readSeeds } from './seeds.ts'
 
 const USAGE = `usage: npm run model -- [--sequences N] [--seed S] [--json]
-       npm run model -- --seed S --path P [--replay-path R]     a difference that was told, again
-       npm run model -- --kept                                  the sequences in seeds.json`
+       npm run model -- --seed S --path P [--replay-path R]     a difference that was told, again`
 const DEFAULT_SEQUENCES = 2_000
 
 interface Options {
@@ -14,7 +12,6 @@ interface Options {
   readonly seed: number
   readonly path: string | undefined
   readonly replayPath: string | undefined
-  readonly kept: boolean
   readonly json: boolean
 }
 
@@ -36,11 +33,10 @@ function optionsOf(args: readonly string[]): Options {
       seed: { type: 'string' },
       path: { type: 'string' },
       'replay-path': { type: 'string' },
-      kept: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   })
-  const { path, 'replay-path': replayPath, kept, json } = values
+  const { path, 'replay-path': replayPath, json } = values
   if (path !== undefined && !/^\d+(:\d+)*$/.test(path)) throw new Error(`--path is numbers joined by ":", not ${path}`)
   if (path !== undefined && values.seed === undefined) throw new Error('--path needs the --seed that was told with it')
   if (replayPath !== undefined && path === undefined) throw new Error('--replay-path goes with --path')
@@ -49,7 +45,6 @@ function optionsOf(args: readonly string[]): Options {
     seed: wholeNumber('seed', values.seed, Date.now() % 1_000_000_000, -2_147_483_648, 2_147_483_000),
     path,
     replayPath,
-    kept,
     json,
   }
 }
@@ -59,21 +54,14 @@ function tell({ seed, path, replayPath, sequence, what, after }: Found): void {
   say(`Again: npm run model -- --seed ${seed} --path ${path} --replay-path '${replayPath}'`)
 }
 
-async function run({ sequences, seed, path, replayPath, kept }: Options): Promise<Report> {
-  const replay = { ...(path === undefined ? {} : { path }), ...(replayPath === undefined ? {} : { replayPath }) }
-  if (!kept) return runSequences({ sequences, seed, ...replay, onProgress: (n) => say(`${n} of ${sequences}`) })
-  const reports: Report[] = []
-  for (const one of readSeeds()) reports.push(await runSequences({ sequences: 1, ...one }))
-  const total = (of: (report: Report) => number): number => reports.reduce((sum, report) => sum + of(report), 0)
-  return {
-    sequences: total((report) => report.sequences),
-    commands: total((report) => report.commands),
-    byCommand: {},
-    differences: reports.flatMap(({ differences }) => differences),
+const run = ({ sequences, seed, path, replayPath }: Options): Promise<Report> =>
+  runSequences({
+    sequences,
     seed,
-    seconds: total((report) => report.seconds),
-  }
-}
+    ...(path === undefined ? {} : { path }),
+    ...(replayPath === undefined ? {} : { replayPath }),
+    onProgress: (n) => say(`${n} of ${sequences}`),
+  })
 
 async function main(args: readonly string[]): Promise<number> {
   let options: Options

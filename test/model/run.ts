@@ -1,6 +1,15 @@
 // Runs sequences: several side by side, each on a shard of its own; counts what was done, and tells a difference so that it can be replayed.
 import fc from 'fast-check'
-import { anySequence, comeToRest, freshState, type Holder, openScene, type Scene } from './commands.ts'
+import {
+  type Act,
+  anySequence,
+  comeToRest,
+  command,
+  freshState,
+  type Holder,
+  openScene,
+  type Scene,
+} from './commands.ts'
 import { type Bench, type Lane, openBench, openStage, type Plant } from './stage.ts'
 
 export interface Running {
@@ -12,6 +21,8 @@ export interface Running {
   readonly replayPath?: string
   /** Told now and then how many were run. */
   readonly onProgress?: (sequences: number) => void
+  /** False: the first sequence that differs is told as it was drawn. */
+  readonly shrinks?: boolean
   readonly bench?: Bench
 }
 export interface Found {
@@ -42,6 +53,7 @@ export async function runSequences({
   path,
   replayPath,
   onProgress,
+  shrinks = true,
   bench,
 }: Running): Promise<Report> {
   const started = performance.now()
@@ -61,6 +73,7 @@ export async function runSequences({
           numRuns: Math.ceil((sequences - n) / step),
           ...(path === undefined ? {} : { path }),
           replayPath,
+          endOnFailure: !shrinks,
         }),
       ),
     )
@@ -96,6 +109,7 @@ async function runLane(
     readonly numRuns: number
     readonly path?: string
     readonly replayPath: string | undefined
+    readonly endOnFailure: boolean
   },
 ): Promise<Found | undefined> {
   let failed = false
@@ -115,7 +129,7 @@ async function runLane(
       throw thrown
     }
   })
-  const result = await fc.check(property, { ...options, endOnFailure: false })
+  const result = await fc.check(property, options)
   if (!result.failed) return undefined
   const sequence = String(result.counterexample?.[0] ?? '')
   const thrown = result.errorInstance
@@ -140,4 +154,16 @@ async function runOne(
   const scene = openScene(stage, holder, counts)
   await fc.asyncModelRun(() => ({ model: holder, real: scene }), commands)
   await comeToRest(holder, scene)
+}
+
+/** These acts, as they were kept; what is wrong with them, or undefined. */
+export async function replay(acts: readonly Act[], bench: Bench, plant?: Plant): Promise<string | undefined> {
+  const [lane] = bench.lanes
+  if (lane === undefined) throw new Error('a bench without a lane')
+  try {
+    await runOne(lane, plant, new Map(), acts.map(command))
+    return undefined
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown.message : String(thrown)
+  }
 }

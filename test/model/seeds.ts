@@ -1,16 +1,10 @@
-// Sequences that once told a difference, kept in seeds.json and run again each time: whatever was wrong there stays mended.
+// Sequences that once told a difference, kept act by act in seeds.json and run again each time, so that they stay what they were whatever is
+// drawn by then.
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import type { Act } from './commands.ts'
 
-const seeds = z.array(
-  z.strictObject({
-    seed: z.int(),
-    path: z.string(),
-    replayPath: z.string(),
-    /** What was wrong. */
-    why: z.string(),
-  }),
-)
+const seeds = z.array(z.strictObject({ why: z.string(), acts: z.array(z.custom<Act>()) }))
 export type Seed = z.infer<typeof seeds>[number]
 
 export const readSeeds = (): readonly Seed[] =>
