@@ -1,5 +1,5 @@
 // `npm run model -- --sequences 100000 --seed 7`: as many sequences as asked for, and at the end one JSON object on stdout. Progress goes to
-// stderr. Exit 1 where the store and the model differ, 2 for an option that is none. `--path` with `--replay-path` runs what was told again.
+// stderr; an interrupt ends it with what was run until then. Exit 1 where the store and the model differ, 2 for an option that is none. `--path` with `--replay-path` runs what was told again.
 import { parseArgs } from 'node:util'
 import { type Found, type Report, runSequences } from './run.ts'
 
@@ -54,12 +54,16 @@ function tell({ seed, path, replayPath, sequence, what, after }: Found): void {
   say(`Again: npm run model -- --seed ${seed} --path ${path} --replay-path '${replayPath}'`)
 }
 
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
+
 const run = ({ sequences, seed, path, replayPath }: Options): Promise<Report> =>
   runSequences({
     sequences,
     seed,
     ...(path === undefined ? {} : { path }),
     ...(replayPath === undefined ? {} : { replayPath }),
+    signal: interrupted.signal,
     onProgress: (n) => say(`${n} of ${sequences}`),
   })
 

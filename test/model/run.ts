@@ -24,6 +24,8 @@ export interface Running {
   /** False: the first sequence that differs is told as it was drawn. */
   readonly shrinks?: boolean
   readonly bench?: Bench
+  /** Stops early, and reports what was run until then. */
+  readonly signal?: AbortSignal
 }
 export interface Found {
   readonly seed: number
@@ -55,11 +57,15 @@ export async function runSequences({
   onProgress,
   shrinks = true,
   bench,
+  signal,
 }: Running): Promise<Report> {
   const started = performance.now()
   const opened = bench ?? (await openBench(LANES))
   const counts = new Map<string, number>()
   const tally = { sequences: 0, stopped: false }
+  signal?.addEventListener('abort', () => {
+    tally.stopped = true
+  })
   const lanes =
     path === undefined
       ? opened.lanes.slice(0, Math.max(1, Math.min(sequences, opened.lanes.length)))

@@ -168,11 +168,11 @@ export const attemptId = (text: string): AttemptId => {
 }
 const KEY = 'k'.repeat(43)
 export const BOT_KEY = isThumbprint(KEY) ? KEY : undefined
-const letters = (name: number): string =>
-  name
-    .toString()
-    .padStart(26, '0')
-    .replace(/\d/g, (digit) => String.fromCharCode(97 + Number(digit)))
+const letters = (name: number): string => {
+  let text = ''
+  for (let left = name; left > 0; left = Math.floor(left / 26)) text = String.fromCharCode(97 + (left % 26)) + text
+  return text.padStart(26, 'a')
+}
 
 /** What a broker keeps from one act to the next: what it has seen of the store, and what it knows to be cleaned up. */
 interface Process {
