@@ -9,7 +9,15 @@ export const clockKey = (of: Shard): string => `{writ:${of}}:test-clock`
 /** Each pair is a text that must be there, and what stands there instead. */
 export type LuaEdits = readonly (readonly [string, string])[]
 
+const rendered = new Map<string, Library>()
 export function modelLibrary(of: Shard, edits: LuaEdits = []): Library {
+  const key = `${of} ${edits.flat().join()}`
+  const library = rendered.get(key) ?? render(of, edits)
+  rendered.set(key, library)
+  return library
+}
+
+function render(of: Shard, edits: LuaEdits): Library {
   const shipped = renderLibrary(`local function now_ms() return tonumber(redis.call('GET', '${clockKey(of)}')) end`)
   if (edits.length === 0) return shipped
   const hash = shipped.name.slice('writ_'.length)

@@ -11,7 +11,7 @@ const SEED = Number(process.env.WRIT_MODEL_SEED ?? Math.floor(Date.now() / 86_40
 
 let bench: Bench
 beforeAll(async () => {
-  bench = await openBench(3)
+  bench = await openBench(4)
 })
 afterAll(async () => bench?.stop())
 

@@ -45,7 +45,7 @@ export interface Report {
   readonly seconds: number
 }
 
-const LANES = 3
+const LANES = 4
 
 /** Each lane draws from a seed of its own, and stops at its first difference; the others stop with it. */
 export async function runSequences({

@@ -27,7 +27,7 @@ import { reveal } from '../../src/domain/secret.ts'
 import { grantCalls } from '../../src/redis/calls.ts'
 import { requestPathOptions } from '../../src/redis/connect.ts'
 import { grantStore, type ShardStore } from '../../src/redis/grant-store.ts'
-import { type Library, loadLibrary } from '../../src/redis/library.ts'
+import type { Library } from '../../src/redis/library.ts'
 import { decisionSigner } from '../../src/tokens/decisions.ts'
 import { relyingParty } from '../../src/webauthn/relying-party.ts'
 import { stepUp } from '../../src/webauthn/step-up.ts'
@@ -190,7 +190,6 @@ export async function openStage(lane: Lane, plant: Plant = {}): Promise<Stage> {
   const { shard: of } = lane
   const redis = lane.brokers[0].issue
   const library = modelLibrary(of, plant.lua)
-  await loadLibrary(redis, library)
   const left = await redis.keys(`{writ:${of}}:*`)
   if (left.length > 0) await redis.unlink(...left)
   let time = BEGIN
