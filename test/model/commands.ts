@@ -21,7 +21,8 @@ export type Act =
   | { readonly do: 'race'; readonly verbs: readonly [Verb, Verb] }
   | { readonly do: 'ready'; readonly verb: Extract<Verb, { kind: 'file' }>; readonly exchanges: number }
   | { readonly do: 'crowd'; readonly verb: Extract<Verb, { kind: 'file' }>; readonly many: number }
-  | { readonly do: 'outage'; readonly looks: number }
+  | { readonly do: 'outage'; readonly first: 'revoke' | 'again' | 'nothing'; readonly looks: number }
+  | { readonly do: 'raised' }
   | { readonly do: 'reload' }
   | { readonly do: 'jump'; readonly ms: number }
   | { readonly do: 'jumpTo'; readonly ms: number }
@@ -45,16 +46,25 @@ export const freshState = (now: number): State => ({
 /** What is not as it should be. */
 export class Difference extends Error {}
 
+/** How often each command was run, each edge was taken, and each answer was given. */
+export interface Counts {
+  readonly commands: Map<string, number>
+  readonly edges: Map<string, number>
+  readonly answers: Map<string, number>
+}
+export const noCounts = (): Counts => ({ commands: new Map(), edges: new Map(), answers: new Map() })
+const count = (counts: Map<string, number>, what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1)
+
 /** A sequence under way: the real side, and what was seen of it. */
 export interface Scene {
   readonly stage: Stage
-  readonly counts: Map<string, number>
+  readonly counts: Counts
   names: number[]
   next: number
   readonly check: ReturnType<typeof invariants>
   readonly versions: Map<GrantId, number>
 }
-export function openScene(stage: Stage, holder: Holder, counts: Map<string, number>): Scene {
+export function openScene(stage: Stage, holder: Holder, counts: Counts): Scene {
   const askedOf = (id: GrantId) => [...holder.state.grants.values()].find(({ name }) => stage.idOf(name) === id)
   return { stage, counts, names: [], next: 0, check: invariants(stage, askedOf), versions: new Map() }
 }
@@ -83,6 +93,7 @@ export const isPossible = (act: Act, state: State): boolean => {
       return state.sealUp !== act.up
     case 'ready':
     case 'crowd':
+    case 'raised':
     case 'outage':
     case 'reload':
     case 'jump':
@@ -97,7 +108,7 @@ const nextDeadline = ({ grants, now }: State): number | undefined => {
 
 export async function runAct(act: Act, holder: Holder, scene: Scene): Promise<void> {
   const label = 'verb' in act ? `${act.do} ${act.verb.kind}` : act.do
-  scene.counts.set(label, (scene.counts.get(label) ?? 0) + 1)
+  count(scene.counts.commands, label)
   switch (act.do) {
     case 'verb':
       return runVerb(act.verb, HANDS[act.by], holder, scene)
@@ -111,7 +122,9 @@ export async function runAct(act: Act, holder: Holder, scene: Scene): Promise<vo
       for (let n = 0; n < act.many; n += 1) await runVerb(act.verb, PLAIN, holder, scene)
       return
     case 'outage':
-      return runOutage(act.looks, holder, scene)
+      return runOutage(act, holder, scene)
+    case 'raised':
+      return runRaised(holder, scene)
     case 'reload':
       return scene.stage.reload()
     case 'jump':
@@ -192,14 +205,29 @@ async function runReady(
   for (let n = 0; n < exchanges && holder.state.grants.size > 0; n += 1) await runVerb(fetch, PLAIN, holder, scene)
 }
 
-/** The backend is away while the sweep tries again and again. */
-async function runOutage(looks: number, holder: Holder, scene: Scene): Promise<void> {
+/** The backend is away: the newest grant is revoked, or a lost login asked for again, and the sweep tries again and again. */
+async function runOutage(
+  { first, looks }: Extract<Act, { do: 'outage' }>,
+  holder: Holder,
+  scene: Scene,
+): Promise<void> {
   if (holder.state.backendUp) await runAct({ do: 'backend', up: false }, holder, scene)
+  const of = { nth: 0, any: false }
+  if (first === 'revoke') await runVerb({ kind: 'revoke', who: 'sol', of }, PLAIN, holder, scene)
+  if (first === 'again')
+    await runVerb({ kind: 'exchange', who: 'executor', again: true, keyed: true, of }, PLAIN, holder, scene)
   for (let n = 0; n < looks; n += 1) {
     await jump(31 * SECOND, holder, scene)
     await runVerb({ kind: 'sweep', login: true }, PLAIN, holder, scene)
   }
   await runAct({ do: 'backend', up: true }, holder, scene)
+}
+
+/** What is approved needs a reviewer more from now on, and the first gives their yes. */
+async function runRaised(holder: Holder, scene: Scene): Promise<void> {
+  await runVerb({ kind: 'publish', edition: 'quorum', off: [] }, PLAIN, holder, scene)
+  const of = { nth: 0, any: false }
+  await runVerb({ kind: 'decide', who: 'ruth', verdict: 'approve', of }, PLAIN, holder, scene)
 }
 
 async function runDirect(kind: Direct, of: Nth, holder: Holder, scene: Scene): Promise<void> {
@@ -227,6 +255,7 @@ async function settle(
   for (const told of starts.length === 0 ? [unmoved(holder.state)] : outcomes(holder.state, starts)) {
     const wrong = wrongWith(told, results, seen, scene)
     if (wrong === undefined) {
+      countTold(holder.state, told, scene.counts)
       holder.state = told.state
       return finish(told.state, seen, scene)
     }
@@ -234,6 +263,16 @@ async function settle(
     tried += 1
   }
   throw new Difference(`${first}${tried > 1 ? `\n(and ${tried - 1} other outcomes do not fit either)` : ''}`)
+}
+function countTold({ grants }: State, { trail, results }: Told, counts: Counts): void {
+  for (const result of results) count(counts.answers, result)
+  for (const [name, states] of trail) {
+    let before = grants.get(name)
+    for (const state of states) {
+      if (before?.version !== state.version) count(counts.edges, `${before?.status ?? 'none'}>${state.status}`)
+      before = state
+    }
+  }
 }
 const unmoved = (state: State): Told => ({ state, trail: new Map(), results: [] })
 
@@ -491,7 +530,14 @@ const acts: readonly (readonly [number, fc.Arbitrary<Act>])[] = [
   [1, anyVerb.map((verb) => ({ do: 'race' as const, verbs: [verb, verb] as const }))],
   [7, fc.record({ do: fc.constant('ready' as const), verb: goodFiling, exchanges: fc.nat(2) })],
   [1, fc.record({ do: fc.constant('crowd' as const), verb: goodFiling, many: fc.integer({ min: 3, max: 5 }) })],
-  [1, fc.record({ do: fc.constant('outage' as const), looks: fc.constantFrom(1, 3, 9) })],
+  [
+    1,
+    fc.record({
+      do: fc.constant('outage' as const),
+      first: fc.constantFrom(...(['revoke', 'again', 'nothing'] as const)),
+      looks: fc.constantFrom(1, 3, 9),
+    }),
+  ],
   [
     4,
     fc.record({
@@ -501,6 +547,7 @@ const acts: readonly (readonly [number, fc.Arbitrary<Act>])[] = [
   ],
   [3, fc.record({ do: fc.constant('jumpTo' as const), ms: fc.constantFrom(-1, 0, 0, 1, 1500) })],
   [1, fc.constant({ do: 'reload' as const })],
+  [1, fc.constant({ do: 'raised' as const })],
   [1, fc.record({ do: fc.constant('backend' as const), up: fc.boolean() })],
   [1, fc.record({ do: fc.constant('seal' as const), up: fc.boolean() })],
   [3, fc.record({ do: fc.constant('direct' as const), kind: fc.constantFrom(...DIRECT), of: anyPick })],

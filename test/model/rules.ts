@@ -34,6 +34,11 @@ const EDGES: Readonly<Record<Status, string>> = {
 }
 export const mayGo = (from: Status, to: Status): boolean => EDGES[from].split(' ').includes(to)
 export const isFinal = (status: Status): boolean => EDGES[status] === ''
+/** Every edge, birth too. */
+export const ALL_EDGES: readonly string[] = [
+  'none>pending',
+  ...STATUSES.flatMap((from) => STATUSES.filter((to) => mayGo(from, to)).map((to) => `${from}>${to}`)),
+]
 /** Over these somebody gets something: the store takes them with a guard only. */
 export const GIVING: readonly string[] = [
   'pending>approved',

@@ -3,10 +3,12 @@ import fc from 'fast-check'
 import {
   type Act,
   anySequence,
+  type Counts,
   comeToRest,
   command,
   freshState,
   type Holder,
+  noCounts,
   openScene,
   type Scene,
 } from './commands.ts'
@@ -40,6 +42,8 @@ export interface Report {
   readonly sequences: number
   readonly commands: number
   readonly byCommand: Readonly<Record<string, number>>
+  readonly byEdge: Readonly<Record<string, number>>
+  readonly byAnswer: Readonly<Record<string, number>>
   readonly differences: readonly Found[]
   readonly seed: number
   readonly seconds: number
@@ -61,7 +65,7 @@ export async function runSequences({
 }: Running): Promise<Report> {
   const started = performance.now()
   const opened = bench ?? (await openBench(LANES))
-  const counts = new Map<string, number>()
+  const counts = noCounts()
   const tally = { sequences: 0, stopped: false }
   signal?.addEventListener('abort', () => {
     tally.stopped = true
@@ -83,11 +87,13 @@ export async function runSequences({
         }),
       ),
     )
-    const commands = [...counts.values()].reduce((sum, one) => sum + one, 0)
+    const commands = [...counts.commands.values()].reduce((sum, one) => sum + one, 0)
     return {
       sequences: tally.sequences,
       commands,
-      byCommand: Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+      byCommand: inOrder(counts.commands),
+      byEdge: inOrder(counts.edges),
+      byAnswer: inOrder(counts.answers),
       differences: found.flatMap((one) => one ?? []),
       seed,
       seconds: Math.round((performance.now() - started) / 100) / 10,
@@ -97,6 +103,9 @@ export async function runSequences({
   }
 }
 
+const inOrder = (counts: Map<string, number>): Readonly<Record<string, number>> =>
+  Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+
 interface Tally {
   sequences: number
   stopped: boolean
@@ -104,7 +113,7 @@ interface Tally {
 async function runLane(
   lane: Lane,
   plant: Plant | undefined,
-  counts: Map<string, number>,
+  counts: Counts,
   tally: Tally,
   onProgress: Running['onProgress'],
   {
@@ -128,7 +137,7 @@ async function runLane(
     }
     try {
       // While it shrinks, nothing is counted.
-      await runOne(lane, plant, failed ? new Map() : counts, commands)
+      await runOne(lane, plant, failed ? noCounts() : counts, commands)
     } catch (thrown) {
       failed = true
       tally.stopped = true
@@ -152,7 +161,7 @@ async function runLane(
 async function runOne(
   lane: Lane,
   plant: Plant | undefined,
-  counts: Map<string, number>,
+  counts: Counts,
   commands: Iterable<fc.AsyncCommand<Holder, Scene>>,
 ): Promise<void> {
   const stage = await openStage(lane, plant)
@@ -167,7 +176,7 @@ export async function replay(acts: readonly Act[], bench: Bench, plant?: Plant):
   const [lane] = bench.lanes
   if (lane === undefined) throw new Error('a bench without a lane')
   try {
-    await runOne(lane, plant, new Map(), acts.map(command))
+    await runOne(lane, plant, noCounts(), acts.map(command))
     return undefined
   } catch (thrown) {
     return thrown instanceof Error ? thrown.message : String(thrown)
