@@ -55,7 +55,8 @@ function tell({ seed, path, replayPath, sequence, what, after }: Found): void {
 }
 
 const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
+// Not once: whoever is left alone with a signal ends the process, and the report with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort())
 
 const run = ({ sequences, seed, path, replayPath }: Options): Promise<Report> =>
   runSequences({
