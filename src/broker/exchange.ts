@@ -86,13 +86,17 @@ async function chooseWay(
   const now = p.now()
   await judgeExchange(p, rules, grant, caller, now, freezes)
   await checkCanary(p, rules.policy.entitlement(grant.ask.intent.entitlement))
-  const tried = mintsOf(grant.head.mints, attempt, caller.key)
+  const tried = mintsOf(grant.head.mints, attempt, boundKey(grant, caller))
   const last = tried.at(-1)
   if (last !== undefined) return repeat(p, grant, control, caller, { last, mints: tried.length }, now)
   if (usesTaken(grant.head.mints) >= grant.ask.intent.credential.uses) throw usedUp(grant)
   if (grant.ask.credential.kind === 'jwt') return chooseJwt(p, grant, control, caller, attempt, now)
   return claimLogin(p, grant, control, caller, attempt, now)
 }
+
+/** The key that a mint keeps: none where it is a bearer's, whatever key the caller happens to show. */
+const boundKey = ({ ask: { credential } }: Grant, { key }: Caller): Caller['key'] =>
+  credential.kind === 'jwt' && credential.sender === 'bearer' ? undefined : key
 
 const usedUp = (grant: Grant): BrokerError =>
   new BrokerError(
@@ -180,7 +184,7 @@ async function chooseJwt(
   const unsigned = {
     n: nextNumber(grant.head.mints),
     attempt,
-    key: credential.sender === 'dpop' ? caller.key : undefined,
+    key: boundKey(grant, caller),
     claimedAt: now,
     status: 'live' as const,
     kind: 'jwt' as const,

@@ -311,6 +311,31 @@ describe('exchanging', () => {
     expect(await codeOf(w.broker.exchange(agent, grant.id, attempt('attempt-one')))).toBe('uses_exhausted')
   })
 
+  it('the same attempt gets the same bearer token again, whatever key is shown beside it', async () => {
+    const w = await world()
+    const bearer = policyWith(
+      ['revision: 1', 'revision: 2'],
+      [
+        'credential: { kind: jwt, sender: dpop, maxLife: 5m }',
+        'credential: { kind: jwt, sender: bearer, maxLife: 5m }',
+      ],
+    )
+    await w.publish({ policy: bearer })
+    const shows = (key: typeof KEY | undefined) => w.as('sam', { key })
+    const report = { entitlement: named.entitlement('sales-report'), actions: ['report.read'] }
+    for (const [once, again] of [
+      [KEY, KEY],
+      [KEY, undefined],
+      [undefined, KEY],
+    ]) {
+      const grant = await w.file(w.as('sam'), asking(w.now(), { ...report, uses: 2 }))
+      const first = await w.broker.exchange(shows(once), grant.id, attempt('attempt-one'))
+      const second = await w.broker.exchange(shows(again), grant.id, attempt('attempt-one'))
+      expect(secretOf(second)).toBe(secretOf(first))
+      expect(second.grant.head.mints).toHaveLength(1)
+    }
+  })
+
   it('repeating an attempt without end is refused, because every repetition is recorded', async () => {
     const w = await world()
     const grant = await w.approvedToken()

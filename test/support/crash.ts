@@ -2,7 +2,7 @@
 export class Crash extends Error {}
 
 /** The ports through which something outside changes or is asked. */
-const EFFECTS = ['grants', 'containments', 'credentials', 'tokens', 'timetable', 'seal', 'archive']
+export const EFFECTS = ['grants', 'containments', 'credentials', 'tokens', 'timetable', 'seal', 'archive']
 
 export interface DyingPorts<P> {
   readonly ports: P
@@ -11,7 +11,13 @@ export interface DyingPorts<P> {
   hasDied(): boolean
 }
 
-export function dyingPorts<P extends object>(ports: P, n: number, when: 'before' | 'after'): DyingPorts<P> {
+export function dyingPorts<P extends object>(
+  ports: P,
+  n: number,
+  when: 'before' | 'after',
+  /** Through which ports effects are counted. */
+  effects: readonly string[] = EFFECTS,
+): DyingPorts<P> {
   let count = 0
   let died = false
   const wrap = <T extends object>(port: T): T =>
@@ -37,6 +43,6 @@ export function dyingPorts<P extends object>(ports: P, n: number, when: 'before'
         }
       },
     })
-  const wrapped = Object.entries(ports).map(([name, port]) => [name, EFFECTS.includes(name) ? wrap(port) : port])
+  const wrapped = Object.entries(ports).map(([name, port]) => [name, effects.includes(name) ? wrap(port) : port])
   return { ports: Object.fromEntries(wrapped) as P, effects: () => count, hasDied: () => died }
 }
