@@ -1,0 +1,124 @@
+// Kills with SIGKILL: a broker at one of its effects or at any time, Redis or Vault while a broker stands at one of its effects. Whoever died is
+// started again, and how long it took until it was ready is measured.
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Controls } from '../../deploy/dev/running.ts'
+import type { Kill, Victim } from './schedule.ts'
+import type { Slot, Slots } from './slots.ts'
+
+export interface Killed {
+  readonly victim: Victim
+  /** Where it was in the end: `random` too where the point was not reached in time. */
+  readonly at: Kill['at']
+}
+export interface KillerPorts {
+  readonly slots: Slots
+  readonly services: Readonly<Record<Exclude<Victim, 'broker'>, Pick<Controls, 'kill' | 'restart'>>>
+  /** Work that leads to this point, at this broker. */
+  provoke(kill: Kill, slot: Slot): void
+  /** Down from now on, or up again. */
+  told(victim: Victim, is: 'down' | 'up'): void
+  recovered(victim: Victim, ms: number): void
+  failed(thrown: unknown): void
+}
+
+/** Until then the point was reached, or the kill falls on whatever is going on. */
+const REACH_MS = 2_500
+
+export interface Killer {
+  kill(next: Kill): Promise<Killed>
+  /** Everybody who was killed is back. */
+  settled(): Promise<void>
+}
+
+export function killer(p: KillerPorts): Killer {
+  let turn = 0
+  const reviving = new Set<Promise<void>>()
+
+  const nextSlot = async (): Promise<Slot> => {
+    for (;;) {
+      const { all } = p.slots
+      const up = all.filter((slot) => slot.url() !== undefined)
+      const inTurn = [...all.slice(turn), ...all.slice(0, turn)].find((slot) => up.includes(slot))
+      // Never the last one that is up: somebody must hold the fort.
+      if (inTurn !== undefined && up.length > 1) {
+        turn = (inTurn.n + 1) % all.length
+        return inTurn
+      }
+      await pause(20)
+    }
+  }
+  const revive = (slot: Slot, since: number): void => {
+    const back = slot
+      .revive()
+      .then(() => untilReady(slot.url, since))
+      .then((ms) => p.recovered('broker', ms), p.failed)
+    reviving.add(back)
+    void back.finally(() => reviving.delete(back))
+  }
+
+  async function killBroker(next: Kill): Promise<Killed> {
+    const slot = await nextSlot()
+    let at: Kill['at'] = 'random'
+    if (next.at === 'random') await pause(next.afterMs)
+    else {
+      const { hit } = slot.aim(next.at, 'self')
+      p.provoke(next, slot)
+      if (await Promise.race([hit, pause(REACH_MS, false, { ref: false })])) at = next.at
+    }
+    const since = performance.now()
+    await slot.kill()
+    revive(slot, since)
+    return { victim: 'broker', at }
+  }
+
+  async function killService(victim: Exclude<Victim, 'broker'>, next: Kill): Promise<Killed> {
+    const service = p.services[victim]
+    let slot: Slot | undefined
+    let at: Kill['at'] = 'random'
+    if (next.at === 'random') await pause(next.afterMs)
+    else {
+      slot = await nextSlot()
+      const { hit } = slot.aim(next.at, 'other')
+      p.provoke(next, slot)
+      if (await Promise.race([hit, pause(REACH_MS, false, { ref: false })])) at = next.at
+    }
+    p.told(victim, 'down')
+    const since = performance.now()
+    await service.kill()
+    slot?.tell('rest')
+    slot?.tell('go')
+    await service.restart()
+    p.told(victim, 'up')
+    const back = slot ?? p.slots.all.find((one) => one.url() !== undefined)
+    if (back !== undefined) p.recovered(victim, await untilReady(back.url, since))
+    return { victim, at }
+  }
+
+  return {
+    kill: (next) => (next.victim === 'broker' ? killBroker(next) : killService(next.victim, next)),
+    settled: async () => {
+      while (reviving.size > 0) await Promise.all(reviving)
+    },
+  }
+}
+
+const READY_WITHIN_MS = 30_000
+
+/** Until the broker says that it is ready; answers how long that was after `since`. */
+async function untilReady(url: () => string | undefined, since: number): Promise<number> {
+  for (;;) {
+    const at = url()
+    // Killed once more meanwhile: that is the next one's time.
+    if (at === undefined) return performance.now() - since
+    const ready = await fetch(`${at}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
+      async (answer) => {
+        await answer.arrayBuffer()
+        return answer.ok
+      },
+      () => false,
+    )
+    if (ready) return performance.now() - since
+    if (performance.now() - since > READY_WITHIN_MS) throw new Error(`not ready again within ${READY_WITHIN_MS} ms`)
+    await pause(40)
+  }
+}
