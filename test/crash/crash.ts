@@ -109,7 +109,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashResult> {
           report({ invariant: 'I13 secretsRestNowhere', expected: 'none', seen: leak })
       },
     })
-    const { all, urls, points } = slots
+    const { urls, points } = slots
     const outages: Outages = new Map()
     const known = model(report)
     const office = desk(urls, randomOf(seed, 'routing'), report)

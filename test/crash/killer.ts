@@ -34,6 +34,10 @@ export function killer(p: KillerPorts): Killer {
   let turn = 0
   const reviving = new Set<Promise<void>>()
 
+  const keep = (back: Promise<void>): void => {
+    reviving.add(back)
+    void back.finally(() => reviving.delete(back))
+  }
   const nextSlot = async (): Promise<Slot> => {
     for (;;) {
       const { all } = p.slots
@@ -52,8 +56,7 @@ export function killer(p: KillerPorts): Killer {
       .revive()
       .then(() => untilReady(slot.url, since))
       .then((ms) => p.recovered('broker', ms), p.failed)
-    reviving.add(back)
-    void back.finally(() => reviving.delete(back))
+    keep(back)
   }
 
   async function killBroker(next: Kill): Promise<Killed> {
@@ -90,7 +93,7 @@ export function killer(p: KillerPorts): Killer {
     await service.restart()
     p.told(victim, 'up')
     const back = slot ?? p.slots.all.find((one) => one.url() !== undefined)
-    if (back !== undefined) p.recovered(victim, await untilReady(back.url, since))
+    if (back !== undefined) keep(untilReady(back.url, since).then((ms) => p.recovered(victim, ms), p.failed))
     return { victim, at }
   }
 

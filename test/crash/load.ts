@@ -6,7 +6,7 @@ import type { Stories, StoryName } from './stories.ts'
 
 const LANES = 8
 /** Between two stories of a lane: the machine has brokers to start meanwhile. */
-const PAUSE_MS = 150
+const PAUSE_MS = 250
 
 /** How often each is told; logins are asked for in busy times only. */
 const OFTEN: readonly (readonly [StoryName, number])[] = [

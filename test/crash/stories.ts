@@ -419,7 +419,7 @@ export function stories(p: StoryPorts) {
   async function looks(random: Random, prefer: Prefer): Promise<void> {
     const audra = cast.person('audra')
     await desk.ask({ verb: 'list', send: get(audra, '/v1/grants?status=active&limit=20') }, prefer)
-    await desk.ask({ verb: 'feed', send: readFeed(stage.url, audra) }, prefer)
+    await desk.ask({ verb: 'feed', send: readFeed(audra) }, prefer)
     await desk.ask({ verb: 'freezes', send: get(cast.person('sol'), '/v1/freezes') }, prefer)
     await elders(random, prefer)
   }
@@ -542,23 +542,26 @@ const asAnswered =
   (ask: (url: string) => Promise<{ readonly status: number; readonly body: Json }>) =>
   async (url: string): Promise<Answered> => {
     const { status, body } = await ask(url)
-    const code = typeof body?.type === 'string' ? body.type.replace(/^urn:writ:error:/, '') : status
-    return { status, body, headers: new Headers(), said: status < 400 ? 'ok' : `refused: ${code}` }
+    if (status >= 400) return refusedAs(status, body, new Headers())
+    return { status, body, headers: new Headers(), said: 'ok' }
   }
+const refusedAs = (status: number, body: Json, headers: Headers): Answered => {
+  const code = typeof body?.type === 'string' ? body.type.replace(/^urn:writ:error:/, '') : status
+  return { status, body, headers, said: `refused: ${code}` }
+}
 
 /** The beginning of the stream of events, which is cut then. */
 const readFeed =
-  (publicUrl: string, who: () => Promise<Who>) =>
+  (who: () => Promise<Who>) =>
   async (url: string): Promise<Answered> => {
-    void publicUrl
     const cut = new AbortController()
     const { token } = await who()
     const response = await fetch(`${url}/v1/events`, {
       headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
       signal: cut.signal,
     })
-    const said = response.ok ? 'ok' : `refused: ${response.status}`
+    if (!response.ok) return refusedAs(response.status, await response.json(), response.headers)
     await pause(600)
     cut.abort()
-    return { status: response.status, body: undefined, headers: response.headers, said }
+    return { status: response.status, body: undefined, headers: response.headers, said: 'ok' }
   }

@@ -2,6 +2,7 @@
 // which points there are. Aimed at one, it kills itself there (SIGKILL), or says that it is there and waits, while somebody else is killed.
 // WRIT_TEST_PLANT composes it with a bug. Only the crash run starts this program; src knows nothing of it.
 import { writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { retire } from '../../src/broker/retire.ts'
@@ -48,10 +49,10 @@ const opened = planted(
 )
 const points: Point[] = []
 const ports = pointedPorts(opened.ports, atPoint, points)
-const archive = pointed('archive', { keep: opened.archive.keep }, atPoint, points)
+const archive = pointed('archive', { keep: opened.archive.keep }, ['keep'], atPoint, points)
 const gates = opened.gates && {
   ...opened.gates,
-  ...pointed('gates', { pass: opened.gates.pass, keep: opened.gates.keep }, atPoint, points),
+  ...pointed('gates', { pass: opened.gates.pass, keep: opened.gates.keep }, ['pass', 'keep'], atPoint, points),
 }
 const adapters = { ...opened, ports, archive, gates }
 
@@ -76,5 +77,7 @@ createInterface({ input: socket }).on('line', (line) => {
   }
 })
 const running = await startBroker(adapters, ports)
+// Whoever is killed leaves nothing behind for the next start, unless it is written now.
+flushCompileCache()
 say({ is: 'up', slot: Number(WRIT_TEST_SLOT), points })
 process.on('SIGTERM', () => void running.stop().then(() => process.exit(0)))
