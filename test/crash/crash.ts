@@ -160,16 +160,25 @@ export async function crashRun(options: CrashOptions): Promise<CrashResult> {
     const over = deadlineOf(options)
     const aimed = points().filter((point) => !OUT_OF_LOAD.test(point))
     let checks = 0
+    let lookedMs = 0
+    const missed: string[] = []
     for (const next of schedule(seed, aimed, options.first)) {
       if (over(kills) || (options.plant !== undefined && found.length > 0)) break
-      done.push(await deaths.kill(next))
+      const killed = await deaths.kill(next)
+      done.push(killed)
+      if (killed.at !== next.at) missed.push(next.at)
       kills += 1
+      const looking = performance.now()
       checks += (await look.afterKill(kills % 3 === 0)) ? 1 : 0
+      lookedMs += performance.now() - looking
       if (kills % 20 === 0) {
-        const verbs = [...office.counts.values()].reduce((sum, one) => sum + one, 0)
         say(
-          `${kills} kills, ${verbs} verbs, ${commits.lives.size} grants, ${found.length} violations, ${seconds(started)} s`,
+          `${kills} kills, ${sum([...office.counts.values()])} verbs, ${commits.lives.size} grants, ${found.length} violations, ${seconds(started)} s`,
         )
+        if (process.env.CRASH_DEBUG)
+          say(
+            `  waited ${Math.round(sum(done.map(({ waitedMs }) => waitedMs)) / kills)} reached ${Math.round(sum(done.map(({ reachedMs }) => reachedMs)) / kills)} looked ${Math.round(lookedMs / kills)}; missed ${missed.join(' ')}`,
+          )
       }
     }
     const killedFor = seconds(started)
@@ -229,6 +238,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashResult> {
   }
 }
 
+const sum = (all: readonly number[]): number => all.reduce((one, other) => one + other, 0)
 const seconds = (since: number): number => Math.round((performance.now() - since) / 1_000)
 const minutesLeft = ({ minutes, kills = 0 }: CrashOptions): number => minutes ?? Math.ceil(kills / 20) + 5
 

@@ -9,6 +9,9 @@ export interface Killed {
   readonly victim: Victim
   /** Where it was in the end: `random` too where the point was not reached in time. */
   readonly at: Kill['at']
+  /** How long nobody could be aimed at, and how long it took from there to the kill. */
+  readonly waitedMs: number
+  readonly reachedMs: number
 }
 export interface KillerPorts {
   readonly slots: Slots
@@ -60,7 +63,9 @@ export function killer(p: KillerPorts): Killer {
   }
 
   async function killBroker(next: Kill): Promise<Killed> {
+    const began = performance.now()
     const slot = await nextSlot()
+    const waitedMs = performance.now() - began
     let at: Kill['at'] = 'random'
     if (next.at === 'random') await pause(next.afterMs)
     else {
@@ -71,16 +76,19 @@ export function killer(p: KillerPorts): Killer {
     const since = performance.now()
     await slot.kill()
     revive(slot, since)
-    return { victim: 'broker', at }
+    return { victim: 'broker', at, waitedMs, reachedMs: since - began - waitedMs }
   }
 
   async function killService(victim: Exclude<Victim, 'broker'>, next: Kill): Promise<Killed> {
+    const began = performance.now()
     const service = p.services[victim]
+    let waitedMs = 0
     let slot: Slot | undefined
     let at: Kill['at'] = 'random'
     if (next.at === 'random') await pause(next.afterMs)
     else {
       slot = await nextSlot()
+      waitedMs = performance.now() - began
       const { hit } = slot.aim(next.at, 'other')
       p.provoke(next, slot)
       if (await Promise.race([hit, pause(REACH_MS, false, { ref: false })])) at = next.at
@@ -94,7 +102,7 @@ export function killer(p: KillerPorts): Killer {
     p.told(victim, 'up')
     const back = slot ?? p.slots.all.find((one) => one.url() !== undefined)
     if (back !== undefined) keep(untilReady(back.url, since).then((ms) => p.recovered(victim, ms), p.failed))
-    return { victim, at }
+    return { victim, at, waitedMs, reachedMs: since - began - waitedMs }
   }
 
   return {

@@ -111,7 +111,7 @@ export function lookout(p: LookoutPorts): Lookout {
         return true
       } catch (thrown) {
         // Redis or Vault is not back yet.
-        if (process.env.WRIT_CRASH_DEBUG) console.error(thrown)
+        if (process.env.CRASH_DEBUG) console.error(thrown)
         return false
       }
     },

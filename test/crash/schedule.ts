@@ -13,49 +13,56 @@ export interface Kill {
   readonly afterMs: number
 }
 
-const BLOCK: readonly (readonly [Victim, 'point' | 'random'])[] = [
-  ...Array.from({ length: 9 }, () => ['broker', 'point'] as const),
-  ['broker', 'random'],
-  ['redis', 'point'],
-  ['redis', 'point'],
-  ['redis', 'random'],
-  ['vault', 'point'],
-  ['vault', 'point'],
-  ['vault', 'random'],
-]
+type How = 'point' | 'random'
+const times = <T>(many: number, one: T): readonly T[] => Array.from({ length: many }, () => one)
+/** Of each twenty kills. Broker and service in turn, so that a broker can start while a service dies. */
+const BROKERS: readonly How[] = [...times<How>(9, 'point'), 'random']
+const SERVICES = (['redis', 'vault'] as const).flatMap((victim) =>
+  [...times<How>(4, 'point'), 'random' as How].map((how) => [victim, how] as const),
+)
 /** So long at most until a kill at random. */
 const RANDOM_MS = 400
 
 /** Vault is only met where it is asked. */
 const meets = (victim: Victim, point: Point): boolean => victim !== 'vault' || /^(credentials|gates)\./.test(point)
+/** What is only reached when grants have been over for a while is not aimed at before so many kills. */
+const LATER = /^(archive\.|grants\.forget)/
+const LATER_FROM = 90
 
-/** Without an end. `first`: points that are aimed at before all others, again and again. */
+/** Without an end. `first`: points that brokers are aimed at before all others, again and again. */
 export function* schedule(
   seed: number,
   points: readonly Point[],
   first: readonly Point[] = [],
 ): Generator<Kill, never> {
   const random = randomOf(seed, 'schedule')
-  const rounds = new Map(
-    VICTIMS.map((victim) => [
-      victim,
-      around(
-        random,
-        points.filter((point) => meets(victim, point)),
-      ),
-    ]),
-  )
-  const favourites = around(random, first)
+  let kills = 0
+  const round = (all: readonly Point[]): Iterator<Point> =>
+    around(random, all, (point) => kills >= LATER_FROM || !LATER.test(point))
+  const rounds = {
+    broker: round(points),
+    redis: round(points),
+    vault: round(points.filter((point) => meets('vault', point))),
+  }
+  const favourites = round(first)
+  const next = (victim: Victim, how: How): Kill => {
+    const afterMs = random.below(RANDOM_MS)
+    const isFavourite = first.length > 0 && victim === 'broker' && random.chance(0.7)
+    const point = how === 'random' ? undefined : (isFavourite ? favourites : rounds[victim]).next().value
+    kills += 1
+    return { victim, at: point ?? 'random', afterMs }
+  }
   for (;;) {
-    for (const [victim, how] of random.shuffled(BLOCK)) {
-      const afterMs = random.below(RANDOM_MS)
-      const round = first.length > 0 && victim === 'broker' && random.chance(0.7) ? favourites : rounds.get(victim)
-      const point = how === 'random' ? undefined : round?.next().value
-      yield { victim, at: point ?? 'random', afterMs }
+    const [brokers, services] = [random.shuffled(BROKERS), random.shuffled(SERVICES)]
+    for (const [n, how] of brokers.entries()) {
+      yield next('broker', how)
+      const service = services[n]
+      if (service !== undefined) yield next(...service)
     }
   }
 }
 
-function* around<T>(random: Random, all: readonly T[]): Generator<T> {
-  while (all.length > 0) yield* random.shuffled(all)
+/** All of them in a random order, then all of them in another one, and so on; without those that `may` leaves out. */
+function* around(random: Random, all: readonly Point[], may: (point: Point) => boolean): Generator<Point> {
+  while (all.length > 0) for (const point of random.shuffled(all)) if (may(point)) yield point
 }
