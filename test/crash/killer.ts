@@ -2,6 +2,7 @@
 // started again, and how long it took until it was ready is measured.
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Controls } from '../../deploy/dev/running.ts'
+import type { Outage, Outages } from './lookout.ts'
 import type { Kill, Victim } from './schedule.ts'
 import type { Slot, Slots } from './slots.ts'
 
@@ -9,23 +10,22 @@ export interface Killed {
   readonly victim: Victim
   /** Where it was in the end: `random` too where the point was not reached in time. */
   readonly at: Kill['at']
-  /** How long nobody could be aimed at, and how long it took from there to the kill. */
-  readonly waitedMs: number
-  readonly reachedMs: number
+  readonly missed: boolean
 }
 export interface KillerPorts {
   readonly slots: Slots
   readonly services: Readonly<Record<Exclude<Victim, 'broker'>, Pick<Controls, 'kill' | 'restart'>>>
   /** Work that leads to this point, at this broker. */
   provoke(kill: Kill, slot: Slot): void
-  /** Down from now on, or up again. */
-  told(victim: Victim, is: 'down' | 'up'): void
+  /** Told of each time that a service is down. */
+  readonly outages: Outages
   recovered(victim: Victim, ms: number): void
   failed(thrown: unknown): void
 }
 
 /** Until then the point was reached, or the kill falls on whatever is going on. */
 const REACH_MS = 2_500
+const NOBODY_MS = 90_000
 
 export interface Killer {
   kill(next: Kill): Promise<Killed>
@@ -42,6 +42,7 @@ export function killer(p: KillerPorts): Killer {
     void back.finally(() => reviving.delete(back))
   }
   const nextSlot = async (): Promise<Slot> => {
+    const until = performance.now() + NOBODY_MS
     for (;;) {
       const { all } = p.slots
       const up = all.filter((slot) => slot.url() !== undefined)
@@ -51,6 +52,7 @@ export function killer(p: KillerPorts): Killer {
         turn = (inTurn.n + 1) % all.length
         return inTurn
       }
+      if (performance.now() > until) throw new Error(`fewer than two brokers were up for ${NOBODY_MS} ms`)
       await pause(20)
     }
   }
@@ -63,9 +65,7 @@ export function killer(p: KillerPorts): Killer {
   }
 
   async function killBroker(next: Kill): Promise<Killed> {
-    const began = performance.now()
     const slot = await nextSlot()
-    const waitedMs = performance.now() - began
     let at: Kill['at'] = 'random'
     if (next.at === 'random') await pause(next.afterMs)
     else {
@@ -76,33 +76,31 @@ export function killer(p: KillerPorts): Killer {
     const since = performance.now()
     await slot.kill()
     revive(slot, since)
-    return { victim: 'broker', at, waitedMs, reachedMs: since - began - waitedMs }
+    return { victim: 'broker', at, missed: at !== next.at }
   }
 
   async function killService(victim: Exclude<Victim, 'broker'>, next: Kill): Promise<Killed> {
-    const began = performance.now()
     const service = p.services[victim]
-    let waitedMs = 0
     let slot: Slot | undefined
     let at: Kill['at'] = 'random'
     if (next.at === 'random') await pause(next.afterMs)
     else {
       slot = await nextSlot()
-      waitedMs = performance.now() - began
       const { hit } = slot.aim(next.at, 'other')
       p.provoke(next, slot)
       if (await Promise.race([hit, pause(REACH_MS, false, { ref: false })])) at = next.at
     }
-    p.told(victim, 'down')
+    const outage: Outage = { from: Date.now(), to: undefined }
+    p.outages[victim].push(outage)
     const since = performance.now()
     await service.kill()
     slot?.tell('rest')
     slot?.tell('go')
     await service.restart()
-    p.told(victim, 'up')
+    outage.to = Date.now()
     const back = slot ?? p.slots.all.find((one) => one.url() !== undefined)
     if (back !== undefined) keep(untilReady(back.url, since).then((ms) => p.recovered(victim, ms), p.failed))
-    return { victim, at, waitedMs, reachedMs: since - began - waitedMs }
+    return { victim, at, missed: at !== next.at }
   }
 
   return {

@@ -12,7 +12,12 @@ import type { Victim } from './schedule.ts'
 import type { Sealed } from './sealed.ts'
 import type { Report } from './violation.ts'
 
-export type Outages = Map<Victim, { from: number; to: number | undefined }[]>
+/** From when to when it was down; open while it is. */
+export interface Outage {
+  readonly from: number
+  to: number | undefined
+}
+export type Outages = Readonly<Record<Exclude<Victim, 'broker'>, Outage[]>>
 export interface LookoutPorts {
   readonly redis: Redis
   readonly journal: Journal
@@ -24,8 +29,8 @@ export interface LookoutPorts {
   readonly report: Report
 }
 export interface Lookout {
-  /** True where everything could be asked. `thorough`: also the backends. */
-  afterKill(thorough: boolean): Promise<boolean>
+  /** `thorough`: also the backends. */
+  afterKill(thorough: boolean): Promise<void>
   readEvents(): Promise<void>
   judgeBackends(): Promise<number>
 }
@@ -63,7 +68,7 @@ export function lookout(p: LookoutPorts): Lookout {
           'in the witness of some broker',
           `not sealed: ${issued.map(({ seq }) => seq).join(', ')}`,
         )
-      const dark = (p.outages.get('redis') ?? []).some(
+      const dark = p.outages.redis.some(
         ({ from, to }) => one.sentAt > from && one.receivedAt < (to ?? Number.POSITIVE_INFINITY),
       )
       if (dark) said('I18 nothingIsIssuedWithoutAStore', 'nothing while Redis is down', 'a credential')
@@ -108,12 +113,18 @@ export function lookout(p: LookoutPorts): Lookout {
         judgeAges(journal, Date.now(), report)
         await judgeOverdue()
         if (thorough) await judgeBackends()
-        return true
       } catch (thrown) {
-        // Redis or Vault is not back yet.
-        if (process.env.CRASH_DEBUG) console.error(thrown)
-        return false
+        // Redis or Vault is not back yet; whatever else that is, is a bug here.
+        if (!isOutage(thrown)) throw thrown
       }
     },
   }
 }
+
+/** What clients of Redis, Vault and PostgreSQL throw where the other side is gone. */
+const isOutage = (thrown: unknown): boolean =>
+  thrown instanceof Error &&
+  (/Connection is closed|max retries|Stream isn't writeable|LOADING|fetch failed|ECONN|socket|terminated|timeout|LIST .*: 5|sealed/i.test(
+    `${thrown.name} ${thrown.message}`,
+  ) ||
+    'code' in thrown)

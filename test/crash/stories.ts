@@ -146,14 +146,14 @@ export function stories(p: StoryPorts) {
         known,
         'decide',
         post(who, `${path}/decisions`, { verdict: 'approve' }),
-        ['own_request', 'not_permitted'],
+        ['own_request', 'not_permitted', 'wrong_status', 'window_closed'],
         prefer,
       )
     await step(
       known,
       verdict === 'deny' ? 'deny' : 'approve',
       post(cast.person(approver), `${path}/decisions`, { verdict, reason: 'as planned' }),
-      ['already_decided', 'wrong_status'],
+      ['already_decided', 'wrong_status', 'window_closed'],
       prefer,
     )
     return verdict === 'approve'
