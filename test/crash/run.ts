@@ -1,8 +1,6 @@
 // `npm run crash`: kills brokers, Redis and Vault while a load of all verbs runs, and checks from outside what must hold all the while.
 // Progress goes to standard error; with --json the last line of standard output is one JSON object. Ends with 1 where something was violated.
 import { randomInt } from 'node:crypto'
-import { setUp } from '../../deploy/dev/services.ts'
-import { crashRun } from './crash.ts'
 import { parseOptions } from './options.ts'
 
 const parsed = parseOptions(process.argv.slice(2), () => randomInt(2 ** 32))
@@ -17,6 +15,9 @@ if ('problem' in parsed) {
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 const { options } = parsed
 try {
+  // Only now: whoever mistyped an option need not wait for all of it.
+  const { setUp } = await import('../../deploy/dev/services.ts')
+  const { crashRun } = await import('./crash.ts')
   await setUp({ vault: true, report: say })
   const result = await crashRun({ ...options, say })
   const text = options.json
