@@ -119,15 +119,13 @@ async function untilReady(url: () => string | undefined, since: number): Promise
     const at = url()
     // Killed once more meanwhile: that is the next one's time.
     if (at === undefined) return performance.now() - since
-    const ready = await fetch(`${at}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
-      async (answer) => {
-        await answer.arrayBuffer()
-        return answer.ok
-      },
-      () => false,
+    const answer = await fetch(`${at}/readyz`, { signal: AbortSignal.timeout(5_000) }).then(
+      async (readyz) => ({ ok: readyz.ok, text: await readyz.text() }),
+      (thrown: unknown) => ({ ok: false, text: String(thrown) }),
     )
-    if (ready) return performance.now() - since
-    if (performance.now() - since > READY_WITHIN_MS) throw new Error(`not ready again within ${READY_WITHIN_MS} ms`)
+    if (answer.ok) return performance.now() - since
+    if (performance.now() - since > READY_WITHIN_MS)
+      throw new Error(`not ready again within ${READY_WITHIN_MS} ms: ${answer.text.slice(0, 900)}`)
     await pause(40)
   }
 }

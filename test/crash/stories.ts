@@ -36,6 +36,10 @@ const ELSEWHERE = [
   'grant_not_found',
 ]
 
+interface Session {
+  isOpen(): boolean
+  close(): Promise<void>
+}
 interface Asking {
   readonly who: () => Promise<Who>
   readonly approver: string | undefined
@@ -232,6 +236,31 @@ export function stories(p: StoryPorts) {
       (thrown: { readonly code?: string }) => thrown.code ?? 'no answer',
     )
   }
+  /** Undefined where PostgreSQL lets nobody in: it may be over already. */
+  async function openSession({ what }: Handed): Promise<Session | undefined> {
+    if (what.kind !== 'vault') return undefined
+    const { user, password } = what
+    const login = { ...p.database, database: 'payments', user, password, connectionTimeoutMillis: 5_000 }
+    const session = new pg.Client(login)
+    session.on('error', () => undefined)
+    let open = true
+    session.once('end', () => {
+      open = false
+    })
+    return session.connect().then(
+      () => ({ isOpen: () => open, close: () => session.end() }),
+      () => undefined,
+    )
+  }
+  /** I10: when it is said to be over its sessions have been ended from the other side. */
+  async function sessionIsCut(known: Known, session: Session): Promise<void> {
+    const over = known.overAt !== undefined
+    // The word of it may still be on its way to us.
+    for (let looked = 0; over && session.isOpen() && looked < 40; looked += 1) await pause(50)
+    if (over && session.isOpen())
+      report({ invariant: 'I10 sessionsAreCut', grant: known.id, expected: 'closed: it is over', seen: 'open' })
+    await session.close().catch(() => undefined)
+  }
   async function checkLogin(known: Known, handed: Handed): Promise<void> {
     const over = known.overAt !== undefined
     const said = await logIn(handed)
@@ -274,10 +303,12 @@ export function stories(p: StoryPorts) {
     if (handed !== undefined) await check(known, handed, prefer)
     const last = known.handed.at(-1)
     if (kind === 'login' && last !== undefined && random.chance(0.5)) await checkLogin(known, last)
+    const session = kind === 'login' && last !== undefined && random.chance(0.4) ? await openSession(last) : undefined
     if (random.chance(0.5)) await look(known, asking.who, random, prefer)
     if (kind === 'login') await pause(random.below(1_500))
     await finish(known, asking.who, random, prefer)
     if (last !== undefined && kind === 'login' && known.overAt !== undefined) await checkLogin(known, last)
+    if (session !== undefined) await sessionIsCut(known, session)
     if (handed !== undefined) await check(known, handed, prefer)
     await elders(random, prefer)
   }
