@@ -164,10 +164,25 @@ async function set(
 }
 
 async function play(scene: Scene, options: CrashOptions): Promise<void> {
-  const { stage, services, slots, tales, busy, deaths, provoke, done, found, look, report, commits, known, redis } =
-    scene
+  const {
+    stage,
+    services,
+    slots,
+    tales,
+    busy,
+    office,
+    deaths,
+    provoke,
+    done,
+    found,
+    look,
+    report,
+    commits,
+    known,
+    redis,
+  } = scene
   const { seed, say, plant } = options
-  const working = load(tales, seed, busy)
+  const working = load(tales, seed, busy, office.verbs)
   const keepers = await working.keepers(options.minutes ?? 60)
   await killAll(scene, options)
   say(`${done.length} kills; waiting until all is quiet`)
@@ -200,10 +215,9 @@ async function killAll(scene: Scene, options: CrashOptions): Promise<void> {
       return
     }
     if (done.length % 20 !== 0) continue
-    const verbs = [...office.counts.values()].reduce((sum, one) => sum + one, 0)
     const passed = Math.round((performance.now() - began) / 1_000)
     options.say(
-      `${done.length} kills in ${passed} s, ${verbs} verbs, ${commits.lives.size} grants, ${found.length} violations`,
+      `${done.length} kills in ${passed} s, ${office.verbs()} verbs, ${commits.lives.size} grants, ${found.length} violations`,
     )
   }
 }

@@ -31,6 +31,8 @@ export interface Desk {
   /** Undefined where nobody answered for so long that the story gives up. */
   ask(request: Request, prefer?: Prefer): Promise<Outcome | undefined>
   readonly counts: ReadonlyMap<string, number>
+  /** All of them. */
+  verbs(): number
   /** Nobody is asked any more. */
   close(): void
 }
@@ -68,6 +70,7 @@ export function desk(urls: () => readonly string[], random: Random, report: Repo
   }
   return {
     counts,
+    verbs: () => [...counts.values()].reduce((sum, one) => sum + one, 0),
     close: () => {
       closed = true
     },

@@ -5,8 +5,10 @@ import { type Random, randomOf } from './random.ts'
 import type { Stories, StoryName } from './stories.ts'
 
 const LANES = 8
-/** Between two stories of a lane: the machine has brokers to start meanwhile. */
-const PAUSE_MS = 250
+/** Together: the machine has brokers to start meanwhile. */
+const VERBS_PER_SECOND = 25
+/** Between two stories of a lane. */
+const PAUSE_MS = 100
 
 /** How often each is told; logins are asked for in busy times only. */
 const OFTEN: readonly (readonly [StoryName, number])[] = [
@@ -37,14 +39,17 @@ export interface Load {
   stop(): Promise<void>
 }
 
-export function load(tales: Stories, seed: number, busy: () => boolean): Load {
+export function load(tales: Stories, seed: number, busy: () => boolean, verbs: () => number): Load {
   let stopped = false
+  const [began, before] = [performance.now(), verbs()]
+  const isAhead = (): boolean => verbs() - before > ((performance.now() - began) / 1_000) * VERBS_PER_SECOND
   const lane = async (n: number): Promise<void> => {
     const random = randomOf(seed, `lane ${n}`)
     while (!stopped) {
       const name = drawn(random)
       await tales.tell(name === 'login' && !busy() ? 'report' : name, random)
-      await pause(random.below(2 * PAUSE_MS))
+      do await pause(PAUSE_MS)
+      while (isAhead() && !stopped)
     }
   }
   const lanes = Array.from({ length: LANES }, (_, n) => lane(n))

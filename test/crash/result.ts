@@ -40,7 +40,7 @@ export interface Ran {
   readonly plant: Bug | undefined
   readonly points: readonly string[]
   readonly done: readonly Killed[]
-  readonly office: Pick<Desk, 'counts'>
+  readonly office: Pick<Desk, 'counts' | 'verbs'>
   readonly lives: ReadonlyMap<string, Life>
   readonly known: Pick<Model, 'handed'>
   readonly recovery: Recovery
@@ -77,7 +77,7 @@ export function resultOf({
     byPoint,
     unreached: points.filter((point) => byPoint[point] === 0),
     missed: done.filter(({ missed }) => missed).length,
-    verbs: sum([...office.counts.values()]),
+    verbs: office.verbs(),
     byVerb: Object.fromEntries([...office.counts].toSorted()),
     grants: lives.size,
     credentials: known.handed.length,
