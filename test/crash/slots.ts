@@ -18,6 +18,8 @@ export interface Slot {
   url(): string | undefined
   /** Which broker that is: another one after each start. */
   life(): string | undefined
+  /** The end of its log. */
+  lastWords(): string
   /** Resolves when a broker is ready here. */
   ready(): Promise<void>
   /** Aims it at a point. `hit` resolves when it is dead there (`self`), or waits there (`other`). */
@@ -103,6 +105,7 @@ export async function openSlots({ stage, many, env, ended }: SlotsOptions): Prom
       n,
       url: () => now?.broker.url,
       life: () => now && String(now.broker.pid),
+      lastWords: () => now?.broker.output().slice(-1_500) ?? '',
       ready: () => starting,
       aim: (point, who) => {
         const socket = now?.socket
