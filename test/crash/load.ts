@@ -6,7 +6,7 @@ import type { Stories, StoryName } from './stories.ts'
 
 const LANES = 8
 /** Together: the machine has brokers to start meanwhile. */
-const VERBS_PER_SECOND = 25
+const VERBS_PER_SECOND = 20
 /** Between two stories of a lane. */
 const PAUSE_MS = 100
 

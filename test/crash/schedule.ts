@@ -15,10 +15,10 @@ export interface Kill {
 
 type How = 'point' | 'random'
 const times = <T>(many: number, one: T): readonly T[] => Array.from({ length: many }, () => one)
-/** Of each twenty kills. Broker and service in turn, so that a broker can start while a service dies. */
-const BROKERS: readonly How[] = [...times<How>(9, 'point'), 'random']
+/** Of each twenty kills. A broker costs a start; between two of them services die, so that it has time for it. */
+const BROKERS: readonly How[] = [...times<How>(7, 'point'), 'random']
 const SERVICES = (['redis', 'vault'] as const).flatMap((victim) =>
-  [...times<How>(4, 'point'), 'random' as How].map((how) => [victim, how] as const),
+  [...times<How>(5, 'point'), 'random' as How].map((how) => [victim, how] as const),
 )
 /** So long at most until a kill at random. */
 const RANDOM_MS = 400
@@ -56,8 +56,8 @@ export function* schedule(
     const [brokers, services] = [random.shuffled(BROKERS), random.shuffled(SERVICES)]
     for (const [n, how] of brokers.entries()) {
       yield next('broker', how)
-      const service = services[n]
-      if (service !== undefined) yield next(...service)
+      const share = services.length / brokers.length
+      for (const service of services.slice(Math.floor(n * share), Math.floor((n + 1) * share))) yield next(...service)
     }
   }
 }
