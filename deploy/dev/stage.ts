@@ -49,7 +49,8 @@ export interface DevStage {
   settings(n: number, port: number): Record<string, string>
   startBroker(
     n?: number,
-    more?: { readonly program?: string; readonly env?: Readonly<Record<string, string>> },
+    /** `port`: of one that is started again and again, so that it does not take a new one each time. */
+    more?: { readonly program?: string; readonly env?: Readonly<Record<string, string>>; readonly port?: number },
   ): Promise<BrokerProcess>
   /** PostgreSQL and Vault with Writ's set-up, at the addresses that the brokers know already. */
   bringVault(options?: {
@@ -107,7 +108,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
   })
 
   const startBroker: DevStage['startBroker'] = async (n = 0, more = {}) => {
-    const at = n === 0 ? port : await freePort()
+    const at = more.port ?? (n === 0 ? port : await freePort())
     const log = join(dir, `broker-${n}.log`)
     closeSync(openSync(log, 'a', 0o600))
     const running: Running = await launch(log, {
