@@ -5,6 +5,7 @@ import { named } from '../../src/domain/ids.ts'
 import { after, instant } from '../../src/domain/instant.ts'
 import { NO_IMPACT } from '../../src/domain/risk.ts'
 import type { Selector as RealSelector } from '../../src/domain/selector.ts'
+import type { Direct } from './direct.ts'
 import { actionOf } from './policy.ts'
 import type { Edition, Person, Who } from './rules.ts'
 import { isFinal } from './rules.ts'
@@ -46,6 +47,22 @@ export type Verb =
   | Of<'lift', { readonly who: Who; readonly nth: number }>
   | Of<'publish', { readonly edition: Edition | undefined; readonly off: readonly Person[] | undefined }>
   | Of<'offboard' | 'cleanUp'>
+
+/** The broker that does it: as it should be, with a clock that is late, or with the files of the beginning. */
+export type HandName = 'plain' | 'late' | 'old'
+export type Act =
+  | { readonly do: 'verb'; readonly verb: Verb; readonly by: HandName }
+  | { readonly do: 'crash'; readonly verb: Verb; readonly at: number; readonly when: 'before' | 'after' }
+  | { readonly do: 'race'; readonly verbs: readonly [Verb, Verb] }
+  | { readonly do: 'ready'; readonly verb: Extract<Verb, { kind: 'file' }>; readonly exchanges: number }
+  | { readonly do: 'crowd'; readonly verb: Extract<Verb, { kind: 'file' }>; readonly many: number }
+  | { readonly do: 'outage'; readonly first: 'revoke' | 'again' | 'nothing'; readonly looks: number }
+  | { readonly do: 'raised' }
+  | { readonly do: 'reload' }
+  | { readonly do: 'jump'; readonly ms: number }
+  | { readonly do: 'jumpTo'; readonly ms: number }
+  | { readonly do: 'backend' | 'seal'; readonly up: boolean }
+  | { readonly do: 'direct'; readonly kind: Direct; readonly of: Nth }
 
 /** A verb with everything chosen: its program, and the same asked of a broker. */
 export interface Bound {

@@ -1,7 +1,7 @@
 // Runs sequences: several side by side, each on a shard of its own; counts what was done, and tells a difference so that it can be replayed.
 import fc from 'fast-check'
+import type { Act } from './acts.ts'
 import {
-  type Act,
   anySequence,
   type Counts,
   comeToRest,

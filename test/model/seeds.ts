@@ -2,7 +2,7 @@
 // drawn by then.
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import type { Act } from './commands.ts'
+import type { Act } from './acts.ts'
 
 const seeds = z.array(z.strictObject({ why: z.string(), acts: z.array(z.custom<Act>()) }))
 export type Seed = z.infer<typeof seeds>[number]
