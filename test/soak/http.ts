@@ -16,8 +16,8 @@ export interface Http {
   get(who: Who | undefined, path: string): Promise<Answer>
   post(who: Who, path: string, body?: unknown): Promise<Answer>
   form(path: string, fields: Readonly<Record<string, string>>, key?: ProofKey): Promise<Answer>
-  /** Listens to a stream for so long, and leaves; how many messages came. */
-  stream(who: Who, path: string, forMs: number): Promise<number>
+  /** Listens to a stream for so long, and leaves; how many messages came. A refusal is its status. */
+  stream(who: Who, path: string, forMs: number): Promise<{ readonly status: number; readonly messages: number }>
 }
 export interface Requests {
   at(url: string, publicUrl: string): Http
@@ -81,13 +81,13 @@ export function requests(heard: (method: string, path: string, status: number) =
           ),
         stream: (who, path, forMs) =>
           new Promise((resolve, reject) => {
-            let messages = 0
+            let [status, messages] = [0, 0]
             let isLeft = false
             const headers = { ...by(who, 'GET', path), accept: 'text/event-stream' }
             streaming(url, 1)
             const sent = request(url + path, { method: 'GET', agent: false, headers }, (res) => {
               heard('GET', `${path.split('?')[0]} (stream)`, res.statusCode ?? 0)
-              if (res.statusCode !== 200) reject(new Error(`${path}: ${res.statusCode} instead of a stream`))
+              status = res.statusCode ?? 0
               res.on('data', (chunk: Buffer) => {
                 messages += chunk.toString().split('\n\n').length - 1
               })
@@ -99,7 +99,7 @@ export function requests(heard: (method: string, path: string, status: number) =
             setTimeout(() => {
               isLeft = true
               sent.destroy()
-              resolve(messages)
+              resolve({ status, messages })
             }, forMs)
           }),
       }

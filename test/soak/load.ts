@@ -93,11 +93,13 @@ const reportLeft: Story = async (scene) => {
 const reportWatched: Story = async (scene) => {
   const { who, path } = await report(scene)
   const waiting = scene.to().get(who, `${path}?wait=5&for=status`)
-  const events = scene.to().stream(who, `${path}/events`, 3_000)
-  await pause(1_500)
-  ok('completed', await scene.to().post(who, `${path}/complete`))
-  expected('what was waited for', ok('waited', await waiting).body.status, 'ended')
-  if ((await events) < 2) throw new Error('the stream told of too little')
+  const listening = scene.to().stream(who, `${path}/events`, 3_000)
+  const ending = pause(1_500).then(() => scene.to().post(who, `${path}/complete`))
+  const [waited, heard, ended] = await Promise.all([waiting, listening, ending])
+  ok('completed', ended)
+  expected('a stream', heard.status, 200)
+  expected('what was waited for', ok('waited', waited).body.status, 'ended')
+  if (heard.messages < 2) throw new Error('the stream told of too little')
 }
 
 async function triage(scene: Scene, seconds = 60) {
