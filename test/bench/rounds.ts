@@ -70,7 +70,7 @@ async function once(side: Side, count: number): Promise<Round> {
 }
 
 /** Of all that is asked so many may be refused with 503, before nothing is said of it: an overloaded machine holds up Redis for longer than a broker waits. */
-const REFUSED_PART = 0.01
+const REFUSED_PART = 0.05
 
 /** Counts what is refused. Anything but a few 503 is a mistake of the bench, or a machine that is too busy: then `judge` throws. */
 export function refusalsOf(name: string) {

@@ -16,10 +16,19 @@ interface Size {
   readonly perSecond: number
   /** Of exchanges before the storm, to know what is usual. */
   readonly usualMs: number
+  /** And at most for so long during it. */
+  readonly besideMs: number
   readonly patienceMs: number
 }
-const FULL: Size = { live: 1_000_000, due: 100_000, perSecond: 200, usualMs: 6_000, patienceMs: 40_000 }
-const QUICK: Size = { live: 500, due: 200, perSecond: 50, usualMs: 800, patienceMs: 30_000 }
+const FULL: Size = {
+  live: 1_000_000,
+  due: 100_000,
+  perSecond: 200,
+  usualMs: 6_000,
+  besideMs: 30_000,
+  patienceMs: 300_000,
+}
+const QUICK: Size = { live: 500, due: 200, perSecond: 50, usualMs: 800, besideMs: 5_000, patienceMs: 60_000 }
 
 export const S10: Scene = {
   id: 'S10',
@@ -62,7 +71,7 @@ export const S10: Scene = {
 
 async function drained(ours: Ours, size: Size): Promise<Row> {
   const { model, msEach } = await grownTo(ours, size.live, () => undefined)
-  const requests = await ours.readings(Math.ceil((size.perSecond * (size.usualMs + size.patienceMs)) / 1_000))
+  const requests = await ours.readings(Math.ceil((size.perSecond * (size.usualMs + size.besideMs)) / 1_000))
   // Planting must be over before anything is due.
   const closesAt = Math.ceil(Date.now() + 2 * size.due * msEach + size.usualMs + 1_000)
   const others = await dueSoon(ours, closesAt)
@@ -99,6 +108,6 @@ async function untilDrained(ours: Ours, closesAt: number, others: number, { pati
 async function jobsDrained(jobs: JobsSide, { due, patienceMs }: Size): Promise<Row> {
   const from = Math.ceil(Date.now() + due * 0.2 + 1_000)
   await jobs.add(due, from, 1_000)
-  const { drainedMs, cpuUsEach } = await jobs.fired(due, from, 3 * patienceMs)
+  const { drainedMs, cpuUsEach } = await jobs.fired(due, from, patienceMs)
   return { drainedSeconds: round(drainedMs / 1_000, 2), cpuUsEach: round(cpuUsEach, 1) }
 }

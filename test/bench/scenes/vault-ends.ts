@@ -15,6 +15,8 @@ const LOGINS = 200
 const QUICK_LOGINS = 10
 /** How many ends the broker has under way at one backend unless backends.yaml says otherwise. */
 const AT_ONCE = 8
+/** More than are ended at a time, so that one always waits. */
+const ASKING = 2 * AT_ONCE
 const PATIENCE_MS = 300_000
 
 export const S11: Scene = {
@@ -64,10 +66,24 @@ async function endedByBroker(ours: Ours, many: number): Promise<Row> {
   }
 }
 
+/** Asks again where a busy machine answered 503; then it may have been taken before, and 409 says so. */
 async function completed(ours: Ours, ids: readonly string[]): Promise<void> {
-  const { statuses } = await fire({ port: ours.port, connections: 64, requests: ours.completions(ids) })
-  const refused = [...statuses].filter(([status]) => status > 299)
-  if (refused.length > 0) throw new Error(`a completion was refused: ${JSON.stringify(refused)}`)
+  let left = ids
+  for (let tries = 0; left.length > 0; tries += 1) {
+    const again: string[] = []
+    const other: number[] = []
+    await fire({
+      port: ours.port,
+      connections: ASKING,
+      requests: ours.completions(left),
+      seen: ({ status }, place) => {
+        if (status === 503 && tries < 20) again.push(left[place] ?? '')
+        else if (status > 299 && !(status === 409 && tries > 0)) other.push(status)
+      },
+    })
+    if (other.length > 0) throw new Error(`a completion was refused: ${other.join(', ')}`)
+    left = again
+  }
 }
 
 async function allEnded(ours: Ours, ids: readonly string[], since: number): Promise<ReadonlyMap<string, number>> {
