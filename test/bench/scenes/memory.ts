@@ -43,6 +43,7 @@ export const S8: Scene = {
       ],
       notes: [
         `${live} live grants; the control has ${many} jobs; memory does not vary between rounds, so there is one`,
+        'planted copies are of one task and share its index, which otherwise is a small key of its own for each task',
         'headBytes, eventsBytes and deadlineBytes are parts of what is beyond; the rest are indexes and the keys themselves',
       ],
       effective: await effectiveOf(ours),
