@@ -1,4 +1,5 @@
 // What an answer to a hostile request may be. Invariant: nothing is forgiven here by name but what the API document itself gives an answer for.
+import { availableParallelism, loadavg } from 'node:os'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { openApiCheck } from '../support/openapi-check.ts'
@@ -26,8 +27,8 @@ export interface Found {
   readonly what: string
 }
 
-/** By when an answer is there, on a machine that others use too. */
-export const SLOW_MS = 1_000
+/** By when an answer is there: a second, for each that waits for a processor where others use the machine too. */
+export const slowMs = (): number => 1_000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())
 /** Traces, places in our source or on the disk, words of what lies behind. */
 const TRACE =
   /\n\s+at [^\n]+|\bat (?:async )?[\w.<> ]*\(?(?:file:|node:)|node_modules|node:internal|\.[cm]?[jt]s:\d+|\/(?:work|home|root|tmp|usr|app|src)\/|(?:Type|Range|Reference|Syntax)Error\b|ioredis|ZodError|ReplyError|\bERR (?:value|wrong|unknown)|WRONGTYPE/
@@ -66,7 +67,7 @@ export function oracle(document: Doc): Oracle {
       ...(status >= 500 && !isSaid ? [{ kind: 'fiveHundred', what: `${status} ${text.slice(0, 300)}` } as const] : []),
       ...wrong.map((what) => ({ kind: 'schemaViolation', what }) as const),
       ...leaks(operation, status, everything, request, secrets).map((what) => ({ kind: 'leak', what }) as const),
-      ...(ms > SLOW_MS + Number(waits) * 1_000
+      ...(ms > slowMs() + Number(waits) * 1_000
         ? [{ kind: 'slow', what: `${Math.round(ms)} ms for ${status}` } as const]
         : []),
     ]

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { WholeRequest } from './bad-values.ts'
 import { nameOf } from './fields.ts'
-import { callsActive, type Found, KINDS, type Kind, oracle, refusals, SLOW_MS, shows } from './oracle.ts'
+import { callsActive, type Found, KINDS, type Kind, oracle, refusals, shows, slowMs } from './oracle.ts'
 import { type Case, type Plan, planOf, samplesFor } from './plan.ts'
 import { type Got, type RawClient, rawClient } from './raw-client.ts'
 import { alsoWrong, asCurl, requestOf } from './requests.ts'
@@ -67,8 +67,6 @@ interface Prepared {
 
 /** What a broker says of a Redis that is late. */
 const LATE = /store_unavailable|The store did not answer as it should/
-/** What the answer that needs nothing takes longer than only where everything does. */
-const BUSY_MS = 200
 const BLOCK = 1_000
 const KEPT = 20
 
@@ -176,19 +174,15 @@ function refusedBoth(
 
 /**
  * What is late or unavailable once is sent again, as its answer asks: on a machine that others use a Redis may be late. What a request does of
- * itself it does each time. Where what needs nothing is late as well, it is the machine.
+ * itself it does each time.
  */
 async function patiently(book: Book, client: RawClient, request: WholeRequest): Promise<Got> {
   for (let tries = 1; ; tries += 1) {
     const got = await client.send(request)
-    const isLate = got.ms > SLOW_MS && !request.target.includes('wait=')
+    const isLate = got.ms > slowMs() && !request.target.includes('wait=')
     const isUnavailable = got.status === 503 && got.headers['retry-after'] !== undefined
-    if (!isLate && !isUnavailable) return got
+    if ((!isLate && !isUnavailable) || tries === 4) return got
     book.again(isUnavailable)
-    if (tries >= 3) {
-      const { ms } = await client.send({ method: 'GET', target: '/healthz', headers: [], body: undefined })
-      if (ms < BUSY_MS || tries === 10) return got
-    }
     await pause(300)
   }
 }
