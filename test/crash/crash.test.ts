@@ -39,10 +39,9 @@ const OPEN: Readonly<Record<Bug, readonly Point[]>> = {
   ],
   'forget-accessor': ['credentials.keep:after', 'credentials.issue:after'],
 }
-/** A broker that sweeps nothing also says by itself, after a while, that it is not ready. */
 const FOUND_BY: Readonly<Record<Bug, RegExp>> = {
   'skip-commit': /^(intentBeforeEffect|I9 )/,
-  'drop-sweep': /^(I8 |whoDiesComesBack)/,
+  'drop-sweep': /^I8 /,
   'forget-accessor': /^(I9 |I8 )/,
 }
 

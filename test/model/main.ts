@@ -84,9 +84,16 @@ async function main(args: readonly string[]): Promise<number> {
       `${sequences} sequences, ${commands} commands, ${differences.length} differences, ${seconds} s\n`,
     )
   }
-  const shown = { ...report, differences: differences.length, found: differences }
+  const shown = {
+    ...report,
+    interrupted: interrupted.signal.aborted,
+    differences: differences.length,
+    found: differences,
+  }
   process.stdout.write(`${JSON.stringify(shown)}\n`)
-  return differences.length === 0 ? 0 : 1
+  // Whoever asked for more must not take this for all of it.
+  if (interrupted.signal.aborted) say(`Interrupted: ${report.sequences} of ${options.sequences} sequences.`)
+  return differences.length === 0 && !interrupted.signal.aborted ? 0 : 1
 }
 
 process.exitCode = await main(process.argv.slice(2))
