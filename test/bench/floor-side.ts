@@ -1,6 +1,5 @@
 // The floor under an exchange, as a side: the same requests, over records that are copies of ours.
 import { randomBytes } from 'node:crypto'
-import { requestBytes } from './load.ts'
 import { answersOf, type Ours } from './ours.ts'
 import { eyesOn, startPeer } from './peer.ts'
 import type { Side } from './rounds.ts'
@@ -15,7 +14,7 @@ export async function startFloor(ours: Ours): Promise<FloorSide> {
   const before = await recordOf(ours, id)
   const [answer = {}] = await answersOf(ours.port, ours.exchanges([id], 'bearer', false))
   const after = await recordOf(ours, id)
-  const token = String(Reflect.get(Object(answer.credential), 'token'))
+  const token = String(answer.access_token)
   const peer = await startPeer('floor', () => ({
     BENCH_CALLER_JWK: JSON.stringify(ours.issuerKey.jwk),
     BENCH_CLAIMS: Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
@@ -42,14 +41,7 @@ export async function startFloor(ours: Ours): Promise<FloorSide> {
       prepare: async (count) => {
         const ids = Array.from({ length: count }, () => `g0-${randomBytes(13).toString('hex')}`)
         await fill(ids)
-        return ids.map((one) =>
-          requestBytes(
-            'POST',
-            `/v1/grants/${one}/exchange`,
-            { authorization: `Bearer ${ours.runnerToken()}`, 'content-type': 'application/json' },
-            '{}',
-          ),
-        )
+        return ours.exchanges(ids, 'bearer', false)
       },
     },
     stop: async () => {

@@ -2,7 +2,7 @@
 // synchronous node:crypto on keys parsed once; one commit with an event, a deadline and a head as long as ours. No policy, no approval, no replay
 // store, no rate, no witness, no limits on what comes in: nothing that could be left out. Run as a program.
 import { createPublicKey, generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { Redis } from 'ioredis'
 
 const {
@@ -18,7 +18,7 @@ const redis = new Redis(BENCH_REDIS_URL, { enableAutoPipelining: true })
 const callerKey = createPublicKey({ key: JSON.parse(BENCH_CALLER_JWK), format: 'jwk' })
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const claims: object = JSON.parse(BENCH_CLAIMS)
-const answer: { readonly credential: object } = JSON.parse(BENCH_ANSWER)
+const answer: object = JSON.parse(BENCH_ANSWER)
 
 await redis.function(
   'LOAD',
@@ -50,11 +50,10 @@ function isCaller(token: string): boolean {
   return exp * 1_000 > Date.now()
 }
 
-async function exchange(request: IncomingMessage, response: ServerResponse, body: string): Promise<void> {
-  const id = /^\/v1\/grants\/([^/]+)\/exchange$/.exec(request.url ?? '')?.[1] ?? ''
-  JSON.parse(body)
-  if (!isCaller((request.headers.authorization ?? '').slice('Bearer '.length)))
-    return void response.writeHead(401).end()
+async function exchange(response: ServerResponse, body: string): Promise<void> {
+  const form = new URLSearchParams(body)
+  const [{ identifier: id }] = JSON.parse(form.get('authorization_details') ?? '[{}]')
+  if (!isCaller(form.get('subject_token') ?? '')) return void response.writeHead(401).end()
   const [asks, decisions, head] = [`f:ask:${id}`, `f:decisions:${id}`, `f:head:${id}`]
   const loaded = await redis.fcall('floor_load', 3, asks, decisions, head)
   const [version, text, ask] = Array.isArray(loaded) ? loaded : []
@@ -77,7 +76,7 @@ async function exchange(request: IncomingMessage, response: ServerResponse, body
     BENCH_EVENT,
   )
   if (done !== 'ok') return void response.writeHead(409).end()
-  const said = JSON.stringify({ ...answer, credential: { ...answer.credential, token } })
+  const said = JSON.stringify({ ...answer, access_token: token })
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(said) }).end(said)
 }
 
@@ -87,6 +86,6 @@ createServer((request, response) => {
   request.on('data', (chunk: string) => {
     body += chunk
   })
-  request.on('end', () => void exchange(request, response, body).catch(() => response.writeHead(500).end()))
+  request.on('end', () => void exchange(response, body).catch(() => response.writeHead(500).end()))
 }).listen(Number(BENCH_PORT), '127.0.0.1')
 process.on('SIGTERM', () => process.exit(0))

@@ -6,8 +6,8 @@ import { alternate, cpuOf, type Side } from '../rounds.ts'
 import { type Measurement, type Scene, type Scope, sideOf } from '../scene.ts'
 import { effectiveOf } from '../switched.ts'
 
-/** Enough for a second of work on each side; filing and approving them takes three times as long. */
-export const COUNT = 2_500
+/** Enough for a second or two of work on each side; filing and approving them takes three times as long. */
+export const COUNT = 4_000
 export const QUICK_COUNT = 100
 
 export const oursSide = (ours: Ours, sender: Sender, known: boolean): Side => ({
@@ -21,7 +21,8 @@ export const oursSide = (ours: Ours, sender: Sender, known: boolean): Side => ({
 export const extentOf = ({ quick, rounds }: Scope, count = COUNT, quickCount = QUICK_COUNT) => ({
   rounds,
   count: quick ? quickCount : count,
-  warmUp: quick ? Math.ceil(quickCount / 2) : Math.ceil(count / 3),
+  // The engine compiles what has run often enough; a server that has run for a minute is not the one of its first second.
+  warmUp: quick ? Math.ceil(quickCount / 2) : 2 * count,
 })
 
 const against =

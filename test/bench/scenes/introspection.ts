@@ -54,5 +54,5 @@ const introspecting = (ours: Ours, tokens: readonly string[]): Side => ({
 
 async function issued(ours: Ours, many: number): Promise<readonly string[]> {
   const answers = await answersOf(ours.port, ours.exchanges(await ours.approved(many, 'bearer'), 'bearer', true))
-  return answers.map(({ credential }) => String(Reflect.get(Object(credential), 'token')))
+  return answers.map(({ access_token: token }) => String(token))
 }
