@@ -25,7 +25,7 @@ export const nodeDisk: Disk = {
     const file = await open(path, 'ax', 0o600)
     // The size is data that reading needs, so fdatasync keeps it too (POSIX); only times may be lost.
     return {
-      append: (text) => appendTo(file, Buffer.from(text, 'latin1')),
+      append: (text) => appendTo(file, Buffer.from(text)),
       sync: () => file.datasync(),
       close: () => file.close(),
     }
