@@ -177,10 +177,13 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
 
   const send = async (name: FunctionName, keys: readonly string[], args: readonly (string | number)[]) => {
     const sent = [library.nameOf(name), keys.length, ...keys, ...args] as const
-    const call = async () =>
-      name === 'status_read'
-        ? bytesLast(await redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: null })))
-        : redis.fcall(...sent)
+    const call = async () => {
+      if (name === 'status_read')
+        return bytesLast(await redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: null })))
+      // What was gathered before goes at once; another turn of waiting for company would find none.
+      if (name === 'grant_load') return redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: 'utf8' }))
+      return redis.fcall(...sent)
+    }
     try {
       return await call()
     } catch (thrown) {

@@ -395,9 +395,10 @@ export interface StoredTexts {
 
 export const printAsk = (ask: Ask): string => JSON.stringify(ask)
 export const printHead = (head: Head): string => JSON.stringify(head)
-/** Empty for one that was read from the store, which has it: decisions are only ever added. */
-export const printDecision = (decision: Decision): string => (STORED.has(decision) ? '' : JSON.stringify(decision))
-const STORED = new WeakSet<Decision>()
+/** Empty for one that was read from the store, of this very grant: it is there, as decisions are only ever added. */
+export const printDecision = (of: GrantId, decision: Decision): string =>
+  READ_OF.get(decision) === of ? '' : JSON.stringify(decision)
+const READ_OF = new WeakMap<Decision, GrantId>()
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
 /** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
@@ -418,17 +419,14 @@ const MOST_READ = 8_192
 const LONGEST_READ = 4_096
 
 const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
-const readDecision = remembering((stored) => {
-  const decision = read('decision', READERS.decision, stored)
-  STORED.add(decision)
-  return decision
-})
+const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
 
 /** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
 export function readGrant(id: GrantId, stored: StoredTexts): Grant {
   const ask = readAsk(stored.ask)
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
   const decisions = stored.decisions.map(readDecision)
+  for (const decision of decisions) READ_OF.set(decision, id)
   const head = read('head', READERS.head, stored.head)
   return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
 }

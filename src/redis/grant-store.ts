@@ -200,16 +200,16 @@ export function grantStore({
   /** A grant of a shard that nobody looks after does not exist. */
   const isOurs = (id: GrantId): boolean => shards.includes(shardOf(id))
 
-  async function load(id: GrantId): Promise<Loaded | undefined> {
-    if (!isOurs(id)) return undefined
-    const shard = shardOf(id)
+  async function loadTogether(shard: Shard, ids: readonly GrantId[]): Promise<readonly (Loaded | undefined)[]> {
     memory.refuseIfBehind(shard)
-    const { grants, control, behind } = await loadMany(shard, [id])
+    const { grants, control, behind } = await loadMany(shard, ids)
     if (behind) throw recoveringError(BEHIND)
     if (control === undefined) throw memory.withoutControl(shard)
-    const [grant] = grants
-    return grant && { grant, control, born: grant.born }
+    return grants.map((grant) => grant && { grant, control, born: grant.born })
   }
+  const loadInTurn = gathering(loadTogether)
+  const load = async (id: GrantId): Promise<Loaded | undefined> =>
+    isOurs(id) ? loadInTurn(shardOf(id), id) : undefined
 
   /** Everything that is stored of one grant; undefined where it has gone. What is over changes no more, so two reads are as good as one. */
   async function whole(shard: Shard, id: GrantId): Promise<Retired | undefined> {
@@ -554,6 +554,44 @@ export function grantStore({
   }
 }
 
+/**
+ * What is asked for one by one in one turn of the event loop is read in one call: under load most of what a call costs is the call. One that is
+ * damaged must not keep the others from being read, so then each is read alone.
+ */
+function gathering<T>(
+  read: (shard: Shard, ids: readonly GrantId[]) => Promise<readonly T[]>,
+): (shard: Shard, id: GrantId) => Promise<T> {
+  interface Asked {
+    readonly id: GrantId
+    readonly done: (found: T) => void
+    readonly failed: (thrown: unknown) => void
+  }
+  const waiting = new Map<Shard, Asked[]>()
+  const answer = async (shard: Shard, asked: readonly Asked[]): Promise<void> => {
+    try {
+      const found = await read(
+        shard,
+        asked.map(({ id }) => id),
+      )
+      for (const [n, one] of found.entries()) asked[n]?.done(one)
+    } catch (thrown) {
+      if (asked.length > 1 && isDamage(thrown)) await Promise.all(asked.map((one) => answer(shard, [one])))
+      else for (const { failed } of asked) failed(thrown)
+    }
+  }
+  return (shard, id) =>
+    new Promise((done, failed) => {
+      const gathered = waiting.get(shard)
+      if (gathered !== undefined) return void gathered.push({ id, done, failed })
+      const asked: Asked[] = [{ id, done, failed }]
+      waiting.set(shard, asked)
+      setImmediate(() => {
+        waiting.delete(shard)
+        for (const some of batches(asked)) void answer(shard, some)
+      })
+    })
+}
+
 const statusIndex = (grant: Grant, status: Status): Index => ({ tenant: grant.ask.intent.tenant, status })
 
 function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256): StepRecord {
@@ -582,7 +620,7 @@ function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256):
     restsMs: rests,
     born: grant.born,
     listed: listedRecord(grant, from),
-    decisions: grant.decisions.map(printDecision),
+    decisions: grant.decisions.map((decision) => printDecision(grant.id, decision)),
   }
 }
 

@@ -37,7 +37,7 @@ const printed = ({ ask, decisions, head, version, born: bornAt }: Grant): Stored
   version,
   born: bornAt,
   ask: printAsk(ask),
-  decisions: decisions.map(printDecision),
+  decisions: decisions.map((decision) => printDecision(born.grant.id, decision)),
   head: printHead(head),
 })
 /** The text with one member of its JSON changed; an undefined value takes it away. */
@@ -103,6 +103,16 @@ describe('a stored grant', () => {
       const rule = { kind: 'vault', backend: 'vault-main', engine: 'path', path: { ...path, ...more } } as const
       const { grant } = sampleBirth(nextGrantId(shard(0)), at, { ...rule, maxLife: minutes(5), revocability: 'expiry' })
       expect(readGrant(grant.id, printed(grant))).toStrictEqual(grant)
+    }
+  })
+
+  it('is not written again with what was read of it, and is written whole with what was read of another', () => {
+    const { id, decisions } = readGrant(born.grant.id, printed(whole()))
+    const other = nextGrantId(shard(0))
+    for (const decision of decisions) {
+      expect(printDecision(id, decision)).toBe('')
+      expect(JSON.parse(printDecision(other, decision))).toMatchObject({ by: decision.by })
+      expect(JSON.parse(printDecision(id, { ...decision }))).toMatchObject({ by: decision.by })
     }
   })
 
