@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { type BrokerProcess, type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { redisPidOf } from './gauge.ts'
-import { type KeyPair, keyPair, nowSeconds, proofOf, signed } from './issuer.ts'
+import { assertionOf, type KeyPair, keyPair, nowSeconds, proofOf, signed } from './issuer.ts'
 import { fire, requestBytes } from './load.ts'
 
 const CONFIG = fileURLToPath(new URL('../../config', import.meta.url))
@@ -127,6 +127,8 @@ export interface Ours {
   exchanges(grants: readonly string[], sender: Sender, known: boolean): readonly Buffer[]
   /** Asked by the resource server. */
   introspection(token: string): Buffer
+  /** The same with an assertion that is good once, of no token at all. */
+  provenQuestion(): Buffer
   /** How the resource server authenticates there. */
   readonly serverAuthentication: string
   startAnother(n: number): Promise<BrokerProcess>
@@ -285,6 +287,17 @@ export async function startOurs({ env = {}, vault = false, redisMemory = '6gb' }
         '/oauth2/introspect',
         { 'content-type': 'application/x-www-form-urlencoded', authorization: `Bearer ${server}` },
         new URLSearchParams({ token }).toString(),
+      ),
+    provenQuestion: () =>
+      requestBytes(
+        'POST',
+        '/oauth2/introspect',
+        { 'content-type': 'application/x-www-form-urlencoded' },
+        new URLSearchParams({
+          token: 'none',
+          client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+          client_assertion: assertionOf(SERVER, stage.url, serverKey, serverKey.thumbprint),
+        }).toString(),
       ),
     serverAuthentication: 'an access token of its own account, which the broker has seen before',
     startAnother: (n) => stage.startBroker(n, { env: settings }),

@@ -96,7 +96,7 @@ const settingOf = (pairs: unknown, name: string): string => {
 async function refusals(ours: Ours): Promise<readonly [boolean, boolean]> {
   const [grant = ''] = await ours.approved(1, 'bearer', '3h')
   const headers = { authorization: `Bearer ${ours.personToken('rob')}`, 'content-type': 'application/json' }
-  const question = ours.introspection('nothing')
+  const question = ours.provenQuestion()
   const requests = [requestBytes('POST', `/v1/grants/${grant}/exchange`, headers, '{}'), question, question]
   const statuses: number[] = []
   await fire({ port: ours.port, connections: 1, requests, seen: ({ status }) => statuses.push(status) })
