@@ -28,15 +28,12 @@ it(
   RUN_MS,
 )
 
-/** Where each of them lies open, so that it need not be waited for. */
-const OPEN: Readonly<Record<Bug, readonly Point[]>> = {
+/**
+ * Where each of them lies open, so that it need not be waited for. A dropped sweep is not among them: jobs of other grants end all that is due, so
+ * that it shows only on a slow machine (README.md).
+ */
+const OPEN: Readonly<Partial<Record<Bug, readonly Point[]>>> = {
   'skip-commit': ['credentials.open:after', 'timetable.at:after', 'grants.loadToEnd:before'],
-  'drop-sweep': [
-    'timetable.at:before',
-    'grants.claimDue:after',
-    'grants.loadManyToEnd:before',
-    'credentials.close:before',
-  ],
   'forget-accessor': ['credentials.keep:after', 'credentials.issue:after'],
 }
 const FOUND_BY: Readonly<Record<Bug, RegExp>> = {

@@ -180,7 +180,7 @@ const loginLeft: Story = async (scene) => {
 const looked: Story = async (scene) => {
   for (const path of ['/v1/grants?limit=5', '/v1/events?limit=20', '/v1/freezes', '/v1/whoami', '/v1/entitlements'])
     ok(path, await scene.to().get(scene.who('audra'), path))
-  for (const path of ['/oauth2/jwks', '/.well-known/oauth-authorization-server', '/readyz', '/openapi.json'])
+  for (const path of ['/oauth2/jwks', '/.well-known/oauth-authorization-server', '/healthz', '/openapi.json'])
     ok(path, await scene.to().get(undefined, path))
   const lists = ok('status lists', await scene.to().get(undefined, '/status')).body.status_lists
   for (const list of lists) ok('status list', await scene.to().get(undefined, new URL(list).pathname))
