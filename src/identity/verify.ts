@@ -3,6 +3,7 @@
 import { hash, type KeyObject } from 'node:crypto'
 import { BrokerError } from '../domain/errors.ts'
 import { type Duration, type Instant, toSeconds } from '../domain/instant.ts'
+import { remember } from '../domain/remembered.ts'
 import { type CompactJws, parseCompactJws } from './compact-jws.ts'
 import type { Algorithm } from './fields.ts'
 import type { KeysFor } from './key-store.ts'
@@ -36,6 +37,8 @@ export interface Pins {
 /** A token as it was read. Nothing of it is verified but what `provenBy` says. */
 export interface ReadToken extends CompactJws {
   readonly text: string
+  /** The hash of its whole text. */
+  readonly name: string
   /** The key under which its signature was found to hold. */
   provenBy: KeyObject | undefined
 }
@@ -44,10 +47,13 @@ export interface ReadToken extends CompactJws {
 export function readToken(text: string): ReadToken {
   const parsed = parseCompactJws(text)
   if (typeof parsed === 'string') throw badToken(`The token cannot be read: ${parsed}.`)
-  return { ...parsed, text, provenBy: undefined }
+  return { ...parsed, text, name: hash('sha256', text, 'base64url'), provenBy: undefined }
 }
 
-/** Tokens that held, by the hash of their whole text: a caller shows the same one many times. Whatever may change is asked each time. */
+/**
+ * What tokens that held say, by the hash of their whole text: a caller shows the same one many times. Whatever may change is asked each time. The
+ * text itself, which is a secret, is not kept.
+ */
 export interface TokenMemory {
   /** As `readToken`. */
   read(text: string): ReadToken
@@ -57,16 +63,14 @@ export interface TokenMemory {
 const MOST_TOKENS = 5_000
 
 export function tokenMemory(most = MOST_TOKENS): TokenMemory {
-  const known = new Map<string, ReadToken>()
-  const nameOf = (text: string): string => hash('sha256', text, 'base64url')
+  const known = new Map<string, Omit<ReadToken, 'text'>>()
   return {
-    read: (text) => known.get(nameOf(text)) ?? readToken(text),
-    keep: (token) => {
-      const name = nameOf(token.text)
-      if (known.has(name)) return
-      const oldest = known.size < most ? undefined : known.keys().next().value
-      if (oldest !== undefined) known.delete(oldest)
-      known.set(name, token)
+    read: (text) => {
+      const before = known.get(hash('sha256', text, 'base64url'))
+      return before === undefined ? readToken(text) : { ...before, text }
+    },
+    keep: ({ text: _, ...said }) => {
+      if (known.get(said.name)?.provenBy !== said.provenBy) remember(known, said.name, said, most)
     },
   }
 }

@@ -10,6 +10,7 @@ import {
   validate,
 } from '@cedar-policy/cedar-wasm/nodejs'
 import { NEVER_AUTOMATIC } from '../domain/entitlement.ts'
+import { remember } from '../domain/remembered.ts'
 import { type Call, callFor } from './guard-question.ts'
 import { concerns, EVERYTHING, type Reads, readsOf } from './guard-reads.ts'
 import { type RuleText, readGuardText } from './guard-text.ts'
@@ -191,7 +192,7 @@ export function guardJudge(rules: readonly Rule[], name: string): (question: Que
     const before = remembered.get(key)
     if (before !== undefined) return before
     const verdict = evaluate(call, set.name)
-    if (key.length <= MAX_KEY) remember(remembered, key, verdict)
+    if (key.length <= MAX_KEY) remember(remembered, key, verdict, MAX_REMEMBERED)
     return verdict
   }
 }
@@ -216,13 +217,6 @@ function evaluate(call: Call, preparsedPolicySetId: string): Verdict {
   } catch {
     return refusal('error: the question could not be evaluated')
   }
-}
-
-/** Bounded: the oldest leaves first. */
-function remember(remembered: Map<string, Verdict>, key: string, verdict: Verdict): void {
-  const oldest = remembered.size < MAX_REMEMBERED ? undefined : remembered.keys().next().value
-  if (oldest !== undefined) remembered.delete(oldest)
-  remembered.set(key, verdict)
 }
 
 /** Raised when a floor below changes, so that the digest of a policy changes with what it means. */

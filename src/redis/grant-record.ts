@@ -9,6 +9,7 @@ import type { GrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Mint } from '../domain/mint.ts'
+import { remember } from '../domain/remembered.ts'
 import { FLAGS, type Flag, NO_IMPACT } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 
@@ -408,9 +409,7 @@ function remembering<T>(parse: (stored: string) => T): (stored: string) => T {
     const before = known.get(stored)
     if (before !== undefined) return before
     const value = parse(stored)
-    const oldest = known.size < MOST_READ ? undefined : known.keys().next().value
-    if (oldest !== undefined) known.delete(oldest)
-    if (stored.length <= LONGEST_READ) known.set(stored, value)
+    if (stored.length <= LONGEST_READ) remember(known, stored, value, MOST_READ)
     return value
   }
 }

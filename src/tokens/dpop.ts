@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { BrokerError } from '../domain/errors.ts'
 import type { Thumbprint } from '../domain/ids.ts'
 import { after, type Duration, type Instant, instant, seconds } from '../domain/instant.ts'
+import { remember } from '../domain/remembered.ts'
 import { holdsUnder } from './es256.ts'
 
 export const DPOP_ALGORITHMS = ['ES256', 'EdDSA'] as const
@@ -167,9 +168,7 @@ function keyCache(): (header: string) => Promise<ProofKey> {
     const known = cache.get(header)
     if (known !== undefined) return known
     const key = await readKey(header)
-    const oldest = cache.size >= REMEMBERED_KEYS ? cache.keys().next().value : undefined
-    if (oldest !== undefined) cache.delete(oldest)
-    cache.set(header, key)
+    remember(cache, header, key, REMEMBERED_KEYS)
     return key
   }
 }

@@ -2,6 +2,7 @@
 // signed outlives rotations. The text must begin with its own domain tag: a signature under one kind of text is none under another.
 import { hash, sign, verify } from 'node:crypto'
 import type { Instant } from '../domain/instant.ts'
+import { remember } from '../domain/remembered.ts'
 import type { KeyRing, Keys } from './key-ring.ts'
 
 /** Verified before, or signed here, by everything that went into it: at most this many are remembered, some five megabytes. */
@@ -46,19 +47,14 @@ const inputsOf = (text: string, signature: string): string => hash('sha256', `${
 /** Remembers only what was true, the latest of it, and forgets everything when the keys were read again, as a key may have been withdrawn. */
 function memory() {
   let of: Keys | undefined
-  const proven = new Set<string>()
-  const under = (keys: Keys): Set<string> => {
+  const proven = new Map<string, true>()
+  const under = (keys: Keys): Map<string, true> => {
     if (of !== keys) proven.clear()
     of = keys
     return proven
   }
   return {
     has: (keys: Keys, inputs: string): boolean => under(keys).has(inputs),
-    keep(keys: Keys, inputs: string): void {
-      const all = under(keys)
-      const oldest = all.size < REMEMBERED ? undefined : all.values().next().value
-      if (oldest !== undefined) all.delete(oldest)
-      all.add(inputs)
-    },
+    keep: (keys: Keys, inputs: string): void => remember(under(keys), inputs, true, REMEMBERED),
   }
 }

@@ -4,6 +4,7 @@ import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { type GrantId, isGrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
+import { remember } from '../domain/remembered.ts'
 import { encoded, holdsUnder, payloadOf } from './es256.ts'
 import type { Key, KeyRing, Keys } from './key-ring.ts'
 import { GRANT_CLAIM, headerOf } from './sign.ts'
@@ -50,9 +51,7 @@ export function ownTokenVerifier(options: {
   const held = new Map<string, { readonly keys: Keys; readonly key: Key; readonly facts: OwnToken }>()
   const keep = (name: string, key: Key, facts: OwnToken | undefined): OwnToken | undefined => {
     if (facts === undefined) return undefined
-    const oldest = held.size < REMEMBERED ? undefined : held.keys().next().value
-    if (oldest !== undefined) held.delete(oldest)
-    held.set(name, { keys: options.ring.keys(), key, facts })
+    remember(held, name, { keys: options.ring.keys(), key, facts }, REMEMBERED)
     return facts
   }
   return async (token) => {

@@ -163,16 +163,7 @@ const CHANGE_TYPE = 'https://writ.dev/schemas/change/v1'
 
 /** Everybody with a token of a person, an agent or a workload. */
 const CALLERS = ROLES.filter((role) => role !== 'anonymous' && role !== 'resource server')
-const PERSONS: readonly Role[] = [
-  'requester',
-  'owner',
-  'reviewer',
-  'SOC',
-  'auditor',
-  'operator',
-  'colleague',
-  'other tenant',
-]
+const PERSONS: readonly Role[] = CALLERS.filter((role) => !['agent', 'executor', 'CI'].includes(role))
 /** The requester answers for the CI. */
 const SEES: readonly Role[] = ['requester', 'owner', 'reviewer', 'SOC', 'auditor', 'executor', 'CI']
 const AUDIT: readonly Role[] = ['SOC', 'auditor']
