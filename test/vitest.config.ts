@@ -16,7 +16,7 @@ const ALONE = [
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    reporters: ['default', 'json'],
+    reporters: ['default', 'json', 'test/still-running.ts'],
     outputFile: { json: process.env.WRIT_TEST_REPORT ?? 'node_modules/.writ-tests.json' },
     projects: [
       {
