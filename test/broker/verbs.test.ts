@@ -8,6 +8,7 @@ import { after, days, hours, milliseconds, minutes, seconds } from '../../src/do
 import type { Caller } from '../../src/domain/principal.ts'
 import { reveal } from '../../src/domain/secret.ts'
 import { ALL } from '../support/sample-grants.ts'
+import { until } from '../support/until.ts'
 import { asking, attempt, KEY, login, policyWith, triage, type World, world } from '../support/world.ts'
 
 const codeOf = async (work: Promise<unknown>): Promise<ErrorCode | 'ok' | 'bug'> =>
@@ -689,7 +690,7 @@ describe('ending', () => {
       const grant = await w.approvedLogin()
       w.backend.fault('issue', 'hang')
       const making = codeOf(w.broker.exchange(w.as('vera'), grant.id))
-      while (w.backend.hanging('issue') === 0) await Promise.resolve()
+      await until('the making', 10_000, async () => w.backend.hanging('issue') > 0, 1)
       const other = w.another()
       const shown =
         by === 'revoke'
@@ -713,7 +714,7 @@ describe('ending', () => {
     const grant = await w.approvedLogin()
     w.backend.fault('issue', 'hang')
     void w.broker.exchange(w.as('vera'), grant.id).catch(() => undefined)
-    while (w.backend.hanging('issue') === 0) await Promise.resolve()
+    await until('the making', 10_000, async () => w.backend.hanging('issue') > 0, 1)
     await w.another().revoke(w.as('sol'), grant.id, 'alarm')
     await w.settle(seconds(20), w.another())
     expect(await statusOf(w, grant)).toBe('ending')
@@ -726,7 +727,7 @@ describe('ending', () => {
     const grant = await w.approvedLogin()
     w.backend.fault('issue', 'hang')
     const sleeping = codeOf(w.broker.exchange(w.as('vera'), grant.id))
-    while (w.backend.hanging('issue') === 0) await Promise.resolve()
+    await until('the making', 10_000, async () => w.backend.hanging('issue') > 0, 1)
     w.advance(minutes(1))
     await w.another().sweep('vault-main')
     expect(await statusOf(w, grant)).toBe('ended')
