@@ -747,13 +747,13 @@ describe('seeing', () => {
     const triage = directory.principal(named.principal('triage-agent'))
     const sibling = { ...triage, id: named.principal('sibling-agent') } as Caller['principal']
     const caller = { ...w.as('triage-agent', { key: KEY }), principal: sibling }
-    for (const work of [
-      w.broker.view(caller, grant.id),
-      w.broker.complete(caller, grant.id, {}),
-      w.broker.withdraw(caller, grant.id, ''),
-      w.broker.revoke(caller, grant.id, ''),
+    for (const ask of [
+      () => w.broker.view(caller, grant.id),
+      () => w.broker.complete(caller, grant.id, {}),
+      () => w.broker.withdraw(caller, grant.id, ''),
+      () => w.broker.revoke(caller, grant.id, ''),
     ])
-      expect(await codeOf(work)).toBe('grant_not_found')
+      expect(await codeOf(ask())).toBe('grant_not_found')
     expect(await codeOf(w.broker.view(w.as('sam'), grant.id))).toBe('ok')
   })
 
