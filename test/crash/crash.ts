@@ -17,6 +17,7 @@ import { type Journal, journal } from './journal.ts'
 import { type Killed, type Killer, killer } from './killer.ts'
 import { load } from './load.ts'
 import { type Lookout, lookout, type Outages } from './lookout.ts'
+import { type LostJobs, loseJobs } from './lost-jobs.ts'
 import { type Model, model } from './model.ts'
 import { type Provoker, provoker } from './provoke.ts'
 import { randomOf } from './random.ts'
@@ -56,6 +57,7 @@ interface Scene {
   readonly done: Killed[]
   readonly report: Report
   readonly busy: () => boolean
+  readonly jobs: LostJobs
 }
 
 const SLOTS = 3
@@ -78,7 +80,15 @@ export async function crashRun(options: CrashOptions): Promise<CrashResult> {
     const scene = await set(options, stage, redis, toStop)
     await play(scene, options)
     scene.office.close()
-    return resultOf({ ...scene, points: scene.slots.points(), lives: scene.commits.lives, seed, plant, started })
+    return resultOf({
+      ...scene,
+      jobsLost: scene.jobs.many(),
+      points: scene.slots.points(),
+      lives: scene.commits.lives,
+      seed,
+      plant,
+      started,
+    })
   } finally {
     for (const stop of toStop.reverse()) await stop().catch(() => undefined)
   }
@@ -133,6 +143,8 @@ async function set(
     backends: backends(see),
     outages,
   }
+  const jobs = loseJobs(redis, () => !busy())
+  toStop.push(async () => jobs.stop())
   const look = lookout({ ...watching, brokersUpFor: upFor(slots), report })
   const deaths = killer({
     slots,
@@ -160,6 +172,7 @@ async function set(
     done,
     report,
     busy,
+    jobs,
   }
 }
 
@@ -180,6 +193,7 @@ async function play(scene: Scene, options: CrashOptions): Promise<void> {
     commits,
     known,
     redis,
+    jobs,
   } = scene
   const { seed, say, plant } = options
   const working = load(tales, seed, busy, office.verbs)
@@ -189,6 +203,7 @@ async function play(scene: Scene, options: CrashOptions): Promise<void> {
   await deaths.settled()
   await working.stop()
   await provoke.settled()
+  jobs.stop()
   // A bug that was found may keep ends from coming for as long as anybody waits.
   if (plant === undefined || found.length === 0)
     await closing({

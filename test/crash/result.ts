@@ -27,6 +27,8 @@ export interface CrashResult {
   readonly grants: number
   readonly credentials: number
   readonly commits: number
+  /** Looks that the queue lost while little was asked for. */
+  readonly jobsLost: number
   readonly maxRecoveryMs: number
   readonly recoveryMs: Readonly<Record<Victim, { readonly p50: number; readonly max: number }>>
   readonly seconds: number
@@ -45,6 +47,7 @@ export interface Ran {
   readonly known: Pick<Model, 'handed'>
   readonly recovery: Recovery
   readonly found: readonly Found[]
+  readonly jobsLost: number
   /** By `performance.now`. */
   readonly started: number
 }
@@ -59,6 +62,7 @@ export function resultOf({
   known,
   recovery,
   found,
+  jobsLost,
   started,
 }: Ran): CrashResult {
   const byPoint = countsOf(
@@ -82,6 +86,7 @@ export function resultOf({
     grants: lives.size,
     credentials: known.handed.length,
     commits: sum([...lives.values()].map(({ told }) => told.length)),
+    jobsLost,
     maxRecoveryMs: Math.max(0, ...Object.values(recovery).flat()),
     recoveryMs: {
       broker: figures(recovery.broker),
