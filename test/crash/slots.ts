@@ -71,22 +71,24 @@ export async function openSlots({ stage, many, env, ended }: SlotsOptions): Prom
 
   const slotOf = (n: number, port: number): Slot & { stop(): Promise<void> } => {
     const died = join(stage.dir, `died-${n}`)
-    let now: { readonly broker: BrokerProcess; readonly socket: Socket } | undefined
+    let now: { readonly broker: BrokerProcess; readonly socket: Socket; readonly gone: Promise<void> } | undefined
     let starting: Promise<void> = Promise.resolve()
     let killedByUs = false
     let stopping = false
     const start = async (): Promise<void> => {
       for (let tries = 1; ; tries += 1) {
         try {
-          const begun = await begin(n, died, port)
+          const { broker, socket } = await begin(n, died, port)
           killedByUs = false
+          const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+          const begun = { broker, socket, gone }
           now = begun
-          begun.socket.once('close', () => {
+          void gone.then(() => {
             if (now !== begun) return
             now = undefined
             if (stopping) return
             const how = killedByUs || existsSync(died) ? 'killed' : 'by itself'
-            ended(n, how, begun.broker.output())
+            ended(n, how, broker.output())
           })
           return
         } catch (thrown) {
@@ -96,11 +98,7 @@ export async function openSlots({ stage, many, env, ended }: SlotsOptions): Prom
       }
     }
     const send = (told: AimedTold): void => void now?.socket.write(`${JSON.stringify(told)}\n`)
-    const closed = (): Promise<void> =>
-      new Promise((resolve) => {
-        if (now === undefined) return resolve()
-        now.socket.once('close', () => resolve())
-      })
+    const closed = (): Promise<void> => now?.gone ?? Promise.resolve()
     return {
       n,
       url: () => now?.broker.url,
@@ -109,13 +107,13 @@ export async function openSlots({ stage, many, env, ended }: SlotsOptions): Prom
       ready: () => starting,
       aim: (point, who) => {
         const socket = now?.socket
+        const gone = closed()
         const hit =
           who === 'self'
-            ? closed().then(() => existsSync(died) && readFileSync(died, 'utf8') === point)
+            ? gone.then(() => existsSync(died) && readFileSync(died, 'utf8') === point)
             : new Promise<boolean>((resolve) => {
-                if (socket === undefined) return resolve(false)
-                there.set(socket, () => resolve(true))
-                socket.once('close', () => resolve(false))
+                if (socket !== undefined) there.set(socket, () => resolve(true))
+                void gone.then(() => resolve(false))
               })
         send({ do: 'aim', point, who })
         return { hit }
