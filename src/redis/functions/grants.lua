@@ -54,7 +54,7 @@ local function open_shard(keys, args)
   local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged', 'gone', 'epoch')
   local shard = {
     key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '',
-    gone = at[4] or '', epoch = tonumber(at[5] or '0'), behind = 0,
+    gone = at[4] or '', epoch = tonumber(at[5] or '0'), behind = 0, probed = {},
   }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
   if not is_count(shard.epoch) then return nil, { 'malformed', 0, 0, '', 'epoch' } end
@@ -100,6 +100,13 @@ local function step_at(keys, k, args, i)
   return step
 end
 
+-- Fails where the key is of another type: once in a call, as nothing else changes it meanwhile.
+local function probe(shard, command, key, ...)
+  if shard.probed[key] then return end
+  redis.call(command, key, ...)
+  shard.probed[key] = true
+end
+
 -- Why this step may not be written, or nil. Reads only, and reads every key that `write` writes after the event.
 local function refusal(shard, retire, step, guarded)
   if not guarded and ALLOWING[step.from .. '>' .. step.to] then return 'illegal', step.from, step.to end
@@ -120,15 +127,15 @@ local function refusal(shard, retire, step, guarded)
   for n = step.have + 1, step.count do
     if step.args[step.decisions_at + n] == '' then return 'malformed', 'decisions' end
   end
-  redis.call('ZCARD', step.due)
-  redis.call('ZCARD', step.leaves)
-  redis.call('ZCARD', step.enters)
-  for n = 1, step.lasting + step.parts do redis.call('ZCARD', step.keys[step.lasting_at + n]) end
-  for n = 1, step.denied do redis.call('GET', step.keys[step.denied_at + n]) end
-  if step.deadline == '' then redis.call('ZCARD', retire) end
+  probe(shard, 'ZCARD', step.due)
+  probe(shard, 'ZCARD', step.leaves)
+  probe(shard, 'ZCARD', step.enters)
+  for n = 1, step.lasting + step.parts do probe(shard, 'ZCARD', step.keys[step.lasting_at + n]) end
+  for n = 1, step.denied do probe(shard, 'GET', step.keys[step.denied_at + n]) end
+  if step.deadline == '' then probe(shard, 'ZCARD', retire) end
   if step.place then
-    redis.call('GETBIT', step.keys[step.list_at + 1], step.place)
-    redis.call('ZCARD', step.keys[step.list_at + 2])
+    probe(shard, 'GETBIT', step.keys[step.list_at + 1], 0)
+    probe(shard, 'ZCARD', step.keys[step.list_at + 2])
   end
 end
 
