@@ -50,7 +50,8 @@ export function httpDoor(p: DoorPorts): Door {
   const { newRequestId, ticks, watch } = p
   const https = p.issuer.startsWith('https:')
   const work = workInProgress()
-  const endpoints = [...v1, ...p.endpoints].map(work.counted)
+  // Express looks at one after the other: those that are asked most come first.
+  const endpoints = [...p.endpoints, ...v1].map(work.counted)
   const traced = p.traced === undefined ? {} : { traced: p.traced }
   const addressOf = clientAddress(p.trustedProxies ?? [])
   const app = buildApp({
