@@ -93,6 +93,8 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     WRIT_REDIS_URL_FILE: join(dir, 'secrets/redis-url'),
     WRIT_DATA_DIR: join(dir, `broker-${n}`),
     WRIT_KEYS_DIR: join(dir, 'keys'),
+    // Brokers are started here again and again.
+    NODE_COMPILE_CACHE: join(dir, 'compiled'),
     WRIT_CONFIG_DIR: join(ROOT, 'config'),
     WRIT_ISSUERS_FILE: join(dir, 'issuers.yaml'),
     WRIT_CLIENTS_FILE: join(dir, 'clients.yaml'),

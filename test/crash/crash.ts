@@ -114,7 +114,6 @@ async function set(
     env: {
       ...BROKER_ENV,
       WRIT_CONFIG_DIR: crashConfig(join(stage.dir, 'config')),
-      NODE_COMPILE_CACHE: join(stage.dir, 'compiled'),
       ...(plant === undefined ? {} : { WRIT_TEST_PLANT: plant }),
     },
     ended: lastWords(known, report),
