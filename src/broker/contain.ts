@@ -146,6 +146,7 @@ const PAGE = 100
 const CONCURRENT = 16
 /** Kept while pages go on; when its walker dies, another broker goes on after it. */
 const LEASE: Duration = seconds(1)
+const OVER: Duration = seconds(0)
 /** Pages of one lane before the other work of a look has its turn. */
 const PAGES = 25
 /** What one look goes after of that whose end has begun. */
@@ -221,20 +222,34 @@ async function walkOn(
     memory.again.set(name, after(p.nowToEnd(), AGAIN))
     walk = FIRST_STEP
   }
-  for (let n = 0; n < PAGES && !walk.over; n += 1) walk = await walkPage(p, shard, stored, lane, walk)
+  // The next page is read while this one is ended: nobody moves in the scan, and what ends meanwhile was seen.
+  const read = (cursor: string | undefined) => heard(p.grants.live({ shard, lane, cursor }))
+  let coming = walk.over ? undefined : read(walk.cursor)
+  for (let n = 0; n < PAGES && coming !== undefined; n += 1) {
+    const page = await coming
+    coming = page.cursor === undefined ? undefined : read(page.cursor)
+    // Whoever comes next goes on at once: most often that is the next look of this very broker.
+    const lease = n + 1 < PAGES ? LEASE : OVER
+    walk = await walkPage(p, shard, stored, { lane, walk, lease }, page)
+  }
   if (walk.over && walk.unread === 0) memory.walked.add(name)
   return walk.over ? 'over' : 'more'
+}
+
+/** Whoever comes to it later hears that it failed; until then nobody need. */
+function heard<T>(coming: Promise<T>): Promise<T> {
+  coming.catch(() => undefined)
+  return coming
 }
 
 async function walkPage(
   p: ContainPorts,
   shard: Shard,
   { freeze, seq }: StoredFreeze,
-  lane: Lane,
-  walk: Walk,
+  { lane, walk, lease }: { readonly lane: Lane; readonly walk: Walk; readonly lease: Duration },
+  page: Awaited<ReturnType<ContainPorts['grants']['live']>>,
 ): Promise<Walk> {
   const { directory } = p.rulesToEnd()
-  const page = await p.grants.live({ shard, lane, cursor: walk.cursor })
   const matched = page.grants.filter(({ grant, born }) => born <= seq && isAbout(freeze, directory, grant))
   const grants = matched.map(({ grant }) => grant)
   // Noted before it is ended: what has been ended leaves the live set and would never be found again.
@@ -244,7 +259,7 @@ async function walkPage(
     })
   const { stages, residueUntil } = await endSome(p, freeze, grants)
   const next: Walk = { cursor: page.cursor, over: page.cursor === undefined, unread: walk.unread + page.unread }
-  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk: next, lease: LEASE } })
+  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk: next, lease } })
   if (stages.some(({ stage }) => stage === 'ending')) await p.timetable.at(lane, p.nowToEnd())
   return next
 }

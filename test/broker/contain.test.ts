@@ -250,6 +250,26 @@ describe('the clean-up behind a containment', () => {
     expect(await ended(newer.freeze.id)).toBeLessThanOrEqual(1)
   })
 
+  it('leaves room for other work after so many pages, and goes on at once when its turn comes again', async () => {
+    const w = await world()
+    const all: Grant[] = []
+    for (let n = 0; n < 30; n += 1) all.push((await token(w)).grant)
+    // One grant in a page.
+    const live: Ports['grants']['live'] = async (of) => {
+      const { grants } = await w.store.live({ ...of, cursor: undefined })
+      const later = grants.filter(({ grant }) => of.cursor === undefined || grant.id > of.cursor)
+      const [first] = later.toSorted((a, b) => (a.grant.id < b.grant.id ? -1 : 1))
+      return { grants: first ? [first] : [], unread: 0, cursor: later.length > 1 ? first?.grant.id : undefined }
+    }
+    await contain(w, AGENT)
+    const clean = cleanUp({ ...w.ports, grants: { ...w.store, live } })
+    const ended = async () => (await Promise.all(all.map((grant) => statusOf(w, grant)))).filter((s) => s === 'ended')
+    expect(await clean()).toMatchObject({ more: true })
+    expect((await ended()).length).toBe(25)
+    expect(await clean()).toEqual({ more: false, open: [] })
+    expect((await ended()).length).toBe(30)
+  })
+
   it('goes on while the store is recovering', async () => {
     const w = await world()
     const { grant } = await token(w)
