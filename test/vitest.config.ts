@@ -1,10 +1,18 @@
-// One configuration for every test. The pure ones run side by side; then those on real services that measure nothing, two at a time; then
-// the others on real services, one file at a time, because they measure and kill. `test/run.ts` chooses the folders.
+// One configuration for every test. The pure ones run side by side; then those on real services that measure nothing or mostly wait, two at a
+// time; then the others on real services, one file at a time, because they measure and kill. `test/run.ts` chooses the folders.
 import { defineConfig } from 'vitest/config'
 
 const shared = { pool: 'forks', testTimeout: 60_000, hookTimeout: 180_000 } as const
 
 const SIDE_BY_SIDE = ['test/model/**/*.test.ts', 'test/hostile/stage.test.ts']
+/** They wait for windows, time-outs and restarts, and hold nothing against a clock but what takes seconds. */
+const IN_PAIRS = [
+  ...['readiness', 'vault-setup'].map((name) => `test/adapters/${name}.test.ts`),
+  ...['command-line', 'ending-tried', 'filed-once', 'orphans', 'orphans-without-store', 'postgres-frozen'].map(
+    (name) => `test/journeys/${name}.test.ts`,
+  ),
+  ...['recovery', 'remaining-ways', 'shutdown', 'step-up', 'stuck'].map((name) => `test/journeys/${name}.test.ts`),
+]
 const ALONE = [
   'test/adapters/**/*.test.ts',
   'test/journeys/**/*.test.ts',
@@ -35,11 +43,22 @@ export default defineConfig({
       {
         test: {
           ...shared,
+          name: 'pairs',
+          setupFiles: ['test/support/openapi-listen.ts'],
+          include: IN_PAIRS,
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
           name: 'real',
           setupFiles: ['test/support/openapi-listen.ts'],
           include: ALONE,
+          exclude: IN_PAIRS,
           maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],
