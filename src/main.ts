@@ -28,8 +28,6 @@ if (option !== undefined) {
 }
 
 const running = await startBroker(await openAdapters(readSettings(process.env)))
-// Where NODE_COMPILE_CACHE names a folder the next start is faster, also after a death; it does nothing where none is named.
-flushCompileCache()
 
 const STOP_WITHIN_MS = 30_000
 let stopping = false
@@ -42,3 +40,6 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     void running.stop().then(() => process.exit(0), fail)
   })
 }
+
+// Where NODE_COMPILE_CACHE names a folder the next start is faster, also after a death; it does nothing where none is named.
+flushCompileCache()

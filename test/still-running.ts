@@ -7,7 +7,7 @@ const LOOK_MS = 60_000
 /** From here on it is told; tests that measure take minutes. */
 const TOLD_MS = 3 * 60_000
 /** Longer than the longest timeout of any test, so that it is the one that speaks first. */
-const MOST_MS = 20 * 60_000
+const MOST_MS = 25 * 60_000
 
 type Last = { readonly at: number; readonly doing: string }
 

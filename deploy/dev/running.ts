@@ -135,8 +135,9 @@ const canListen = (port: number): Promise<boolean> =>
 /** A port for a server that starts later, also again and again: handed out once by this process, and to nobody by the kernel. */
 export const freePort = async (): Promise<number> => {
   const end = firstEphemeral()
+  const from = Math.max(1_024, end - PORTS)
   for (let tries = 0; tries < 1_000; tries++) {
-    const port = Math.max(1_024, end - PORTS) + randomInt(PORTS / SLICES) * SLICES + (process.pid % SLICES)
+    const port = from + randomInt(Math.floor((end - from) / SLICES)) * SLICES + (process.pid % SLICES)
     if (handedOut.has(port) || !(await canListen(port))) continue
     handedOut.add(port)
     return port

@@ -227,9 +227,10 @@ async function walkOn(
   let coming = walk.over ? undefined : read(walk.cursor)
   for (let n = 0; n < PAGES && coming !== undefined; n += 1) {
     const page = await coming
-    coming = page.cursor === undefined ? undefined : read(page.cursor)
+    const isLast = n + 1 === PAGES
+    coming = isLast || page.cursor === undefined ? undefined : read(page.cursor)
     // Whoever comes next goes on at once: most often that is the next look of this very broker.
-    const lease = n + 1 < PAGES ? LEASE : OVER
+    const lease = isLast ? OVER : LEASE
     walk = await walkPage(p, shard, stored, { lane, walk, lease }, page)
   }
   if (walk.over && walk.unread === 0) memory.walked.add(name)

@@ -60,8 +60,7 @@ function environmentOf(pid: number): Readonly<Record<string, string>> {
 async function notSeen(ours: Ours): Promise<readonly string[]> {
   const metrics = await (await fetch(`http://127.0.0.1:${ours.port}/metrics`)).text()
   const figure = (name: string): number => Number(/ (\S+)$/.exec(lineOf(metrics, name) ?? '')?.[1] ?? Number.NaN)
-  const [tokens, logins] = ['jwt', 'vault'].map((kind) => figure(`writ_mint_seconds_count{kind="${kind}"}`) || 0)
-  const made = (tokens ?? 0) + (logins ?? 0)
+  const made = ['jwt', 'vault'].reduce((sum, kind) => sum + (figure(`writ_mint_seconds_count{kind="${kind}"}`) || 0), 0)
   const folder = join(ours.stage.dir, 'broker-0')
   const witnessed = readdirSync(folder).some(
     (name) => name.startsWith('witness') && statSync(join(folder, name)).size > 0,
