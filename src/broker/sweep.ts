@@ -18,7 +18,7 @@ export interface Swept {
 }
 
 /** Few enough that nobody who asks meanwhile waits long behind one batch. */
-const BATCH = 50
+const BATCH = 100
 /** Ends at one backend at a time; the backend's own client bounds its calls once more. */
 const CONCURRENT = 16
 /** How far our estimate of Redis's clock may be behind it (half the slowest round trip that the clock accepts, and some). */

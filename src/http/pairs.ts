@@ -17,6 +17,8 @@ export function parsePairs(text: string): readonly Pair[] {
 }
 
 function decoded(text: string): string {
+  // Tokens and names are what they are.
+  if (!/[%+]/.test(text)) return text
   try {
     return decodeURIComponent(text.replaceAll('+', ' '))
   } catch {

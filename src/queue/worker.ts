@@ -126,9 +126,15 @@ const forQueue = (thrown: unknown): Error => {
   return new UnrecoverableError(isBrokerError(thrown) ? thrown.code : 'bug')
 }
 
-/** One sweep of a lane at a time in this process: a job that comes meanwhile makes the running one look once more, and is done. */
+/**
+ * One job at a time sweeps a lane in this process: one that comes meanwhile makes the running one look once more, and is done. Where one batch is
+ * not all, two go on side by side: while the store writes one, the other is reckoned here. No two get the same grant.
+ */
 function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void> {
   const again = new Map<Lane, boolean>()
+  const goOn = async (lane: Lane): Promise<void> => {
+    while ((await sweep(lane)).more);
+  }
   return async (lane) => {
     if (again.has(lane)) {
       again.set(lane, true)
@@ -138,7 +144,7 @@ function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void
     try {
       while (again.get(lane)) {
         again.set(lane, false)
-        while ((await sweep(lane)).more);
+        if ((await sweep(lane)).more) await Promise.all([goOn(lane), goOn(lane)])
       }
     } finally {
       again.delete(lane)

@@ -403,30 +403,35 @@ const READ_OF = new WeakMap<Decision, GrantId>()
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
 /** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
-function remembering<T>(parse: (stored: string) => T): (stored: string) => T {
+function remembering<T>(parse: (stored: string) => T): (stored: string, keep: boolean) => T {
   const known = new Map<string, T>()
-  return (stored) => {
+  return (stored, keep) => {
     const before = known.get(stored)
     if (before !== undefined) return before
     const value = parse(stored)
-    if (stored.length <= LONGEST_READ) remember(known, stored, value, MOST_READ)
+    if (keep && stored.length <= LONGEST_READ) remember(known, stored, value, MOST_READ)
     return value
   }
 }
-/** Some thirty megabytes of asks and decisions of the usual size. */
+/** Some thirty megabytes of asks, decisions and heads of the usual size. */
 const MOST_READ = 8_192
 const LONGEST_READ = 4_096
 
 const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
 const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
+const readHead = remembering((stored) => read('head', READERS.head, stored))
 
-/** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
-export function readGrant(id: GrantId, stored: StoredTexts): Grant {
-  const ask = readAsk(stored.ask)
+/**
+ * A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. `keep`: it will be read
+ * again before long.
+ */
+export function readGrant(id: GrantId, stored: StoredTexts, keep = true): Grant {
+  const ask = readAsk(stored.ask, keep)
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
-  const decisions = stored.decisions.map(readDecision)
-  for (const decision of decisions) READ_OF.set(decision, id)
-  const head = read('head', READERS.head, stored.head)
+  const decisions = stored.decisions.map((text) => readDecision(text, keep))
+  // Most are of this grant already, and every writing to such a map is work for the collector.
+  for (const decision of decisions) if (READ_OF.get(decision) !== id) READ_OF.set(decision, id)
+  const head = readHead(stored.head, keep)
   return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
 }
 export const readEvent = (stored: string): GrantEvent => read('event', READERS.event, stored)

@@ -192,7 +192,8 @@ export function grantStore({
     const grants = ids.map((id, n) => {
       const [version, head, ask, decisions, born = 0] = reply[5][n] ?? []
       if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
-      return readable(() => readGrant(id, { version, head, ask, decisions, born }))
+      // What is loaded to be ended is hardly read again, and thousands of them would push out what is.
+      return readable(() => readGrant(id, { version, head, ask, decisions, born }, !toEnd))
     })
     return { grants, control, behind: reply[1] === 1 }
   }

@@ -1,8 +1,8 @@
 #!lua name=writ
 -- The store's atomic functions. Lua knows versions, edges, times and the control record; what a grant says is opaque text to it.
--- Invariant: everything is checked before the first write, and the head (version, status) is written last. Lua does not roll back, so
--- a write that could fail half-way must not be reachable; readers ignore every event above the stored version. A key of the wrong type
--- fails the read that comes first: every key that is written was read before, if only with ZCARD or LLEN; the stream is written first.
+-- Invariant: everything is checked before the first write of a step. Lua does not roll back, so a write that could fail half-way must not be
+-- reachable; readers ignore every event above the stored version. A key of the wrong type fails the read that comes first: every key that is
+-- written was read before, if only with ZCARD or LLEN; the stream is written first.
 --
 -- Rendered by library.ts: SUFFIX (content hash in every name), EDGES (the lifecycle as `from>to`, birth as `none>…`), ALLOWING (those
 -- that need a guard), OPEN (what is not terminal), LIVE (in what a status list says VALID), NOW (the clock): while a library loads, Redis 7.0 has neither `pairs` nor `cjson`.
@@ -54,7 +54,7 @@ local function open_shard(keys, args)
   local at = redis.call('HMGET', keys[1], 'n', 'event', 'judged', 'gone', 'epoch')
   local shard = {
     key = keys[1], events = keys[2], seq = tonumber(at[1] or '0'), event = at[2] or '', judged = at[3] or '',
-    gone = at[4] or '', epoch = tonumber(at[5] or '0'), behind = 0, probed = {},
+    gone = at[4] or '', epoch = tonumber(at[5] or '0'), behind = 0, probed = {}, listed = {},
   }
   if not is_count(shard.seq) then return nil, { 'malformed', 0, 0, '', 'seq' } end
   if not is_count(shard.epoch) then return nil, { 'malformed', 0, 0, '', 'epoch' } end
@@ -139,51 +139,90 @@ local function refusal(shard, retire, step, guarded)
   end
 end
 
+-- Sorted sets as some steps leave them: each is written once, whatever the number of steps. What comes later about a member stands.
+local function put(sets, key, id, score)
+  local set = sets[key]
+  if not set then
+    set = { ids = {}, scores = {} }
+    sets[key] = set
+    sets[#sets + 1] = key
+  end
+  if set.scores[id] == nil then set.ids[#set.ids + 1] = id end
+  set.scores[id] = score
+end
+
+-- `false` takes a member out.
+local function write_sets(sets)
+  for _, key in ipairs(sets) do
+    local gone, there, set = {}, {}, sets[key]
+    for _, id in ipairs(set.ids) do
+      if set.scores[id] then
+        there[#there + 1] = set.scores[id]
+        there[#there + 1] = id
+      else
+        gone[#gone + 1] = id
+      end
+    end
+    if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
+    if #there > 0 then redis.call('ZADD', key, unpack(there)) end
+  end
+end
+
 -- What the grant's place in its status list says from this step on: 1 while it is live. A list that is gone says nothing, so that nothing
 -- of it is believed; it is kept until `keepUntil` of the last that became live in it.
-local function mark(step)
+local function mark(shard, step)
   local list, lists = step.keys[step.list_at + 1], step.keys[step.list_at + 2]
   if not LIVE[step.to] then
-    if redis.call('EXISTS', list) == 1 then redis.call('SETBIT', list, step.place, 0) end
+    if shard.listed[list] == nil then shard.listed[list] = redis.call('EXISTS', list) == 1 end
+    if shard.listed[list] then redis.call('SETBIT', list, step.place, 0) end
     return
   end
   redis.call('SETBIT', list, step.place, 1)
+  shard.listed[list] = true
   if redis.call('PEXPIRETIME', list) >= step.keep then return end
   redis.call('PEXPIREAT', list, string.format('%d', step.keep))
   redis.call('ZREMRANGEBYSCORE', lists, '-inf', now_ms())
   redis.call('ZADD', lists, string.format('%d', step.keep), list)
 end
 
--- Writes a step that `refusal` let pass: event and sequence, then ask, decisions and indexes, then the head.
-local function write(shard, retire, step)
+-- Writes a step that `refusal` let pass: its event, then ask and decisions, then the head. What it does to the indexes goes into `sets`, for
+-- `write_all` to write with the shard's place when the last step is written: nothing in between can fail, as the stream took the event and
+-- every other key was read.
+local function write(shard, retire, step, sets)
   shard.seq = shard.seq + 1
   local seq, version = string.format('%d', shard.seq), string.format('%d', step.version)
   shard.event = redis.call('XADD', shard.events, '*',
     'grant', step.id, 'version', version, 'seq', seq, 'event', step.event)
-  redis.call('HSET', shard.key, 'n', seq, 'event', shard.event)
   if step.version == 1 then
     redis.call('SET', step.ask_key, step.ask)
     redis.call('HSET', step.head_key, 'born', seq)
-    for n = 1, step.lasting do redis.call('ZADD', step.keys[step.lasting_at + n], step.filed_at, step.id) end
+    for n = 1, step.lasting do put(sets, step.keys[step.lasting_at + n], step.id, step.filed_at) end
   end
-  if step.leaves ~= step.enters then redis.call('ZREM', step.leaves, step.id) end
-  if step.leaves ~= step.enters or step.version == 1 then redis.call('ZADD', step.enters, step.filed_at, step.id) end
-  for n = 1, step.parts do redis.call('ZREM', step.keys[step.parts_at + n], step.id) end
+  if step.leaves ~= step.enters then put(sets, step.leaves, step.id, false) end
+  if step.leaves ~= step.enters or step.version == 1 then put(sets, step.enters, step.id, step.filed_at) end
+  for n = 1, step.parts do put(sets, step.keys[step.parts_at + n], step.id, false) end
   for n = 1, step.denied do
     redis.call('SET', step.keys[step.denied_at + n], string.format('%d', now_ms() + step.rests), 'PX', step.rests)
   end
-  if step.place then mark(step) end
+  if step.place then mark(shard, step) end
   for n = step.have + 1, step.count do
     redis.call('RPUSH', step.decisions_key, step.args[step.decisions_at + n])
   end
   if step.deadline == '' then
-    redis.call('ZREM', step.due, step.id)
-    redis.call('ZADD', retire, now_ms(), step.id)
+    put(sets, step.due, step.id, false)
+    shard.now = shard.now or string.format('%d', now_ms())
+    put(sets, retire, step.id, shard.now)
   else
-    redis.call('ZADD', step.due, step.deadline, step.id)
+    put(sets, step.due, step.id, step.deadline)
   end
   redis.call('HSET', step.head_key, 'ev', step.ev and (step.ev .. ',' .. shard.event) or shard.event,
     'decisions', string.format('%d', step.count), 'head', step.head, 'status', step.to, 'version', version)
+end
+
+-- What all written steps have in common.
+local function write_all(shard, sets)
+  redis.call('HSET', shard.key, 'n', string.format('%d', shard.seq), 'event', shard.event)
+  write_sets(sets)
 end
 
 -- Why nothing more may enter, or nil, of the bounds and marks that lie in KEYS after k. Reads only.
@@ -237,7 +276,9 @@ local function commit(keys, args, guarded)
   local full, left = crowded(keys, args, k, bounds, resting)
   if full == 'malformed' then return reply('malformed', shard, 'bounds') end
   if full then return reply(full, shard, unpack(left)) end
-  write(shard, keys[3], step)
+  local sets = {}
+  write(shard, keys[3], step, sets)
+  write_all(shard, sets)
   return reply('ok', shard)
 end
 
@@ -256,7 +297,7 @@ local function commit_each(keys, args)
     i = i + step.length
   end
   if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
-  local rows = {}
+  local rows, sets = {}, {}
   for n, step in ipairs(steps) do
     -- A damaged grant must not keep the others from ending.
     local sound, tag, first, second = pcall(refusal, shard, keys[3], step, false)
@@ -265,10 +306,11 @@ local function commit_each(keys, args)
     elseif tag then
       rows[n] = { tag, first, second }
     else
-      write(shard, keys[3], step)
+      write(shard, keys[3], step, sets)
       rows[n] = { 'ok', shard.seq }
     end
   end
+  if #sets > 0 then write_all(shard, sets) end
   return reply('ok', shard, rows)
 end
 
@@ -281,7 +323,9 @@ local function claim_due(keys, args)
   if not is_count(limit) or not is_count(lease) or lease == 0 then return reply('malformed', shard, 'limit or lease') end
   local now = now_ms()
   local ids = limit == 0 and {} or redis.call('ZRANGEBYSCORE', keys[3], '-inf', now, 'LIMIT', 0, limit)
-  for _, id in ipairs(ids) do redis.call('ZADD', keys[3], now + lease, id) end
+  local sets, until_then = {}, string.format('%d', now + lease)
+  for _, id in ipairs(ids) do put(sets, keys[3], id, until_then) end
+  write_sets(sets)
   return reply('ok', shard, ids)
 end
 
