@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { isAlias, LineCounter, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
 import { isMount, isSegment } from './names.ts'
-import type { ProbeSettings } from './postgres-probe.ts'
+import type { ProbeSettings } from './postgres-connections.ts'
 
 export interface VaultBackend {
   readonly kind: 'vault'

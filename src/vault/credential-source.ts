@@ -18,6 +18,7 @@
 // 7. Vault put back from  Vault knows neither lease nor hold, and the login is there all the same: it is ended in PostgreSQL itself, or
 //    an earlier copy      it would never be gone.
 import type { CredentialSource, Gone, Hold, MintPlan, VaultSecret } from '../broker/ports.ts'
+import { isCanary } from '../domain/canary.ts'
 import type { VaultDatabaseCredential, VaultPathCredential } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Duration, duration, type Instant, toSeconds } from '../domain/instant.ts'
@@ -114,7 +115,10 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
     },
     async confirmGone(plan, mint) {
       const engine = engineFor(plan.credential.backend)
-      return ending(engine, LOOKUP, (signal) => askWhatIsLeft(engine, plan, mint, signal))
+      const { endTimeoutMs } = engine.settings
+      return within(timer, endTimeoutMs, (signal) => askWhatIsLeft(engine, plan, mint, signal)).catch((thrown) => {
+        throw unanswered(LOOKUP, thrown)
+      })
     },
     async ready() {
       await Promise.all([...engines.values()].flatMap((engine) => [engine.issue, engine.end].map(checkRights)))
@@ -355,17 +359,21 @@ async function askWhatIsLeft(engine: Engine, plan: MintPlan, mint: Mint, signal:
   const { lease: recorded, accessor } = leftBy(mint)
   const { credential } = plan
   const lease = recorded?.id === '' ? undefined : recorded
-  if (lease !== undefined && (await isThere(engine, LOOKUP, { lease_id: lease.id }, signal)))
+  // Only Vault's answer takes a slot: while the database is asked, another end can go on there.
+  const isStillThere = (path: string, body: Body): Promise<boolean> =>
+    engine.ending.run(signal, () => isThere(engine, path, body, signal))
+  if (lease !== undefined && (await isStillThere(LOOKUP, { lease_id: lease.id })))
     return { gone: false, answer: 'Vault: the lease is still there' }
   // Without a lease on record the hold itself must be gone: under a living one a secret could still be made.
-  if (lease === undefined && accessor !== undefined && (await isThere(engine, LOOKUP_HOLD, { accessor }, signal)))
+  if (lease === undefined && accessor !== undefined && (await isStillThere(LOOKUP_HOLD, { accessor })))
     return { gone: false, answer: 'Vault: the hold is still there' }
   const vault =
     lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
   if (credential.engine === 'path') return whatLasts(credential, vault, recorded, accessor)
   const probe = engine.probes.get(credential.database.connection)
   if (probe === undefined) throw refused('backends.yaml', 'no_probe_for_connection')
-  const found = await probe.left(loginName(plan.mint), signal)
+  // Of what a canary is to find out one part is whether the probe can still log in.
+  const found = await probe.left(loginName(plan.mint), signal, isCanary(plan.mint))
   const isForgotten = found.logins > 0 && (lease !== undefined || accessor !== undefined)
   const left = isForgotten ? await endForgotten(engine, plan, credential, probe, signal) : found
   return {

@@ -2,7 +2,8 @@
 // the set-up makes there (deploy/vault/postgres.sql) and that run with the rights of Vault's own login.
 // Invariant: whatever name is given to them, they touch only logins whose name a mint has; they can make none and open none.
 import { BrokerError } from '../domain/errors.ts'
-import { notConfirmed, type ProbeSettings, postgresProbe, withProbe } from './postgres-probe.ts'
+import { ownConnection, type ProbeSettings } from './postgres-connections.ts'
+import { notConfirmed, postgresProbe } from './postgres-probe.ts'
 import { slots } from './slots.ts'
 import { type Timer, within } from './timer.ts'
 
@@ -38,6 +39,7 @@ const NOT_SET_UP = ['42883', '3F000', '42501']
 export function postgresLogins(settings: ProbeSettings, timer: Timer): PostgresLogins {
   const room = slots(AT_ONCE, MOST_WAITING)
   const probe = postgresProbe(settings, timer)
+  const onConnection = ownConnection(settings, timer)
   // What waits for a slot is not late yet: only the work itself is bounded.
   const bounded = <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> =>
     room.run(NEVER, () => within(timer, settings.timeoutMs * 2, work))
@@ -45,13 +47,13 @@ export function postgresLogins(settings: ProbeSettings, timer: Timer): PostgresL
   return {
     list: () =>
       bounded((signal) =>
-        withProbe(settings, signal, async (client) => (await client.query(LIST)).rows.flatMap(foundOf)),
+        onConnection(signal, async (client) => (await client.query(LIST)).rows.flatMap(foundOf)),
       ).catch((thrown: unknown) => {
         throw notConfirmed(thrown)
       }),
     end: async (login, owner) => {
       const was = await bounded((signal) =>
-        withProbe(settings, signal, async (client) => {
+        onConnection(signal, async (client) => {
           const { rows } = await client.query(SHUT, [login])
           // Before it can be dropped: its sessions hold locks on what is to be handed over.
           await probe.left(login, signal)
