@@ -222,17 +222,24 @@ async function walkOn(
     memory.again.set(name, after(p.nowToEnd(), AGAIN))
     walk = FIRST_STEP
   }
-  // The next page is read while this one is ended: nobody moves in the scan, and what ends meanwhile was seen.
+  // The next page is read, and begun, while this one is ended: nobody moves in the scan, and what ends meanwhile was seen. How far it has come
+  // is noted in order.
   const read = (cursor: string | undefined) => heard(p.grants.live({ shard, lane, cursor }))
   let coming = walk.over ? undefined : read(walk.cursor)
+  let walked = Promise.resolve(walk)
   for (let n = 0; n < PAGES && coming !== undefined; n += 1) {
     const page = await coming
     const isLast = n + 1 === PAGES
     coming = isLast || page.cursor === undefined ? undefined : read(page.cursor)
     // Whoever comes next goes on at once: most often that is the next look of this very broker.
     const lease = isLast ? OVER : LEASE
-    walk = await walkPage(p, shard, stored, { lane, walk, lease }, page)
+    const before = walked
+    const ended = heard(endPage(p, shard, stored, page))
+    walked = heard(before.then(async (from) => noteWalk(p, shard, stored, { lane, from, lease }, page, await ended)))
+    // Two pages at a time.
+    await before
   }
+  walk = await walked
   if (walk.over && walk.unread === 0) memory.walked.add(name)
   return walk.over ? 'over' : 'more'
 }
@@ -243,13 +250,9 @@ function heard<T>(coming: Promise<T>): Promise<T> {
   return coming
 }
 
-async function walkPage(
-  p: ContainPorts,
-  shard: Shard,
-  { freeze, seq }: StoredFreeze,
-  { lane, walk, lease }: { readonly lane: Lane; readonly walk: Walk; readonly lease: Duration },
-  page: Awaited<ReturnType<ContainPorts['grants']['live']>>,
-): Promise<Walk> {
+type Page = Awaited<ReturnType<ContainPorts['grants']['live']>>
+
+async function endPage(p: ContainPorts, shard: Shard, { freeze, seq }: StoredFreeze, page: Page): Promise<Ended> {
   const { directory } = p.rulesToEnd()
   const matched = page.grants.filter(({ grant, born }) => born <= seq && isAbout(freeze, directory, grant))
   const grants = matched.map(({ grant }) => grant)
@@ -258,11 +261,21 @@ async function walkPage(
     await p.containments.note(freeze.id, shard, {
       stages: grants.map((grant) => ({ id: grant.id, stage: stageOf(grant) ?? 'ending' })),
     })
-  const { stages, residueUntil } = await endSome(p, freeze, grants)
-  const next: Walk = { cursor: page.cursor, over: page.cursor === undefined, unread: walk.unread + page.unread }
-  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk: next, lease } })
+  return endSome(p, freeze, grants)
+}
+
+async function noteWalk(
+  p: ContainPorts,
+  shard: Shard,
+  { freeze }: StoredFreeze,
+  { lane, from, lease }: { readonly lane: Lane; readonly from: Walk; readonly lease: Duration },
+  page: Page,
+  { stages, residueUntil }: Ended,
+): Promise<Walk> {
+  const walk: Walk = { cursor: page.cursor, over: page.cursor === undefined, unread: from.unread + page.unread }
+  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk, lease } })
   if (stages.some(({ stage }) => stage === 'ending')) await p.timetable.at(lane, p.nowToEnd())
-  return next
+  return walk
 }
 
 const isAbout = (freeze: Freeze, directory: Directory, grant: Grant): boolean =>

@@ -44,8 +44,9 @@ export interface WatchedInventory<Why> {
   figures(): void
 }
 
-/** While no login can be made, a pass follows on the last as soon as this, or after as long as that one took. */
+/** While no login can be made, a pass follows on the last as soon as this, or after as long as that one took, but never later than the other. */
 const SHUT_AGAIN_MS = 1_000
+const SHUT_LATEST_MS = 5_000
 /** Named in the log, one by one, of each pass. */
 const MOST_NAMED = 20
 
@@ -88,15 +89,16 @@ export function watchedInventory<Why>(p: InventoryPorts<Why>): WatchedInventory<
     } catch (thrown) {
       const { code = 'unexpected', reason = '' } = thrownRecord(thrown)
       const said = `${code} ${reason}`
-      // The same again and again is told once; that the store is away or recovering is told by others.
-      const quiet = isBrokerError(thrown, 'recovering') || isBrokerError(thrown, 'store_unavailable')
-      if (!quiet && failure.get(backend) !== said)
-        log('warn', 'the backend could not be looked through; it is tried again', { backend, ...thrownRecord(thrown) })
+      // The same again and again is told once; that the store is away or recovering is told by others, and louder.
+      const level = isBrokerError(thrown, 'recovering') || isBrokerError(thrown, 'store_unavailable') ? 'info' : 'warn'
+      if (failure.get(backend) !== said)
+        log(level, 'the backend could not be looked through; it is tried again', { backend, ...thrownRecord(thrown) })
       failure.set(backend, said)
     }
     const took = p.ticks() - started
-    const wait = gates.closed(backend) === undefined ? p.everyMs * (0.8 + p.jitter() * 0.2) : 0
-    next.set(backend, p.ticks() + Math.max(wait, SHUT_AGAIN_MS, Math.min(took, p.everyMs)))
+    const isOpen = gates.closed(backend) === undefined
+    const wait = isOpen ? p.everyMs * (0.8 + p.jitter() * 0.2) : SHUT_AGAIN_MS
+    next.set(backend, p.ticks() + Math.max(wait, Math.min(took, isOpen ? p.everyMs : SHUT_LATEST_MS)))
   }
   const begin = (backend: string): Promise<void> => {
     const running =

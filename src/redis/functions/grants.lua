@@ -151,6 +151,11 @@ local function put(sets, key, id, score)
   set.scores[id] = score
 end
 
+-- One call for as many arguments as Lua can hand over at once, and with room to spare.
+local function call_with(command, key, list)
+  for from = 1, #list, 1000 do redis.call(command, key, unpack(list, from, math.min(from + 999, #list))) end
+end
+
 -- `false` takes a member out.
 local function write_sets(sets)
   for _, key in ipairs(sets) do
@@ -163,8 +168,8 @@ local function write_sets(sets)
         gone[#gone + 1] = id
       end
     end
-    if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
-    if #there > 0 then redis.call('ZADD', key, unpack(there)) end
+    call_with('ZREM', key, gone)
+    call_with('ZADD', key, there)
   end
 end
 
@@ -757,10 +762,12 @@ local function note_contained(keys, args)
   local known, now, over = redis.call('HMGET', keys[3], 'residue', 'each', 'at'), now_ms(), 0
   local latest = tonumber(known[1] or '0')
   redis.call('ZCARD', keys[4])
+  local sets = {}
   for n = 8, #args, 2 do
     if tonumber(args[n]) >= OVER and tonumber(redis.call('ZSCORE', keys[4], args[n + 1]) or '0') < OVER then over = over + 1 end
-    redis.call('ZADD', keys[4], args[n], args[n + 1])
+    put(sets, keys[4], args[n + 1], args[n])
   end
+  write_sets(sets)
   if over > 0 then
     local each = (now - tonumber(known[3] or now)) / over
     if known[2] then each = tonumber(known[2]) * 0.7 + each * 0.3 end
