@@ -237,24 +237,36 @@ describe('the worker', () => {
     expect(late[990]).toBeLessThan(1_000)
   })
 
-  it('sweeps again while there is more, and one job of a lane at a time', async () => {
+  it('sweeps one batch of a lane at a time, however many jobs come, and two side by side while there is more', async () => {
     const shards = freshShards()
     const table = timetable(shards)
     await connected(table)
-    let left = 5
-    let running = 0
-    let most = 0
+    let [left, swept, running] = [0, 0, 0]
+    let most: number[] = []
     await worker(shards, async () => {
       running += 1
-      most = Math.max(most, running)
+      swept += 1
+      most = [...most, running]
       await pause(150)
       running -= 1
       left -= 1
       return { more: left > 0 }
     })
-    for (let n = 0; n < 5; n += 1) await table.at('local', after(hostNow(), milliseconds(100 * n)))
+    const looks = async (): Promise<void> => {
+      for (let n = 0; n < 5; n += 1) await table.at('local', after(hostNow(), milliseconds(100 * n)))
+    }
+    await looks()
+    await expect.poll(() => swept, { timeout: 10_000 }).toBeGreaterThanOrEqual(3)
+    await expect.poll(() => running).toBe(0)
+    expect(Math.max(...most)).toBe(1)
+
+    await pause(600)
+    left = 9
+    most = []
+    await looks()
     await expect.poll(() => left, { timeout: 10_000 }).toBeLessThanOrEqual(0)
-    expect(most).toBe(1)
+    expect(most[0]).toBe(1)
+    expect(Math.max(...most)).toBe(2)
   })
 
   it('goes on with other lanes while one hangs', async () => {
