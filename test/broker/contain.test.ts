@@ -51,6 +51,16 @@ async function cleaned(w: World, ports: Ports = w.ports): Promise<void> {
   throw new Error('it is not done')
 }
 
+/** The live set with one grant in a page, by id. */
+const onePerPage =
+  (w: World): Ports['grants']['live'] =>
+  async (of) => {
+    const { grants } = await w.store.live({ ...of, cursor: undefined })
+    const later = grants.filter(({ grant }) => of.cursor === undefined || grant.id > of.cursor)
+    const [first] = later.toSorted((a, b) => (a.grant.id < b.grant.id ? -1 : 1))
+    return { grants: first ? [first] : [], unread: 0, cursor: later.length > 1 ? first?.grant.id : undefined }
+  }
+
 describe('from the answer to a containment on', () => {
   it('no token of what matches holds at introspection, though nothing has been walked', async () => {
     const w = await world()
@@ -254,20 +264,39 @@ describe('the clean-up behind a containment', () => {
     const w = await world()
     const all: Grant[] = []
     for (let n = 0; n < 30; n += 1) all.push((await token(w)).grant)
-    // One grant in a page.
-    const live: Ports['grants']['live'] = async (of) => {
-      const { grants } = await w.store.live({ ...of, cursor: undefined })
-      const later = grants.filter(({ grant }) => of.cursor === undefined || grant.id > of.cursor)
-      const [first] = later.toSorted((a, b) => (a.grant.id < b.grant.id ? -1 : 1))
-      return { grants: first ? [first] : [], unread: 0, cursor: later.length > 1 ? first?.grant.id : undefined }
-    }
     await contain(w, AGENT)
-    const clean = cleanUp({ ...w.ports, grants: { ...w.store, live } })
+    const clean = cleanUp({ ...w.ports, grants: { ...w.store, live: onePerPage(w) } })
     const ended = async () => (await Promise.all(all.map((grant) => statusOf(w, grant)))).filter((s) => s === 'ended')
     expect(await clean()).toMatchObject({ more: true })
     expect((await ended()).length).toBe(25)
     expect(await clean()).toEqual({ more: false, open: [] })
     expect((await ended()).length).toBe(30)
+  })
+
+  it('goes through a page again that could not be ended, though the one after it was, and counts each grant once', async () => {
+    const w = await world()
+    const all: Grant[] = []
+    for (let n = 0; n < 6; n += 1) all.push((await token(w)).grant)
+    const [first] = all.map(({ id }) => id).toSorted()
+    if (first === undefined) throw new Error('there are six')
+    let failed = 0
+    const commitEach: Ports['grants']['commitEach'] = async (steps) => {
+      if (failed > 0 || steps[0]?.grant.id !== first) return w.store.commitEach(steps)
+      failed += 1
+      // By then the page after it is under way.
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      throw new BrokerError('store_unavailable', 'The store did not answer.')
+    }
+    const { freeze } = await contain(w, AGENT)
+    const clean = cleanUp({ ...w.ports, grants: { ...w.store, live: onePerPage(w), commitEach } })
+    expect(await codeOf(clean())).toBe('store_unavailable')
+    expect(failed).toBe(1)
+    expect(await statusOf(w, { id: first })).toBe('active')
+    w.advance(seconds(2))
+    await cleaned(w)
+    expect(await Promise.all(all.map((grant) => statusOf(w, grant)))).toEqual(all.map(() => 'ended'))
+    const { progress } = await w.broker.containment(w.as('sol'), freeze.id)
+    expect(progress.counts).toEqual({ ending: 0, stuck: 0, stopped: 0, ended: 6 })
   })
 
   it('goes on while the store is recovering', async () => {
