@@ -7,11 +7,12 @@ const shared = { pool: 'forks', testTimeout: 60_000, hookTimeout: 180_000 } as c
 const SIDE_BY_SIDE = ['test/model/**/*.test.ts', 'test/hostile/stage.test.ts']
 /** They wait for windows, time-outs and restarts, and hold nothing against a clock but what takes seconds. */
 const IN_PAIRS = [
-  ...['readiness', 'vault-setup'].map((name) => `test/adapters/${name}.test.ts`),
-  ...['command-line', 'ending-tried', 'filed-once', 'orphans', 'orphans-without-store', 'postgres-frozen'].map(
-    (name) => `test/journeys/${name}.test.ts`,
-  ),
-  ...['recovery', 'remaining-ways', 'shutdown', 'step-up', 'stuck'].map((name) => `test/journeys/${name}.test.ts`),
+  ...['canaries', 'readiness', 'vault-setup', 'vault-source'].map((name) => `test/adapters/${name}.test.ts`),
+  ...[
+    ...['canary', 'command-line', 'ending-tried', 'filed-once', 'kill', 'orphans', 'orphans-without-store'],
+    ...['postgres-frozen', 'recovery', 'remaining-ways', 'rules-in-force', 'shutdown', 'step-up', 'stuck'],
+    ...['two-brokers-killed', 'two-brokers-survivor', 'vault-restored'],
+  ].map((name) => `test/journeys/${name}.test.ts`),
 ]
 const ALONE = [
   'test/adapters/**/*.test.ts',
