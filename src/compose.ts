@@ -21,6 +21,7 @@ import { type Lane, LOCAL_LANE, laneOf } from './domain/entitlement.ts'
 import { BrokerError, isBrokerError } from './domain/errors.ts'
 import { type AttemptId, freezeIdFrom, grantIdFrom, groupTag, type Shard, shard, type TenantId } from './domain/ids.ts'
 import { formatInstant } from './domain/instant.ts'
+import { aMinuteWentBy } from './domain/remembered.ts'
 import { openForges } from './forge/forges.ts'
 import type { Watch } from './http/app.ts'
 import { type Door, httpDoor } from './http/door.ts'
@@ -406,6 +407,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     recoverAlone(adapters, operate, walks),
     retireAlone(adapters, ports),
     ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
+    every(60_000, aMinuteWentBy),
     every(
       60_000,
       () =>

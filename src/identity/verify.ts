@@ -3,7 +3,7 @@
 import { hash, type KeyObject } from 'node:crypto'
 import { BrokerError } from '../domain/errors.ts'
 import { type Duration, type Instant, toSeconds } from '../domain/instant.ts'
-import { remember } from '../domain/remembered.ts'
+import { memory } from '../domain/remembered.ts'
 import { type CompactJws, parseCompactJws } from './compact-jws.ts'
 import type { Algorithm } from './fields.ts'
 import type { KeysFor } from './key-store.ts'
@@ -63,14 +63,14 @@ export interface TokenMemory {
 const MOST_TOKENS = 5_000
 
 export function tokenMemory(most = MOST_TOKENS): TokenMemory {
-  const known = new Map<string, Omit<ReadToken, 'text'>>()
+  const known = memory<string, Omit<ReadToken, 'text'>>(most)
   return {
     read: (text) => {
       const before = known.get(hash('sha256', text, 'base64url'))
       return before === undefined ? readToken(text) : { ...before, text }
     },
     keep: ({ text: _, ...said }) => {
-      if (known.get(said.name)?.provenBy !== said.provenBy) remember(known, said.name, said, most)
+      if (known.get(said.name)?.provenBy !== said.provenBy) known.set(said.name, said)
     },
   }
 }

@@ -10,7 +10,7 @@ import {
   validate,
 } from '@cedar-policy/cedar-wasm/nodejs'
 import { NEVER_AUTOMATIC } from '../domain/entitlement.ts'
-import { remember } from '../domain/remembered.ts'
+import { memory } from '../domain/remembered.ts'
 import { type Call, callFor } from './guard-question.ts'
 import { concerns, EVERYTHING, type Reads, readsOf } from './guard-reads.ts'
 import { type RuleText, readGuardText } from './guard-text.ts'
@@ -180,7 +180,7 @@ interface Prepared {
 /** `name` must be different for different rules: the engine keeps the parsed sets under it for the life of the process. */
 export function guardJudge(rules: readonly Rule[], name: string): (question: Question) => Verdict {
   const prepared = new Map(ACTIONS.map((action) => [action, prepare(rules, action, name)]))
-  const remembered = new Map<string, Verdict>()
+  const remembered = memory<string, Verdict>(MAX_REMEMBERED)
   return (question) => {
     const floor = floorAgainst(question)
     if (floor !== undefined) return refusal(`floor: ${floor}`)
@@ -192,7 +192,7 @@ export function guardJudge(rules: readonly Rule[], name: string): (question: Que
     const before = remembered.get(key)
     if (before !== undefined) return before
     const verdict = evaluate(call, set.name)
-    if (key.length <= MAX_KEY) remember(remembered, key, verdict, MAX_REMEMBERED)
+    if (key.length <= MAX_KEY) remembered.set(key, verdict)
     return verdict
   }
 }

@@ -9,7 +9,7 @@ import type { GrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
 import type { Intent } from '../domain/intent.ts'
 import type { Mint } from '../domain/mint.ts'
-import { remember } from '../domain/remembered.ts'
+import { memory } from '../domain/remembered.ts'
 import { FLAGS, type Flag, NO_IMPACT } from '../domain/risk.ts'
 import { TIERS } from '../domain/tier.ts'
 
@@ -403,17 +403,17 @@ const READ_OF = new WeakMap<Decision, GrantId>()
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
 /** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
-function remembering<T>(parse: (stored: string) => T): (stored: string, keep: boolean) => T {
-  const known = new Map<string, T>()
+function remembering<T extends object>(parse: (stored: string) => T): (stored: string, keep: boolean) => T {
+  const known = memory<string, T>(MOST_READ)
   return (stored, keep) => {
     const before = known.get(stored)
     if (before !== undefined) return before
     const value = parse(stored)
-    if (keep && stored.length <= LONGEST_READ) remember(known, stored, value, MOST_READ)
+    if (keep && stored.length <= LONGEST_READ) known.set(stored, value)
     return value
   }
 }
-/** Some thirty megabytes of asks, decisions and heads of the usual size. */
+/** At most some thirty megabytes of asks, decisions and heads of the usual size. */
 const MOST_READ = 8_192
 const LONGEST_READ = 4_096
 

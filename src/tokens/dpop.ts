@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { BrokerError } from '../domain/errors.ts'
 import type { Thumbprint } from '../domain/ids.ts'
 import { after, type Duration, type Instant, instant, seconds } from '../domain/instant.ts'
-import { remember } from '../domain/remembered.ts'
+import { memory } from '../domain/remembered.ts'
 import { holdsUnder } from './es256.ts'
 
 export const DPOP_ALGORITHMS = ['ES256', 'EdDSA'] as const
@@ -161,14 +161,14 @@ const membersIn = (value: unknown): number =>
       )
     : 0
 
-/** Reading a key costs as much as a signature, and a client sends the same header each time. Bounded: the oldest goes first. */
+/** Reading a key costs as much as a signature, and a client sends the same header each time. */
 function keyCache(): (header: string) => Promise<ProofKey> {
-  const cache = new Map<string, ProofKey>()
+  const cache = memory<string, ProofKey>(REMEMBERED_KEYS)
   return async (header) => {
     const known = cache.get(header)
     if (known !== undefined) return known
     const key = await readKey(header)
-    remember(cache, header, key, REMEMBERED_KEYS)
+    cache.set(header, key)
     return key
   }
 }

@@ -2,7 +2,7 @@
 // signed outlives rotations. The text must begin with its own domain tag: a signature under one kind of text is none under another.
 import { hash, sign, verify } from 'node:crypto'
 import type { Instant } from '../domain/instant.ts'
-import { remember } from '../domain/remembered.ts'
+import { type Memory, memory } from '../domain/remembered.ts'
 import type { KeyRing, Keys } from './key-ring.ts'
 
 /** Verified before, or signed here, by everything that went into it: at most this many are remembered, some five megabytes. */
@@ -16,7 +16,7 @@ export interface SignedTexts {
 }
 
 export function signedTexts(options: { readonly ring: KeyRing; readonly now: () => Instant }): SignedTexts {
-  const known = memory()
+  const known = provenTexts()
   return {
     sign: (text) => {
       const keys = options.ring.keys()
@@ -45,16 +45,16 @@ export function signedTexts(options: { readonly ring: KeyRing; readonly now: () 
 const inputsOf = (text: string, signature: string): string => hash('sha256', `${signature}${text}`, 'base64url')
 
 /** Remembers only what was true, the latest of it, and forgets everything when the keys were read again, as a key may have been withdrawn. */
-function memory() {
+function provenTexts() {
   let of: Keys | undefined
-  const proven = new Map<string, true>()
-  const under = (keys: Keys): Map<string, true> => {
+  const proven = memory<string, true>(REMEMBERED)
+  const under = (keys: Keys): Memory<string, true> => {
     if (of !== keys) proven.clear()
     of = keys
     return proven
   }
   return {
-    has: (keys: Keys, inputs: string): boolean => under(keys).has(inputs),
-    keep: (keys: Keys, inputs: string): void => remember(under(keys), inputs, true, REMEMBERED),
+    has: (keys: Keys, inputs: string): boolean => under(keys).get(inputs) === true,
+    keep: (keys: Keys, inputs: string): void => under(keys).set(inputs, true),
   }
 }

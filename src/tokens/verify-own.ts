@@ -4,7 +4,7 @@ import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { type GrantId, isGrantId } from '../domain/ids.ts'
 import { type Instant, instant } from '../domain/instant.ts'
-import { remember } from '../domain/remembered.ts'
+import { memory } from '../domain/remembered.ts'
 import { encoded, holdsUnder, payloadOf } from './es256.ts'
 import type { Key, KeyRing, Keys } from './key-ring.ts'
 import { GRANT_CLAIM, headerOf } from './sign.ts'
@@ -48,10 +48,10 @@ export function ownTokenVerifier(options: {
   readonly now: () => Instant
 }): (token: string) => Promise<OwnToken | undefined> {
   const keyFor = headerIndex()
-  const held = new Map<string, { readonly keys: Keys; readonly key: Key; readonly facts: OwnToken }>()
+  const held = memory<string, { readonly keys: Keys; readonly key: Key; readonly facts: OwnToken }>(REMEMBERED)
   const keep = (name: string, key: Key, facts: OwnToken | undefined): OwnToken | undefined => {
     if (facts === undefined) return undefined
-    remember(held, name, { keys: options.ring.keys(), key, facts }, REMEMBERED)
+    held.set(name, { keys: options.ring.keys(), key, facts })
     return facts
   }
   return async (token) => {
