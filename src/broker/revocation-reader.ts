@@ -12,8 +12,9 @@ export interface ReaderLimits {
   readonly lookEveryMs: number
   /** Events in one look. */
   readonly look: number
-  /** Ends that are kept here. */
+  /** Ends that are kept here, and for about how long: whoever is further behind than that has been away. */
   readonly most: number
+  readonly keepMs: number
   /** How many looks it goes on for after nobody waits any more: who listens comes again at once. */
   readonly linger: number
   /** For so long a store that does not answer is asked again before those who wait are told. */
@@ -23,6 +24,7 @@ export const READER_LIMITS: ReaderLimits = {
   lookEveryMs: 100,
   look: 500,
   most: 20_000,
+  keepMs: 120_000,
   linger: 50,
   patienceMs: 1_000,
 }
@@ -93,9 +95,11 @@ export function revocationReader(
       entries.push({ ...one, places: at })
     }
     let from = lately?.from ?? read.next
-    if (entries.length > limits.most) {
-      // A quarter at a time: cutting one by one would move all the others each time.
-      const cut = entries.length - Math.ceil(limits.most * 0.75)
+    // A quarter at a time: cutting one by one would move all the others each time.
+    const quarter = Math.floor(entries.length / 4)
+    const isOld = (entries[quarter]?.at ?? read.until) < read.until - limits.keepMs
+    const cut = entries.length > limits.most ? entries.length - Math.ceil(limits.most * 0.75) : isOld ? quarter : 0
+    if (cut > 0) {
       from = entries[cut - 1]?.places ?? from
       entries = entries.slice(cut)
     }

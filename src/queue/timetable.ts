@@ -47,8 +47,9 @@ export function openTimetable(options: TimetableOptions): QueueTimetable {
       // Deleted first, so that the oldest stay in front.
       added.delete(id)
       added.set(id, { since: now, adding })
-      const oldest = added.size > REMEMBERED ? added.keys().next().value : undefined
-      if (oldest !== undefined) added.delete(oldest)
+      const [oldest] = added
+      if (oldest !== undefined && (added.size > REMEMBERED || now - oldest[1].since >= REMEMBER_FOR))
+        added.delete(oldest[0])
       return adding
     },
     close: () => producer.close(),

@@ -131,7 +131,7 @@ describe('misuse', () => {
   })
 })
 
-const SOON = { lookEveryMs: 5, look: 50, most: 20, linger: 5, patienceMs: 30 }
+const SOON = { lookEveryMs: 5, look: 50, most: 20, keepMs: 60_000, linger: 5, patienceMs: 30 }
 const gone = new AbortController().signal
 /** The verbs over the store of this world, whose reads can be counted and made to fail. */
 function listening(w: World, limits = SOON) {
