@@ -226,7 +226,8 @@ async function walkOn(
   // is noted in order.
   const read = (cursor: string | undefined) => heard(p.grants.live({ shard, lane, cursor }))
   let coming = walk.over ? undefined : read(walk.cursor)
-  let walked = Promise.resolve(walk)
+  // Of the page before, and of the one before that.
+  let [walked, older] = [Promise.resolve(walk), Promise.resolve(walk)]
   for (let n = 0; n < PAGES && coming !== undefined; n += 1) {
     const page = await coming
     const isLast = n + 1 === PAGES
@@ -236,8 +237,9 @@ async function walkOn(
     const before = walked
     const ended = heard(endPage(p, shard, stored, page))
     walked = heard(before.then(async (from) => noteWalk(p, shard, stored, { lane, from, lease }, page, await ended)))
-    // Two pages at a time.
-    await before
+    // Three pages at a time.
+    await older
+    older = before
   }
   walk = await walked
   if (walk.over && walk.unread === 0) memory.walked.add(name)

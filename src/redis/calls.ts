@@ -180,8 +180,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     const call = async () => {
       if (name === 'status_read')
         return bytesLast(await redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: null })))
-      // What was gathered before goes at once; another turn of waiting for company would find none.
-      if (name === 'grant_load') return redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: 'utf8' }))
+      if (OF_MANY.has(name)) return redis.sendCommand(new Command('fcall', [...sent], { replyEncoding: 'utf8' }))
       return redis.fcall(...sent)
     }
     try {
@@ -457,6 +456,18 @@ const isGrantRow = (row: unknown): boolean =>
       Array.isArray(row[3]) &&
       row[3].every(isText) &&
       isCount(row[4])))
+
+/**
+ * Calls that are of many grants already. Gathering them with others would only make them wait: of gathered calls no more are sent until the last
+ * have been answered, and two batches that go on side by side would take turns.
+ */
+const OF_MANY: ReadonlySet<FunctionName> = new Set([
+  'grant_load',
+  'grant_commit_each',
+  'claim_due',
+  'grant_live',
+  'containment_note',
+])
 
 /** Only the bits of a list are bytes; all the rest of such a reply is text and numbers. */
 const bytesLast = (reply: unknown): unknown =>
