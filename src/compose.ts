@@ -393,6 +393,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     now: ports.nowToEnd,
     jitter: Math.random,
     sweep,
+    isBusy: traffic.isSo,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
   const inventory = inventoryOf(adapters)

@@ -16,6 +16,8 @@ export interface WorkerOptions extends QueueServer {
   readonly now: () => Instant
   /** The verb: does one batch of what is due in this lane. */
   readonly sweep: (lane: Lane) => Promise<{ readonly more: boolean }>
+  /** Whether somebody waits for an answer right now: then a lane is swept by one at a time. Never where it is absent. */
+  readonly isBusy?: () => boolean
   /** How long a job stays with a worker that shows no life. It is renewed while the work goes on: three times the longest call. */
   readonly lockMs?: number
 }
@@ -43,7 +45,7 @@ export async function startWorker(options: WorkerOptions): Promise<QueueWorker> 
   const { now, onError } = options
   const prefix = prefixOf(firstOf(options.shards))
   const producer = openProducer(options, prefix)
-  const sweepLane = oneAtATime(options.sweep)
+  const sweepLane = oneAtATime(options)
   let lastDone = now()
   let lastStart = lastDone
   let restarts = 0
@@ -128,12 +130,18 @@ const forQueue = (thrown: unknown): Error => {
 
 /**
  * One job at a time sweeps a lane in this process: one that comes meanwhile makes the running one look once more, and is done. Where one batch is
- * not all, two go on side by side: while the store writes one, the other is reckoned here. No two get the same grant.
+ * not all, and nobody waits, a second goes on beside the first: while the store writes one, the other is reckoned here. No two get the same grant.
  */
-function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void> {
+function oneAtATime({
+  sweep,
+  isBusy = () => false,
+}: Pick<WorkerOptions, 'sweep' | 'isBusy'>): (lane: Lane) => Promise<void> {
   const again = new Map<Lane, boolean>()
   const goOn = async (lane: Lane): Promise<void> => {
     while ((await sweep(lane)).more);
+  }
+  const helpOut = async (lane: Lane): Promise<void> => {
+    while (!isBusy() && (await sweep(lane)).more);
   }
   return async (lane) => {
     if (again.has(lane)) {
@@ -144,7 +152,7 @@ function oneAtATime(sweep: WorkerOptions['sweep']): (lane: Lane) => Promise<void
     try {
       while (again.get(lane)) {
         again.set(lane, false)
-        if ((await sweep(lane)).more) await Promise.all([goOn(lane), goOn(lane)])
+        if ((await sweep(lane)).more) await Promise.all([goOn(lane), helpOut(lane)])
       }
     } finally {
       again.delete(lane)

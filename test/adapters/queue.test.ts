@@ -237,13 +237,14 @@ describe('the worker', () => {
     expect(late[990]).toBeLessThan(1_000)
   })
 
-  it('sweeps one batch of a lane at a time, however many jobs come, and two side by side while there is more', async () => {
+  it('sweeps one batch of a lane at a time, however many jobs come, and two side by side while there is more and nobody waits', async () => {
     const shards = freshShards()
     const table = timetable(shards)
     await connected(table)
     let [left, swept, running] = [0, 0, 0]
     let most: number[] = []
-    await worker(shards, async () => {
+    let busy = false
+    const sweep = async () => {
       running += 1
       swept += 1
       most = [...most, running]
@@ -251,7 +252,8 @@ describe('the worker', () => {
       running -= 1
       left -= 1
       return { more: left > 0 }
-    })
+    }
+    await worker(shards, sweep, { isBusy: () => busy })
     const looks = async (): Promise<void> => {
       for (let n = 0; n < 5; n += 1) await table.at('local', after(hostNow(), milliseconds(100 * n)))
     }
@@ -267,6 +269,15 @@ describe('the worker', () => {
     await expect.poll(() => left, { timeout: 10_000 }).toBeLessThanOrEqual(0)
     expect(most[0]).toBe(1)
     expect(Math.max(...most)).toBe(2)
+
+    await expect.poll(() => running).toBe(0)
+    await pause(600)
+    busy = true
+    left = 5
+    most = []
+    await looks()
+    await expect.poll(() => left, { timeout: 10_000 }).toBeLessThanOrEqual(0)
+    expect(Math.max(...most)).toBe(1)
   })
 
   it('goes on with other lanes while one hangs', async () => {
