@@ -152,12 +152,17 @@ function oneAtATime({
     try {
       while (again.get(lane)) {
         again.set(lane, false)
-        if ((await sweep(lane)).more) await Promise.all([goOn(lane), helpOut(lane)])
+        if ((await sweep(lane)).more) await both(goOn(lane), helpOut(lane))
       }
     } finally {
       again.delete(lane)
     }
   }
+}
+
+/** Both are over when this is, also where one failed: the job that waits for them answers for both. */
+async function both(...works: readonly Promise<void>[]): Promise<void> {
+  for (const one of await Promise.allSettled(works)) if (one.status === 'rejected') throw one.reason
 }
 
 interface RunningWorker {

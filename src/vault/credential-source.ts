@@ -115,10 +115,7 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
     },
     async confirmGone(plan, mint) {
       const engine = engineFor(plan.credential.backend)
-      const { endTimeoutMs } = engine.settings
-      return within(timer, endTimeoutMs, (signal) => askWhatIsLeft(engine, plan, mint, signal)).catch((thrown) => {
-        throw unanswered(LOOKUP, thrown)
-      })
+      return timed(timer, engine.settings.endTimeoutMs, LOOKUP, (signal) => askWhatIsLeft(engine, plan, mint, signal))
     },
     async ready() {
       await Promise.all([...engines.values()].flatMap((engine) => [engine.issue, engine.end].map(checkRights)))
@@ -175,8 +172,11 @@ const bounded = <T>(
   room: Slots,
   template: string,
   work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> =>
-  within(timer, ms, (signal) => room.run(signal, () => work(signal))).catch((thrown: unknown) => {
+): Promise<T> => timed(timer, ms, template, (signal) => room.run(signal, () => work(signal)))
+
+/** The same without a slot of its own. */
+const timed = <T>(timer: Timer, ms: number, template: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> =>
+  within(timer, ms, work).catch((thrown: unknown) => {
     throw unanswered(template, thrown)
   })
 

@@ -20,8 +20,10 @@ export interface ProbeSettings {
 export type OnConnection = <T>(signal: AbortSignal, work: (client: pg.Client) => Promise<T>) => Promise<T>
 
 const KEPT_MS = 2_000
-/** By then a password that was changed, or a name that leads elsewhere, is noticed. */
-const MOST_MS = 30_000
+/** By then a password that was changed, or a name that leads to another server, is noticed: what the former one says of a login is nothing. */
+const MOST_MS = 5_000
+/** For its good-bye; a server that is frozen would hear it for ever. */
+const CLOSE_MS = 1_000
 
 interface Connection {
   readonly client: pg.Client
@@ -121,7 +123,9 @@ async function open(settings: ProbeSettings, timer: Timer, signal: AbortSignal):
   // A connection that breaks while nothing is asked would otherwise end the process.
   client.on('error', cut)
   const close = async (): Promise<void> => {
+    const inTime = timer.after(CLOSE_MS, cut)
     await (socket.destroyed ? undefined : client.end().catch(cut))
+    inTime()
     cut()
   }
   const connection = { client, since: timer.now(), isOpen: () => !socket.destroyed, cut, close }

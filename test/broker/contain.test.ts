@@ -280,11 +280,13 @@ describe('the clean-up behind a containment', () => {
     const [first] = all.map(({ id }) => id).toSorted()
     if (first === undefined) throw new Error('there are six')
     let failed = 0
+    const next = Promise.withResolvers<void>()
     const commitEach: Ports['grants']['commitEach'] = async (steps) => {
+      if (failed > 0 && steps[0]?.grant.id !== first) next.resolve()
       if (failed > 0 || steps[0]?.grant.id !== first) return w.store.commitEach(steps)
       failed += 1
-      // By then the page after it is under way.
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      // The page after it is ended while this one is still under way.
+      await next.promise
       throw new BrokerError('store_unavailable', 'The store did not answer.')
     }
     const { freeze } = await contain(w, AGENT)

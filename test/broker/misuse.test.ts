@@ -166,9 +166,13 @@ describe('the one reader of ends', () => {
     expect(on.state.reads - before).toBeLessThan(150)
   })
 
-  it('reads the store by position for who is further behind than what is kept, and loses nothing', async () => {
+  it.each([
+    ['than so many', SOON],
+    // So short that each is too old by the time the next has ended.
+    ['than so long', { ...SOON, most: 20_000, keepMs: 1 }],
+  ])('reads the store by position for who is further behind %s, and loses nothing', async (_, limits) => {
     const w = await world()
-    const on = listening(w)
+    const on = listening(w, limits)
     const start = await on.revocations('desk-api', {}, { waitMs: 0, gone })
     const grants: Grant[] = []
     for (let n = 0; n < 45; n += 1) {

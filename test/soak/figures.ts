@@ -21,7 +21,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   elseif name == 'ask' or name == 'head' or name == 'decisions' or name == 'uses' or name == 'of' then kinds.ended = kinds.ended + 1
   else kinds.live = kinds.live + 1 end
 end
--- A freeze is kept for ever, with its two events.
+-- A freeze is kept for ever, with its two events; here each contains, and has two keys. Anything beyond those is a growth like any other.
 local freezes = redis.call('HLEN', '{writ:0}:freezes')
 local oldest = redis.call('ZRANGE', '{writ:0}:retire', 0, 0, 'WITHSCORES')
 local now = redis.call('TIME')
@@ -30,7 +30,7 @@ if oldest[2] then age = tonumber(now[1]) - tonumber(oldest[2]) / 1000 end
 return { kinds.ended, kinds.passing, kinds.kept, kinds.queue, kinds.live, kinds.grants,
   redis.call('ZCARD', '{writ:0}:retire'), math.floor(age),
   redis.call('LLEN', '{writ:0}:queue:looks:wait') + redis.call('LLEN', '{writ:0}:queue:looks:active'),
-  redis.call('ZCARD', '{writ:0}:queue:looks:delayed'), redis.call('ZCARD', '{writ:0}:queue:looks:failed'), redis.call('XLEN', '{writ:0}:events') - 2 * freezes, redis.call('DBSIZE') - kinds.kept }`
+  redis.call('ZCARD', '{writ:0}:queue:looks:delayed'), redis.call('ZCARD', '{writ:0}:queue:looks:failed'), redis.call('XLEN', '{writ:0}:events') - 2 * freezes, redis.call('DBSIZE') - 2 * freezes }`
 const NAMES = [
   ...(['grantKeys', 'passing', 'kept', 'queue', 'live', 'grants', 'ended', 'oldestEnded'] as const),
   ...(['jobsNow', 'jobsLater', 'jobsFailed', 'events', 'keys'] as const),
