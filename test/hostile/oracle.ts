@@ -106,6 +106,10 @@ function leaks(
 
 const said = ({ target, body }: WholeRequest): string => `${target}\n${body?.toString() ?? ''}`
 
+/** A body may say a member twice, or what no double holds, and still be read by many. */
+const isReadUnlike = ({ name, value }: Badness): boolean =>
+  name.startsWith('twice') || /^-?\d+e999$|"a":1,"(a|\\u0061)":2/.test(value?.json ?? '')
+
 /** Whether the API document says that this cannot be taken. False where it does not say. */
 export function refusals(
   document: Doc,
@@ -124,8 +128,7 @@ export function refusals(
     if (field.place === 'body') {
       const valid = validator(operation.id, { $ref: `writ#${operation.pointer}` })
       const text = sent.body?.toString() ?? ''
-      // A body may say a member twice, or what no double holds, and still be read by many.
-      return !valid(parsedJson(text)) || bad.name.startsWith('twice') || /e999|"a":1,"(a|\\u0061)":2/.test(text)
+      return !valid(parsedJson(text)) || isReadUnlike(bad)
     }
     if (field.place === 'whole' || field.place === 'form' || bad.value === undefined) return false
     const [name = ''] = field.at

@@ -8,8 +8,9 @@ import { BAD_MEMBERS, BAD_VALUES, BAD_WHOLES, bytesOf, type Place } from './bad-
 import { fieldsOf, isDoc, nameOf, operationsOf } from './fields.ts'
 import { askedFor } from './main.ts'
 import { OAUTH_VALUES } from './oauth-values.ts'
+import { refusals } from './oracle.ts'
 import { planOf } from './plan.ts'
-import { holds, requestOf, written } from './requests.ts'
+import { badnessesOf, holds, requestOf, written } from './requests.ts'
 import { ROLES, ROWS, rowOf } from './samples.ts'
 
 const parsed: unknown = JSON.parse(JSON.stringify(openApiDocument(ISSUER)))
@@ -89,6 +90,29 @@ describe('the samples', () => {
       '{"text":"Nobody is there."}',
     ])
   })
+})
+
+describe('what the document refuses', () => {
+  const operation = operations.find(({ id }) => id === 'report_uses')
+  if (operation === undefined) throw new Error('no such operation')
+  const target = fieldsOf(document, operation).find(({ at }) => at.at(-1) === 'target')
+  if (target === undefined) throw new Error('no such field')
+  const isRefusal = refusals(document)
+  const isRefused = (name: string, jti: string): boolean => {
+    const [sample = {}] = rowOf('report_uses').samples({ ...making, seed: { ...making.seed, jti } })
+    const bad = badnessesOf(target, operation).find((one) => one.name === name)
+    if (bad === undefined) throw new Error('no such field or value')
+    return isRefusal(operation, target, bad, requestOf(operation, sample, 'Bearer a', { field: target, bad }))
+  }
+  // A jti is chosen by chance: once one had these four characters, and a good request was taken for a number that is none.
+  it.each(['jti-1', 'da6cee16-56f7-4a6c-9117-d967e423e999'])(
+    'is told by what is wrong, not by a jti like %s',
+    (jti) => {
+      expect(isRefused('letters that look like others', jti)).toBe(false)
+      for (const name of ['a number too large for doubles', 'the same member twice', 'twice', 'NaN'])
+        expect([name, isRefused(name, jti)]).toEqual([name, true])
+    },
+  )
 })
 
 describe('the order', () => {
