@@ -60,6 +60,8 @@ const atOnce = (work: (run: Run) => void): Start =>
     yield* []
   }
 export const PLAIN: Hand = { behindMs: 0, old: false }
+/** What the clock of its broker says. */
+const nowAt = ({ state }: Run, { behindMs }: Hand): number => state.now - behindMs
 
 // ---- Who is somebody, and what they may see
 
@@ -118,7 +120,7 @@ export interface Filing {
 export const file = (hand: Hand, who: Who, asked: Filing): Start =>
   function* filing(run): Program {
     const rules = rulesInForce(run, hand)
-    const now = run.state.now - hand.behindMs
+    const now = nowAt(run, hand)
     const opensAt = run.state.now + asked.opensIn
     const closesAt = opensAt + asked.lasts
     if (!isOn(rules, who)) refuse('not_permitted')
@@ -192,7 +194,7 @@ function approveByPolicy(run: Run, hand: Hand, grant: GrantState): void {
     status: 'approved',
     votes: [vote],
     said: 1,
-    useBy: useBy(grant, run.state.now - hand.behindMs),
+    useBy: useBy(grant, nowAt(run, hand)),
   })
 }
 const useBy = ({ executor, opensAt }: GrantState, approvedAt: number): number =>
@@ -227,7 +229,7 @@ export const decide = (hand: Hand, who: Who, name: number, verdict: Vote['verdic
   atOnce((run) => {
     const grant = find(run, name)
     const rules = rulesInForce(run, hand)
-    const now = run.state.now - hand.behindMs
+    const now = nowAt(run, hand)
     if (!maySee(rules, who, grant)) refuse('grant_not_found')
     checkParties(rules, grant)
     if (hasPart(who, grant) || who === 'bot') return refuse('own_request')
@@ -314,7 +316,7 @@ export interface Exchanging {
 
 function judge(run: Run, hand: Hand, grant: GrantState, { who, keyed }: Exchanging): void {
   const rules = rulesInForce(run, hand)
-  const now = run.state.now - hand.behindMs
+  const now = nowAt(run, hand)
   if (who !== grant.executor) refuse('not_executor')
   if (grant.executor === 'bot' && !keyed) refuse('unauthenticated')
   const { status, closesAt, opensAt } = grant
@@ -333,7 +335,7 @@ export const exchange = (hand: Hand, by: Exchanging): Start =>
   function* exchanging(run): Program {
     const grant = find(run, by.name)
     const rules = rulesInForce(run, hand)
-    const now = run.state.now - hand.behindMs
+    const now = nowAt(run, hand)
     if (by.who === grant.executor && !isOn(rules, by.who)) refuse('not_permitted')
     if (!maySee(rules, by.who, grant)) refuse('grant_not_found')
     judge(run, hand, grant, by)
@@ -385,7 +387,7 @@ const newMint = ({ mints }: GrantState, { attempt, keyed }: Exchanging, now: num
 })
 
 function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Program {
-  const now = run.state.now - hand.behindMs
+  const now = nowAt(run, hand)
   if (grant.closesAt - now < 10 * SECOND) refuse('window_closing')
   if (grant.status === 'issuing') refuse('wrong_status')
   checkInTime(run, grant)
@@ -398,19 +400,20 @@ function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Pr
     refuse('vault_unavailable')
   }
   if (!moveMint(run, by.name, mint.n, 'claimed', 'opened', (one) => ({ ...one, status: 'opened' })))
-    return yield* abandon(run, by.name, mint.n, 'wrong_status')
+    return yield* abandon(run, hand, by.name, mint.n, 'wrong_status')
   yield
   const left = run.state.grants.get(by.name)
-  if (left === undefined || !stands(left, mint.n, 'opened')) return yield* abandon(run, by.name, mint.n, 'wrong_status')
+  if (left === undefined || !stands(left, mint.n, 'opened'))
+    return yield* abandon(run, hand, by.name, mint.n, 'wrong_status')
   const refusal = refusalOf(() => {
     judge(run, hand, left, by)
     checkInTime(run, left)
   })
-  if (refusal !== undefined) return yield* abandon(run, by.name, mint.n, refusal)
+  if (refusal !== undefined) return yield* abandon(run, hand, by.name, mint.n, refusal)
   const live = { ...mint, status: 'live' as const, deadline: undefined }
   const mints = [...left.mints.filter(({ n }) => n !== mint.n), live]
   step(run, left, 'issued', { status: 'active', mints })
-  if (!run.state.sealUp) return yield* abandon(run, by.name, mint.n, 'log_unavailable')
+  if (!run.state.sealUp) return yield* abandon(run, hand, by.name, mint.n, 'log_unavailable')
 }
 
 function refusalOf(work: () => void): string | undefined {
@@ -467,17 +470,17 @@ const closing = (mint: MintState, deadline: number): MintState => ({
 })
 
 /** Its secret never left: the first making ends the grant, a later one only itself. */
-function* abandon(run: Run, name: number, n: number, code: string): Program {
+function* abandon(run: Run, hand: Hand, name: number, n: number, code: string): Program {
   yield
   const grant = find(run, name)
   const own = grant.mints.find((mint) => mint.n === n)
   if (own !== undefined && own.status !== 'closed' && !isFinal(grant.status) && grant.status !== 'approved') {
-    const through = { ...closing(own, run.state.now + MAKING), handedOut: false, maker: undefined }
+    const through = { ...closing(own, nowAt(run, hand) + MAKING), handedOut: false, maker: undefined }
     const left = step(run, grant, 'mint_closing', { mints: withMint(grant, n, () => through) })
     yield
-    if (left.status === 'issuing') yield* end(run, name, 'failed')
-    else if (left.status === 'active') yield* finishClosing(run, left)
-    else yield* retryEnd(run, name)
+    if (left.status === 'issuing') yield* end(run, name, 'failed', undefined, hand)
+    else if (left.status === 'active') yield* finishClosing(run, left, hand)
+    else yield* retryEnd(run, name, hand)
   }
   refuse(code)
 }
@@ -489,11 +492,11 @@ function* replace(run: Run, hand: Hand, by: Exchanging, lost: MintState): Progra
   const stood = before.status === 'active' && before.mints.some(({ n, status }) => n === lost.n && status === 'live')
   const grant = stood
     ? step(run, before, 'mint_closing', {
-        mints: withMint(before, lost.n, (mint) => closing(mint, run.state.now + MAKING)),
+        mints: withMint(before, lost.n, (mint) => closing(mint, nowAt(run, hand) + MAKING)),
       })
     : before
   yield
-  const cleared = yield* finishClosing(run, grant)
+  const cleared = yield* finishClosing(run, grant, hand)
   if (!cleared.mints.some(({ n, status }) => n === lost.n && status === 'closed')) refuse('not_confirmed')
   yield
   yield* exchange(hand, by)(run)
@@ -501,13 +504,13 @@ function* replace(run: Run, hand: Hand, by: Exchanging, lost: MintState): Progra
 
 // ---- Ending
 
-const canClose = ({ state }: Run, { maker }: MintState): boolean =>
-  state.backendUp && (maker === undefined || state.now >= maker)
+const canClose = (run: Run, hand: Hand, { maker }: MintState): boolean =>
+  run.state.backendUp && (maker === undefined || nowAt(run, hand) >= maker)
 
 /** Closes what is on its way out in a grant that lives on. */
-function* finishClosing(run: Run, base: GrantState): Generator<undefined, GrantState> {
+function* finishClosing(run: Run, base: GrantState, hand = PLAIN): Generator<undefined, GrantState> {
   if (base.status !== 'active') return base
-  const gone = base.mints.filter((mint) => mint.status === 'closing' && canClose(run, mint))
+  const gone = base.mints.filter((mint) => mint.status === 'closing' && canClose(run, hand, mint))
   if (gone.length === 0) return base
   yield
   const grant = find(run, base.name)
@@ -522,7 +525,7 @@ function* finishClosing(run: Run, base: GrantState): Generator<undefined, GrantS
 type Said = (grant: GrantState) => Partial<Pick<GrantState, 'votes' | 'said'>>
 
 /** The one road: `ending`, every mint closed and confirmed, `ended`. A token leaves nothing, so it takes one step. */
-export function* end(run: Run, name: number, outcome: string, said: Said = () => ({})): Program {
+export function* end(run: Run, name: number, outcome: string, said: Said = () => ({}), hand = PLAIN): Program {
   const grant = find(run, name)
   if (isFinal(grant.status) || grant.status === 'ending' || grant.status === 'stuck') return
   if (grant.status === 'pending') refuse('wrong_status')
@@ -530,9 +533,9 @@ export function* end(run: Run, name: number, outcome: string, said: Said = () =>
     endToken(run, grant, outcome, said(grant))
     return
   }
-  const begun = beginEnd(run, grant, outcome, run.state.now + END_TRY, said(grant))
+  const begun = beginEnd(run, grant, outcome, nowAt(run, hand) + END_TRY, said(grant), hand)
   yield
-  yield* closeAndConfirm(run, begun)
+  yield* closeAndConfirm(run, begun, hand)
 }
 const endToken = (run: Run, grant: GrantState, outcome: string, said: ReturnType<Said> = {}): GrantState =>
   step(run, grant, 'ended', { status: 'ended', outcome, mints: grant.mints.map(closedAlready), ...said })
@@ -544,26 +547,27 @@ const beginEnd = (
   outcome: string,
   retryAt: number,
   said: ReturnType<Said> = {},
+  hand = PLAIN,
 ): GrantState =>
   step(run, grant, 'ending', {
     status: 'ending',
     outcome,
     attempts: 0,
     retryAt,
-    mints: grant.mints.map((mint) => (mint.status === 'closed' ? mint : closing(mint, run.state.now + END_TRY))),
+    mints: grant.mints.map((mint) => (mint.status === 'closed' ? mint : closing(mint, nowAt(run, hand) + END_TRY))),
     ...said,
   })
 
-function* retryEnd(run: Run, name: number): Program {
+function* retryEnd(run: Run, name: number, hand = PLAIN): Program {
   const grant = find(run, name)
   if (grant.status !== 'ending' && grant.status !== 'stuck') return
-  yield* closeAndConfirm(run, grant)
+  yield* closeAndConfirm(run, grant, hand)
 }
 
 /** What was tried is written only where nobody else has gone on with it meanwhile. */
-function* closeAndConfirm(run: Run, base: GrantState): Program {
+function* closeAndConfirm(run: Run, base: GrantState, hand: Hand): Program {
   const mints = base.mints.map((mint) =>
-    mint.status === 'closed' || !canClose(run, mint) ? mint : closed(mint, false),
+    mint.status === 'closed' || !canClose(run, hand, mint) ? mint : closed(mint, false),
   )
   const failed = mints.some(({ status }) => status !== 'closed')
   yield
@@ -574,7 +578,7 @@ function* closeAndConfirm(run: Run, base: GrantState): Program {
     return
   }
   const attempts = base.attempts + 1
-  const next = { attempts, retryAt: run.state.now + waitAfter(attempts), mints }
+  const next = { attempts, retryAt: nowAt(run, hand) + waitAfter(attempts), mints }
   if (base.status === 'stuck') {
     if (mints.some((mint, n) => mint.status !== base.mints[n]?.status)) step(run, grant, 'end_delayed', next)
   } else if (attempts < TRIES_BEFORE_STUCK) step(run, grant, 'end_delayed', next)
