@@ -29,18 +29,26 @@ export async function change(
   })
 }
 
-/** The same for ending, which goes on while the store is recovering and asks no control record. */
+/**
+ * The same for ending, which goes on while the store is recovering and asks no control record. A grant that was read a moment ago is taken as it
+ * was: where somebody was faster, the store refuses the step, and it is read anew.
+ */
 export async function changeToEnd(
   p: Pick<Ports, 'grants'>,
-  id: GrantId,
+  of: GrantId | Grant,
   attempt: (grant: Grant) => Move | Promise<Move>,
 ): Promise<Changed> {
+  const id = idOf(of)
+  let known = typeof of === 'string' ? undefined : of
   return again(async () => {
-    const grant = await p.grants.loadToEnd(id)
+    const grant = known ?? (await p.grants.loadToEnd(id))
+    known = undefined
     if (grant === undefined) throw notFound()
     return commitMove(p, await attempt(grant))
   })
 }
+
+const idOf = (of: GrantId | Grant): GrantId => (typeof of === 'string' ? of : of.id)
 
 async function commitMove(p: Pick<Ports, 'grants'>, move: Move): Promise<Changed> {
   if ('done' in move) return { grant: move.done, receipt: undefined }

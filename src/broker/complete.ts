@@ -23,7 +23,7 @@ export const complete =
     }
     if (inStatus(grant, 'pending', 'approved'))
       throw wrongStatus(grant, 'nothing has been exchanged yet', 'Withdraw it instead.')
-    return end(p, id, { outcome: 'completed', by: caller.principal.id, reason: 'the task is done' }, result)
+    return end(p, grant, { outcome: 'completed', by: caller.principal.id, reason: 'the task is done' }, result)
   }
 
 /** The requester or executor itself, or a natural person behind either. */

@@ -43,13 +43,13 @@ export const ATTEMPTS_BEFORE_STUCK = 8
  */
 export async function end(
   p: EndPorts,
-  id: GrantId,
+  of: GrantId | Grant,
   cause: EndCause,
   result?: Readonly<Record<string, string>>,
   /** A decision that is written in the same commit, such as the one by which an approval is taken back. */
   said?: (now: Instant, grant: Grant) => readonly Decision[],
 ): Promise<Grant> {
-  const begun = await changeToEnd(p, id, (grant) => withDecision(beginEnd(p, grant, cause, result), grant, said, p))
+  const begun = await changeToEnd(p, of, (grant) => withDecision(beginEnd(p, grant, cause, result), grant, said, p))
   await witness(p, begun.receipt)
   const { grant } = begun
   if (begun.receipt === undefined || !inStatus(grant, 'ending')) return grant

@@ -26,21 +26,20 @@ export const revoke =
     }
     // Who ends what they asked for themselves may ask again.
     const rests = own ? {} : { rests: p.flood.deniedRests }
-    return (
-      (await denyPending(p, caller, id, reason, rests)) ??
-      end(p, id, { outcome: 'revoked', by: caller.principal.id, reason })
-    )
+    const now = inStatus(grant, 'pending') ? await denyPending(p, caller, grant, reason, rests) : grant
+    if (inStatus(now, 'denied', 'withdrawn', 'lapsed', 'ended')) return now
+    return end(p, now, { outcome: 'revoked', by: caller.principal.id, reason })
   }
 
-/** A grant that nobody has decided on holds nothing: it is denied. Undefined where it is past that. */
+/** A grant that nobody has decided on holds nothing: it is denied. As it is afterwards: somebody may have been faster. */
 async function denyPending(
   p: RevokePorts,
   caller: Caller,
-  id: GrantId,
+  pending: Grant,
   reason: string,
   rests: Pick<Step, 'rests'>,
-): Promise<Grant | undefined> {
-  const { grant, receipt } = await changeToEnd(p, id, (grant) => {
+): Promise<Grant> {
+  const { grant, receipt } = await changeToEnd(p, pending, (grant) => {
     if (!inStatus(grant, 'pending')) return { done: grant }
     const at = p.nowToEnd()
     const by = named.person(caller.principal.id)
@@ -48,5 +47,5 @@ async function denyPending(
     return { step: { ...advance(grant, { to: 'denied', facts: { at, by, reason }, event }), ...rests } }
   })
   await witness(p, receipt)
-  return receipt === undefined && !inStatus(grant, 'denied', 'withdrawn', 'lapsed', 'ended') ? undefined : grant
+  return grant
 }

@@ -1,6 +1,6 @@
 // What the verbs promise, one guarantee a test, on memory ports and a clock that only the test moves.
 import { describe, expect, it } from 'vitest'
-import type { Exchanged } from '../../src/broker/broker.ts'
+import { broker, type Exchanged } from '../../src/broker/broker.ts'
 import { BrokerError, type ErrorCode } from '../../src/domain/errors.ts'
 import { deadlineOf, type Grant } from '../../src/domain/grant.ts'
 import { named } from '../../src/domain/ids.ts'
@@ -539,6 +539,56 @@ describe('ending', () => {
       facts: { outcome: 'revoked', residueUntil: after(w.now(), seconds(30)) },
     })
     expect((await w.broker.introspect(token)).active).toBe(false)
+  })
+
+  /** What others do after this broker has read the grant, and before it commits. */
+  const overtaken = (w: World, by: () => Promise<unknown>) => {
+    const meanwhile = once(by)
+    const loadToEnd = async (id: Grant['id']) => {
+      const grant = await w.store.loadToEnd(id)
+      await meanwhile()
+      return grant
+    }
+    return broker({ ...w.ports, grants: { ...w.store, loadToEnd } })
+  }
+  const once = (work: () => Promise<unknown>) => {
+    let begun = false
+    return async () => {
+      if (begun) return
+      begun = true
+      await work()
+    }
+  }
+
+  it('a revocation ends what was approved, or exchanged, while it read the grant', async () => {
+    const w = await world()
+    const pending = await w.file(w.as('vera'), login(w.now()))
+    const approved = () => w.broker.decide(w.as('olivia'), pending.id, approve)
+    const exchanged = () => w.broker.exchange(w.as('vera'), pending.id)
+    const late = overtaken(w, () => approved().then(exchanged))
+    const { head } = await late.revoke(w.as('vera'), pending.id, 'alarm')
+    expect(head).toMatchObject({ status: 'ended', facts: { outcome: 'revoked' } })
+    expect([w.backend.liveSecrets(), w.backend.holds()]).toEqual([[], []])
+  })
+
+  it('a completion ends also what was made while it read the grant', async () => {
+    const w = await world()
+    const grant = await w.approvedToken(2)
+    const agent = w.as('triage-agent', { key: KEY })
+    await w.broker.exchange(agent, grant.id)
+    const { head } = await overtaken(w, () => w.broker.exchange(agent, grant.id)).complete(agent, grant.id, {})
+    expect(head.mints.map(({ status }) => status)).toEqual(['closed', 'closed'])
+    expect((await w.store.loadToEnd(grant.id))?.head).toEqual(head)
+  })
+
+  it('of two that end the same at once the first cause stands', async () => {
+    const w = await world()
+    const grant = await w.approvedToken()
+    await w.broker.exchange(w.as('triage-agent', { key: KEY }), grant.id)
+    const late = overtaken(w, () => w.broker.revoke(w.as('sol'), grant.id, 'alarm'))
+    const { head } = await late.complete(w.as('triage-agent', { key: KEY }), grant.id, {})
+    expect(head).toMatchObject({ status: 'ended', facts: { outcome: 'revoked' } })
+    expect((await w.store.events(grant.id)).filter(({ type }) => type === 'ended')).toHaveLength(1)
   })
 
   it('introspection refuses at the last instant of the window, whether or not anybody has swept', async () => {
