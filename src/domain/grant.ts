@@ -109,6 +109,8 @@ export interface GrantOf<S extends Status> {
   readonly version: number
   /** Where its birth stands in the shard's one order of commits; 0 until it was read from the store, and where that is not known. */
   readonly born: number
+  /** How many of its decisions were read from the store: decisions are only ever added, so it has these. */
+  readonly recorded: number
 }
 export type Grant = { [S in Status]: GrantOf<S> }[Status]
 export type GrantIn<S extends Status> = Extract<Grant, GrantOf<S>>
@@ -154,6 +156,7 @@ export function advance<From extends Status, To extends Next<From>>(grant: Grant
     },
     version: grant.version + 1,
     born: grant.born,
+    recorded: grant.recorded,
   }
   return { grant: next as unknown as Grant, event: change.event, from: grant.head.status }
 }
@@ -166,7 +169,7 @@ export function born(ask: Ask, event: GrantEvent): Step {
     mints: [],
     result: undefined,
   }
-  return { grant: { id: ask.id, ask, decisions: [], head, version: 1, born: 0 }, event, from: 'none' }
+  return { grant: { id: ask.id, ask, decisions: [], head, version: 1, born: 0, recorded: 0 }, event, from: 'none' }
 }
 
 /** When somebody has to look at this grant again; undefined where nothing can become overdue. */

@@ -396,20 +396,26 @@ export interface StoredTexts {
 
 export const printAsk = (ask: Ask): string => JSON.stringify(ask)
 export const printHead = (head: Head): string => JSON.stringify(head)
-/** Empty for one that was read from the store, of this very grant: it is there, as decisions are only ever added. */
-export const printDecision = (of: GrantId, decision: Decision): string =>
-  READ_OF.get(decision) === of ? '' : JSON.stringify(decision)
-const READ_OF = new WeakMap<Decision, GrantId>()
+/** A text for each, empty for what the store has. */
+export const printDecisions = ({ decisions, recorded }: Grant): readonly string[] =>
+  decisions.map((decision, n) => (n < recorded ? '' : JSON.stringify(decision)))
 export const printEvent = (event: GrantEvent): string => JSON.stringify(event)
 
+/**
+ * What is remembered of a reading. `again`: it was read before, or will be. `last`: it may have been read before, and will hardly be again. `once`:
+ * it is one of many that nobody was asking for; to look for each costs as much as to read it.
+ */
+export type Reading = 'again' | 'last' | 'once'
+
 /** What was read before, by its whole text: most of what is read is read again, and the same text has the same meaning. */
-function remembering<T extends object>(parse: (stored: string) => T): (stored: string, keep: boolean) => T {
+function remembering<T extends object>(parse: (stored: string) => T): (stored: string, reading: Reading) => T {
   const known = memory<string, T>(MOST_READ)
-  return (stored, keep) => {
+  return (stored, reading) => {
+    if (reading === 'once') return parse(stored)
     const before = known.get(stored)
     if (before !== undefined) return before
     const value = parse(stored)
-    if (keep && stored.length <= LONGEST_READ) known.set(stored, value)
+    if (reading === 'again' && stored.length <= LONGEST_READ) known.set(stored, value)
     return value
   }
 }
@@ -421,17 +427,13 @@ const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
 const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
 const readHead = remembering((stored) => read('head', READERS.head, stored))
 
-/**
- * A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. `keep`: it will be read
- * again before long.
- */
-export function readGrant(id: GrantId, stored: StoredTexts, keep = true): Grant {
-  const ask = readAsk(stored.ask, keep)
+/** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
+export function readGrant(id: GrantId, stored: StoredTexts, reading: Reading = 'again'): Grant {
+  const ask = readAsk(stored.ask, reading)
   if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
-  const decisions = stored.decisions.map((text) => readDecision(text, keep))
-  // Most are of this grant already, and every writing to such a map is work for the collector.
-  for (const decision of decisions) if (READ_OF.get(decision) !== id) READ_OF.set(decision, id)
-  const head = readHead(stored.head, keep)
-  return { id, ask, decisions, head, version: stored.version, born: stored.born } as Grant
+  const decisions = stored.decisions.map((text) => readDecision(text, reading))
+  const head = readHead(stored.head, reading)
+  const { version, born } = stored
+  return { id, ask, decisions, head, version, born, recorded: decisions.length } as Grant
 }
 export const readEvent = (stored: string): GrantEvent => read('event', READERS.event, stored)

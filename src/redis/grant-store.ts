@@ -36,7 +36,7 @@ import { damaged, isDamage, unavailable } from './connect.ts'
 import { containmentStore } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
-import { printAsk, printDecision, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
+import { printAsk, printDecisions, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { deniedKey, grantKeys, indexKey, lastingIndexes, statusKey, statusListsKey, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
 import { revocationStore } from './revocation-store.ts'
@@ -189,11 +189,12 @@ export function grantStore({
       : issued(shard, (seen) => issuing.load(shard, seen, keys))
     const reply = expect('ok', await answer)
     const control = memory.noteControl(shard, reply[4])
+    // What is ended is hardly read again, and thousands of them would push out what is.
+    const reading = !toEnd ? 'again' : ids.length === 1 ? 'last' : 'once'
     const grants = ids.map((id, n) => {
       const [version, head, ask, decisions, born = 0] = reply[5][n] ?? []
       if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
-      // What is loaded to be ended is hardly read again, and thousands of them would push out what is.
-      return readable(() => readGrant(id, { version, head, ask, decisions, born }, !toEnd))
+      return readable(() => readGrant(id, { version, head, ask, decisions, born }, reading))
     })
     return { grants, control, behind: reply[1] === 1 }
   }
@@ -621,7 +622,7 @@ function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256):
     restsMs: rests,
     born: grant.born,
     listed: listedRecord(grant, from),
-    decisions: grant.decisions.map((decision) => printDecision(grant.id, decision)),
+    decisions: printDecisions(grant),
   }
 }
 

@@ -266,7 +266,7 @@ export function grantStoreContract(make: () => Promise<StoreUnderTest>): void {
       await store.commit(one, guard())
       const two = sampleStep(await loaded(id), 'approved', now, { decisions, head: { mints, result: { rows: '3' } } })
       await store.commit(two, guard())
-      expect(await loaded(id)).toStrictEqual(two.grant)
+      expect(await loaded(id)).toStrictEqual({ ...two.grant, recorded: 2 })
     })
 
     it('knows nothing of a grant that was never committed', async () => {

@@ -385,6 +385,10 @@ describe.each(TENANTS)('a house with a second tenant beside %s', (home) => {
     expect(inBoth).toEqual(await told(alone))
     expect(inBoth.length).toBeGreaterThan(ROUTES.length * PARTS.length)
     for (const grant of both.grants[OTHER[home]])
-      expect(await both.w.store.loadToEnd(grant.id)).toEqual({ ...grant, born: expect.any(Number) })
+      expect(await both.w.store.loadToEnd(grant.id)).toEqual({
+        ...grant,
+        born: expect.any(Number),
+        recorded: grant.decisions.length,
+      })
   })
 })

@@ -199,9 +199,17 @@ function stepsOf(grant: Grant): readonly Step[] {
   } as const
   const pending = { ...bare, status: 'pending', facts: { escalatedAt: undefined } } as const
   return [
-    { grant: { id, ask, decisions: [], head: pending, version: 1, born }, event: event('filed'), from: 'none' },
-    { grant: { id, ask, decisions, head: approved, version: 2, born }, event: event('approved'), from: 'pending' },
-    { grant: { id, ask, decisions, head, version: 3, born }, event: event('issued'), from: 'approved' },
+    {
+      grant: { id, ask, decisions: [], head: pending, version: 1, born, recorded: 0 },
+      event: event('filed'),
+      from: 'none',
+    },
+    {
+      grant: { id, ask, decisions, head: approved, version: 2, born, recorded: 0 },
+      event: event('approved'),
+      from: 'pending',
+    },
+    { grant: { id, ask, decisions, head, version: 3, born, recorded: 0 }, event: event('issued'), from: 'approved' },
   ]
 }
 

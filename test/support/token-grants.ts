@@ -83,6 +83,7 @@ export function deployGrant(intent: Intent = deployIntent()): Grant {
     },
     version: 2,
     born: 7,
+    recorded: 0,
   }
 }
 
