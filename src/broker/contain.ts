@@ -1,6 +1,7 @@
 // Contain: a freeze that ends besides whatever matches and lives. From the commit of its record on nothing of that is given out, and introspection
 // refuses what was: the record is the denial. The clean-up behind it walks what lives, lane by lane, and ends it. Invariant: a walk goes on from
-// where it was noted, by whoever comes first, and whatever was matched is in a stage until its end is confirmed; two walkers do no harm.
+// where it was noted, by whoever comes first, and whatever was matched is in a stage until its end is confirmed, from the very commit that begins
+// it; two walkers do no harm.
 import {
   FIRST_STEP,
   isDone,
@@ -235,7 +236,7 @@ async function walkOn(
     // Whoever comes next goes on at once: most often that is the next look of this very broker.
     const lease = isLast ? OVER : LEASE
     const before = walked
-    const ended = heard(endPage(p, shard, stored, page))
+    const ended = heard(endPage(p, stored, page))
     walked = heard(before.then(async (from) => noteWalk(p, shard, stored, { lane, from, lease }, page, await ended)))
     // Three pages at a time.
     await older
@@ -254,16 +255,14 @@ function heard<T>(coming: Promise<T>): Promise<T> {
 
 type Page = Awaited<ReturnType<ContainPorts['grants']['live']>>
 
-async function endPage(p: ContainPorts, shard: Shard, { freeze, seq }: StoredFreeze, page: Page): Promise<Ended> {
+async function endPage(p: ContainPorts, { freeze, seq }: StoredFreeze, page: Page): Promise<Ended> {
   const { directory } = p.rulesToEnd()
   const matched = page.grants.filter(({ grant, born }) => born <= seq && isAbout(freeze, directory, grant))
-  const grants = matched.map(({ grant }) => grant)
-  // Noted before it is ended: what has been ended leaves the live set and would never be found again.
-  if (grants.length > 0)
-    await p.containments.note(freeze.id, shard, {
-      stages: grants.map((grant) => ({ id: grant.id, stage: stageOf(grant) ?? 'ending' })),
-    })
-  return endSome(p, freeze, grants)
+  return endSome(
+    p,
+    freeze,
+    matched.map(({ grant }) => grant),
+  )
 }
 
 async function noteWalk(
@@ -272,11 +271,11 @@ async function noteWalk(
   { freeze }: StoredFreeze,
   { lane, from, lease }: { readonly lane: Lane; readonly from: Walk; readonly lease: Duration },
   page: Page,
-  { stages, residueUntil }: Ended,
+  { stages, residueUntil, isEnding }: Ended,
 ): Promise<Walk> {
   const walk: Walk = { cursor: page.cursor, over: page.cursor === undefined, unread: from.unread + page.unread }
   await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk, lease } })
-  if (stages.some(({ stage }) => stage === 'ending')) await p.timetable.at(lane, p.nowToEnd())
+  if (isEnding) await p.timetable.at(lane, p.nowToEnd())
   return walk
 }
 
@@ -284,39 +283,47 @@ const isAbout = (freeze: Freeze, directory: Directory, grant: Grant): boolean =>
   bites(freeze, asSubject(directory, grant), true)
 
 interface Ended {
+  /** What is still to be noted: the rest was, with the step that was written. */
   readonly stages: readonly { readonly id: GrantId; readonly stage: Stage }[]
   readonly residueUntil: Instant | undefined
+  /** A backend has yet to confirm some. */
+  readonly isEnding: boolean
 }
 const TRIES = 4
 
-/** Ends these as far as it needs no backend, and says in which stage each is then. Whoever else moved one meanwhile is read again. */
+/** Ends these as far as it needs no backend. Whoever else moved one meanwhile is read again; what stays as it was is `ending`: it is looked after. */
 async function endSome(p: ContainPorts, freeze: Freeze, grants: readonly Grant[]): Promise<Ended> {
   // Whoever's it is reads this: the freeze alone says by whom and why, to those who may know.
   const reason = `contained: ${freeze.id}`
   const stages = new Map<GrantId, Stage>()
   let residueUntil: Instant | undefined
+  let isEnding = false
   let left = grants
   for (let tries = 0; tries < TRIES && left.length > 0; tries += 1) {
     const now = p.nowToEnd()
     const begun = left.map((grant) => ({ grant, steps: stopSteps(grant, reason, now) }))
-    const results = await p.grants.commitEach(begun.flatMap(({ steps }) => steps))
+    const results = await p.grants.commitEach(
+      begun.flatMap(({ steps }) => steps),
+      freeze.id,
+    )
     await Promise.all(results.map(({ receipt }) => witness(p, receipt)))
     let at = 0
     const again: GrantId[] = []
     for (const { grant, steps } of begun) {
       const receipts = results.slice(at, at + steps.length).map(({ receipt }) => receipt)
       at += steps.length
-      const written = receipts.filter((receipt) => receipt !== undefined).length
-      const asLeft = written === 0 ? grant : (steps[written - 1]?.grant ?? grant)
-      const stage = stageOf(asLeft)
+      const last = steps[receipts.filter((receipt) => receipt !== undefined).length - 1]?.grant
+      const stage = stageOf(last ?? grant)
+      if (last !== undefined) stages.delete(grant.id)
+      else stages.set(grant.id, stage ?? 'ending')
       if (stage === undefined) again.push(grant.id)
-      else stages.set(grant.id, stage)
-      if (inStatus(asLeft, 'ended')) residueUntil = latest(asLeft.head.facts.residueUntil, residueUntil ?? now)
+      isEnding ||= stage === 'ending'
+      if (inStatus(grant, 'ended')) residueUntil = latest(grant.head.facts.residueUntil, residueUntil ?? now)
     }
     const read = await eachOf(again, CONCURRENT, (id) => p.grants.loadToEnd(id).catch(() => undefined))
     left = read.flatMap((grant) => grant ?? [])
   }
-  return { stages: [...stages].map(([id, stage]) => ({ id, stage })), residueUntil }
+  return { stages: [...stages].map(([id, stage]) => ({ id, stage })), residueUntil, isEnding }
 }
 
 /** A pending grant is denied; of what was approved, `stepsToEnd`. */

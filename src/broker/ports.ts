@@ -213,8 +213,11 @@ export interface GrantStore {
    * A rejection `store_unavailable` means unknown: it may have been written.
    */
   commit(step: Step, guard?: Guard): Promise<Receipt>
-  /** Up to 100 steps in one call, each judged alone; a refused one has no receipt. */
-  commitEach(steps: readonly Step[]): Promise<readonly EndResult[]>
+  /**
+   * Up to 100 steps in one call, each judged alone; a refused one has no receipt. `contains`: of each that is written it is noted in the same commit
+   * that this containment matched the grant, and in which stage it leaves it.
+   */
+  commitEach(steps: readonly Step[], contains?: FreezeId): Promise<readonly EndResult[]>
   /** What is due in this lane by Redis's clock, oldest first, each leased to the caller until now + lease: nobody else gets it meanwhile. */
   claimDue(lane: Lane, limit: number, lease: Duration): Promise<readonly GrantId[]>
   /** The events of one grant in order; none above its stored version. */

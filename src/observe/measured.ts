@@ -117,8 +117,8 @@ export function measuredStore<Store extends GrantStore>(
       note(step)
       return receipt
     },
-    commitEach: async (steps) => {
-      const results = await timed.commitEach(steps)
+    commitEach: async (steps, contains) => {
+      const results = await timed.commitEach(steps, contains)
       for (const [n, step] of steps.entries()) if (results[n]?.receipt !== undefined) note(step)
       return results
     },

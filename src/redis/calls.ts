@@ -230,11 +230,22 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         [...base(shard), shardKeys(shard).retire, ...stepKeys(shard, step)],
         [...at(seen), ...stepArgs(step)],
       ),
-    commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[]) =>
+    commitEach: (shard: Shard, seen: Position, steps: readonly StepRecord[], contained?: ContainedRecord) =>
       call(
         'grant_commit_each',
-        [...base(shard), shardKeys(shard).retire, ...steps.flatMap((step) => stepKeys(shard, step))],
-        [...at(seen), ...steps.flatMap(stepArgs)],
+        [
+          ...base(shard),
+          shardKeys(shard).retire,
+          ...(contained === undefined ? [] : containing(shard, contained.id)),
+          ...steps.flatMap((step) => stepKeys(shard, step)),
+        ],
+        [
+          ...at(seen),
+          contained?.stages.join('') ?? '',
+          contained?.keepMs ?? 0,
+          contained?.residue ?? 0,
+          ...steps.flatMap(stepArgs),
+        ],
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
       call('claim_due', [...base(shard), dueKey(shard, claim.lane)], [...at(seen), claim.limit, claim.leaseMs]),
@@ -301,7 +312,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
     noteContained: (shard: Shard, seen: Position, id: FreezeId, note: NoteRecord) =>
       call(
         'containment_note',
-        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
+        [...base(shard), ...containing(shard, id)],
         [
           ...at(seen),
           note.lane,
@@ -313,11 +324,7 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
         ],
       ),
     readContainment: (shard: Shard, seen: Position, id: FreezeId, stages: number) =>
-      call(
-        'containment_read',
-        [...base(shard), containmentKeys(shard, id).walks, containmentKeys(shard, id).matched],
-        [...at(seen), stages],
-      ),
+      call('containment_read', [...base(shard), ...containing(shard, id)], [...at(seen), stages]),
     pageContained: (
       shard: Shard,
       seen: Position,
@@ -373,6 +380,15 @@ export interface FreezeRecord {
   readonly id: string
   readonly text: string
   readonly event: string
+}
+
+/** The containment that ends them, and the number of the stage in which each step leaves its grant: below ten. */
+export interface ContainedRecord {
+  readonly id: FreezeId
+  readonly keepMs: number
+  /** The latest moment at which something of these may still be taken; 0 for none. */
+  readonly residue: number
+  readonly stages: readonly number[]
 }
 
 export interface NoteRecord {
@@ -492,6 +508,10 @@ const stepKeys = (shard: Shard, { keys, lane, leaves, enters, ...step }: StepRec
   ...step.denied,
   ...(step.listed === undefined ? [] : [step.listed.list, step.listed.lists]),
 ]
+const containing = (shard: Shard, id: FreezeId): readonly string[] => {
+  const { walks, matched } = containmentKeys(shard, id)
+  return [walks, matched]
+}
 const at = (seen: Position): readonly (string | number)[] => [seen.seq, seen.event]
 const stepArgs = (step: StepRecord): readonly (string | number)[] => [
   step.id,

@@ -11,7 +11,8 @@ import { unavailable } from './connect.ts'
 import type { ShardMemory } from './shard-memory.ts'
 
 /** How long it is known what a containment did, after it last did something. */
-const KEEP = days(90)
+export const KEEP = days(90)
+export const stageNumber = (stage: Stage): number => STAGES.indexOf(stage)
 
 export interface ContainmentStoreParts {
   readonly ending: Calls
@@ -37,7 +38,7 @@ export function containmentStore({ ending, memory, shards }: ContainmentStorePar
         leaseMs: walk?.lease ?? 0,
         residue: residueUntil,
         keepMs: KEEP,
-        stages: stages.map((one) => ({ id: one.id, stage: STAGES.indexOf(one.stage) })),
+        stages: stages.map((one) => ({ id: one.id, stage: stageNumber(one.stage) })),
       }
       ok(await memory.watch(shard, (seen) => ending.noteContained(shard, seen, id, record)))
     },
@@ -69,7 +70,7 @@ export function containmentStore({ ending, memory, shards }: ContainmentStorePar
 
     page: async (id, stages, cursor, limit) => {
       const [at = 0, offset = 0] = parseCursor(cursor)
-      const numbers = stages.map((stage) => STAGES.indexOf(stage))
+      const numbers = stages.map(stageNumber)
       const [from, to] = [Math.min(...numbers), Math.max(...numbers)]
       const shard = shards[at]
       if (shard === undefined) return { grants: [], next: undefined }

@@ -21,19 +21,28 @@ import type {
   StatusLists,
   UseStore,
 } from '../broker/ports.ts'
+import { stageOf } from '../domain/containment.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
-import { deadlineOf, type Grant, type Step } from '../domain/grant.ts'
-import { type GrantId, isGrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
+import { deadlineOf, type Grant, inStatus, type Step } from '../domain/grant.ts'
+import { type FreezeId, type GrantId, isGrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
 import { days, hours, type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { isLive, STATUSES, type Status } from '../domain/lifecycle.ts'
 import { parsePlaces, printPlaces } from '../domain/place.ts'
 import { type ListName, parseList, statusPlaceOf } from '../domain/status-list.ts'
-import { type AnyReply, type Calls, type GuardRecord, grantCalls, type Position, type StepRecord } from './calls.ts'
+import {
+  type AnyReply,
+  type Calls,
+  type ContainedRecord,
+  type GuardRecord,
+  grantCalls,
+  type Position,
+  type StepRecord,
+} from './calls.ts'
 import { damaged, isDamage, unavailable } from './connect.ts'
-import { containmentStore } from './containment-store.ts'
+import { containmentStore, KEEP, stageNumber } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
 import { printAsk, printDecisions, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
@@ -161,17 +170,24 @@ export function grantStore({
     }
   }
 
-  async function commitEach(steps: readonly Step[]): Promise<readonly EndResult[]> {
+  async function commitEach(steps: readonly Step[], contains?: FreezeId): Promise<readonly EndResult[]> {
     const receipts: (Receipt | undefined)[] = []
     const numbered = steps.map((step, place) => ({
       place,
       shard: shardOf(step.grant.id),
+      step,
       record: stepRecord(step, sha256),
     }))
     for (const [shard, all] of byShard(numbered, (step) => step.shard)) {
       for (const some of batches(all)) {
-        const records = some.map((step) => step.record)
-        const reply = expect('ok', await ended(shard, (seen) => ending.commitEach(shard, seen, records)))
+        const records = some.map(({ record }) => record)
+        const contained =
+          contains &&
+          containedRecord(
+            contains,
+            some.map(({ step }) => step),
+          )
+        const reply = expect('ok', await ended(shard, (seen) => ending.commitEach(shard, seen, records, contained)))
         for (const [n, { place, record }] of some.entries()) {
           const row = reply[4][n]
           if (row?.[0] === 'ok') receipts[place] = receiptOf(shard, row[1], record)
@@ -624,6 +640,12 @@ function stepRecord({ grant, event, from, rests = ZERO }: Step, sha256: Sha256):
     listed: listedRecord(grant, from),
     decisions: printDecisions(grant),
   }
+}
+
+function containedRecord(id: FreezeId, steps: readonly Step[]): ContainedRecord {
+  const residues = steps.map(({ grant }) => (inStatus(grant, 'ended') ? grant.head.facts.residueUntil : 0))
+  const stages = steps.map(({ grant }) => stageNumber(stageOf(grant) ?? 'ending'))
+  return { id, keepMs: KEEP, residue: Math.max(0, ...residues), stages }
 }
 
 /** What this step says in a status list: that the grant is live, or is so no more. */

@@ -281,9 +281,9 @@ describe('the clean-up behind a containment', () => {
     if (first === undefined) throw new Error('there are six')
     let failed = 0
     const next = Promise.withResolvers<void>()
-    const commitEach: Ports['grants']['commitEach'] = async (steps) => {
+    const commitEach: Ports['grants']['commitEach'] = async (steps, contains) => {
       if (failed > 0 && steps[0]?.grant.id !== first) next.resolve()
-      if (failed > 0 || steps[0]?.grant.id !== first) return w.store.commitEach(steps)
+      if (failed > 0 || steps[0]?.grant.id !== first) return w.store.commitEach(steps, contains)
       failed += 1
       // The page after it is ended while this one is still under way.
       await next.promise

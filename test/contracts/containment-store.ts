@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { FIRST_STEP, isDone, type Stage } from '../../src/domain/containment.ts'
 import { LOCAL_LANE, laneOf } from '../../src/domain/entitlement.ts'
+import { inStatus } from '../../src/domain/grant.ts'
 import { freezeIdFrom, type GrantId, type Shard } from '../../src/domain/ids.ts'
 import { after, type Instant, seconds } from '../../src/domain/instant.ts'
 import type { ShardStore } from '../../src/redis/grant-store.ts'
@@ -147,6 +148,34 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
         pace: { eachMs: expect.any(Number), at: expect.any(Number) },
       })
       expect(isDone(progress)).toBe(false)
+    })
+
+    it('is told by the very commit that ends a grant, with how long it may still be taken; what is refused tells nothing', async () => {
+      const id = nextFreezeId()
+      await store.containments.claim({ id, shard, lane: LOCAL_LANE }, seconds(1))
+      const [token, login, stale] = [await birth(), await birth(VAULT), await birth()]
+      const approved = async ({ grant }: typeof token) => {
+        const step = sampleStep(grant, 'approved', now)
+        await store.commit(step, { judgedUnder: await store.control(shard) })
+        return sampleStep(step.grant, 'ending', now)
+      }
+      const ending = await approved(login)
+      const begun = await approved(token)
+      const steps = [begun, sampleStep(begun.grant, 'ended', now), ending, sampleStep(stale.grant, 'denied', now)]
+      await store.commit(sampleStep(stale.grant, 'withdrawn', now))
+      await under.advance(seconds(2))
+      const results = await store.commitEach(steps, id)
+      expect(results.map(({ receipt }) => receipt !== undefined)).toEqual([true, true, true, false])
+      const progress = await under.another().containments.progress(id, LANES)
+      expect(progress.counts).toEqual({ ending: 1, stuck: 0, stopped: 0, ended: 1 })
+      const [, ended] = steps
+      expect(progress.residueUntil).toBe(
+        ended && inStatus(ended.grant, 'ended') ? ended.grant.head.facts.residueUntil : undefined,
+      )
+      expect(progress.pace?.eachMs).toBeGreaterThanOrEqual(2_000)
+      await store.commitEach([sampleStep(ending.grant, 'ended', now)], id)
+      expect((await store.containments.progress(id, LANES)).counts).toMatchObject({ ending: 0, ended: 2 })
+      expect((await store.containments.progress(nextFreezeId(), LANES)).counts.ended).toBe(0)
     })
 
     it('says at what pace they come to be over, the latest counting most, each once', async () => {

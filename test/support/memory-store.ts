@@ -160,6 +160,13 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
     return kept
   }
 
+  const keepPace = (kept: Contained, over: number): void => {
+    if (over === 0) return
+    const each = (now() - (kept.at ?? now())) / over
+    kept.each = kept.each === undefined ? each : kept.each * 0.7 + each * 0.3
+    kept.at = now()
+  }
+
   const indexIn = (shard: ShardData, key: string): Map<string, number> => {
     const index = shard.indexes.get(key) ?? new Map<string, number>()
     shard.indexes.set(key, index)
@@ -297,15 +304,24 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       write(shard, step)
       return top('ok', shard, behind)
     },
-    commitEach: async (at, seen, steps) => {
+    commitEach: async (at, seen, steps, contained) => {
       const shard = of(at)
       const behind = isBehind(shard, seen)
-      const rows = steps.map((step): ['ok', number] | Refusal => {
+      const kept = contained && containedIn(shard, contained.id)
+      let over = 0
+      const rows = steps.map((step, n): ['ok', number] | Refusal => {
         const refused = refusal(shard, step, false)
         if (refused) return refused
         write(shard, step)
+        const stage = contained?.stages[n] ?? 0
+        kept?.matched.set(step.id, stage)
+        if (stage >= 2) over += 1
         return ['ok', shard.seq]
       })
+      if (kept !== undefined && rows.some(([tag]) => tag === 'ok')) {
+        keepPace(kept, over)
+        kept.residue = Math.max(kept.residue, contained?.residue ?? 0)
+      }
       return [...top('ok', shard, behind), rows]
     },
     claimDue: async (at, seen, { lane, limit, leaseMs }) => {
@@ -526,11 +542,7 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       const kept = containedIn(shard, id)
       const over = stages.filter((one) => one.stage >= 2 && (kept.matched.get(one.id) ?? 0) < 2).length
       for (const one of stages) kept.matched.set(one.id, one.stage)
-      if (over > 0) {
-        const each = (now() - (kept.at ?? now())) / over
-        kept.each = kept.each === undefined ? each : kept.each * 0.7 + each * 0.3
-        kept.at = now()
-      }
+      keepPace(kept, over)
       kept.residue = Math.max(kept.residue, residue)
       if (lane !== '') {
         kept.walks.set(lane, walk)

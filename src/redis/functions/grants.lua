@@ -287,13 +287,27 @@ local function commit(keys, args, guarded)
   return reply('ok', shard)
 end
 
--- grant_commit_each: 1 to 100 ending steps of one shard, each judged alone.
--- KEYS  3 retire  4… the steps, one after the other        ARGV  3… the same
+-- How long one took to be over in a containment, the latest counting most. `each` and `at` as they were read before.
+local function keep_pace(walks, each_before, at_before, over, now)
+  if over == 0 then return end
+  local each = (now - tonumber(at_before or now)) / over
+  if each_before then each = tonumber(each_before) * 0.7 + each * 0.3 end
+  redis.call('HSET', walks, 'each', string.format('%.3f', each), 'at', string.format('%d', now))
+end
+
+-- grant_commit_each: 1 to 100 ending steps of one shard, each judged alone. For a containment, in which stage each step that is written leaves
+-- its grant: so nothing leaves what lives without being known to have been matched.
+-- KEYS  3 retire, then walks and matched of the containment where there is one, then the steps, one after the other
+-- ARGV  3 stages (a digit for each step; '' where there is no containment)  4 keepMs  5 residue (0 for none)  6… the steps
 -- Reply 'ok' { { 'ok', seq } or { refusal, … } for each step }
+local OVER = 2
 local function commit_each(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  local steps, k, i = {}, 4, 3
+  local stages, keep, residue = args[3], tonumber(args[4] or ''), tonumber(args[5] or '')
+  if not is_count(keep) or not is_count(residue) or not string.match(stages, '^%d*$') then return reply('malformed', shard, 'stages') end
+  local contained = stages ~= ''
+  local steps, k, i = {}, contained and 6 or 4, 6
   while k <= #keys do
     local step, what = step_at(keys, k, args, i)
     if not step or #steps == 100 then return reply('malformed', shard, what or 'too many') end
@@ -302,7 +316,10 @@ local function commit_each(keys, args)
     i = i + step.length
   end
   if i ~= #args + 1 then return reply('malformed', shard, 'arguments') end
-  local rows, sets = {}, {}
+  if contained and (#stages ~= #steps or keep == 0) then return reply('malformed', shard, 'stages') end
+  local known = contained and redis.call('HMGET', keys[4], 'residue', 'each', 'at')
+  if contained then redis.call('ZCARD', keys[5]) end
+  local rows, sets, over = {}, {}, 0
   for n, step in ipairs(steps) do
     -- A damaged grant must not keep the others from ending.
     local sound, tag, first, second = pcall(refusal, shard, keys[3], step, false)
@@ -313,9 +330,22 @@ local function commit_each(keys, args)
     else
       write(shard, keys[3], step, sets)
       rows[n] = { 'ok', shard.seq }
+      if contained then
+        local stage = string.sub(stages, n, n)
+        put(sets, keys[5], step.id, stage)
+        if tonumber(stage) >= OVER then over = over + 1 end
+      end
     end
   end
-  if #sets > 0 then write_all(shard, sets) end
+  if #sets > 0 then
+    write_all(shard, sets)
+    if contained then
+      keep_pace(keys[4], known[2], known[3], over, now_ms())
+      redis.call('HSET', keys[4], 'residue', string.format('%d', math.max(tonumber(known[1] or '0'), residue)))
+      redis.call('PEXPIRE', keys[4], keep)
+      redis.call('PEXPIRE', keys[5], keep)
+    end
+  end
   return reply('ok', shard, rows)
 end
 
@@ -733,7 +763,6 @@ end
 -- over, the latest counting most, and `at`, when one was last) and a sorted set of what was matched by its stage: from OVER on it is over.
 -- containment_claim: a walk, leased to the caller. Goes on in a full Redis, as everything that ends.
 -- KEYS  3 walks        ARGV  3 lane  4 leaseMs        Reply 'ok' walk ('' for one that has not begun); 'held'
-local OVER = 2
 local function claim_walk(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
@@ -768,11 +797,7 @@ local function note_contained(keys, args)
     put(sets, keys[4], args[n + 1], args[n])
   end
   write_sets(sets)
-  if over > 0 then
-    local each = (now - tonumber(known[3] or now)) / over
-    if known[2] then each = tonumber(known[2]) * 0.7 + each * 0.3 end
-    redis.call('HSET', keys[3], 'each', string.format('%.3f', each), 'at', string.format('%d', now))
-  end
+  keep_pace(keys[3], known[2], known[3], over, now)
   redis.call('HSET', keys[3], 'residue', string.format('%d', math.max(latest, residue)))
   if args[3] ~= '' then
     redis.call('HSET', keys[3], 'walk:' .. args[3], args[4], 'until:' .. args[3], string.format('%d', now + lease))
