@@ -249,12 +249,22 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
       call('claim_due', [...base(shard), dueKey(shard, claim.lane)], [...at(seen), claim.limit, claim.leaseMs]),
-    load: (shard: Shard, seen: Position, grants: readonly GrantKeys[]) =>
+    /** `born`: of each where it was born, for whom its ask is known; 0 for whom it is not, '' where it is not wanted. */
+    load: (shard: Shard, seen: Position, grants: readonly GrantKeys[], born: readonly (number | '')[]) =>
       call(
         'grant_load',
         [...base(shard), ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head])],
-        at(seen),
+        [...at(seen), ...born],
       ),
+    /** The asks alone, '' for one that is not there. Many texts on their way through a function cost more than all else that it does. */
+    asks: async (_shard: Shard, grants: readonly GrantKeys[]): Promise<readonly string[]> => {
+      const sent = new Command('mget', [...grants.map(({ ask }) => ask)], { replyEncoding: 'utf8' })
+      const send = async (): Promise<unknown> => redis.sendCommand(sent)
+      const found = await within(deadlineMs, send())
+      if (!Array.isArray(found) || !found.every((text) => text === null || isText(text)))
+        throw damaged(new Error('asks that are no texts'))
+      return found.map((text: string | null) => text ?? '')
+    },
     events: (shard: Shard, seen: Position, grant: GrantKeys) =>
       call('grant_events', [...base(shard), grant.head], at(seen)),
     list: (shard: Shard, seen: Position, page: PageRecord) =>

@@ -62,10 +62,25 @@ export function revocationStore({ issuing, memory, connects, shards }: Revocatio
 
   async function loaded(shard: Shard, ids: readonly GrantId[]) {
     const load = async (some: readonly GrantId[]) => {
-      const reply = await memory.watch(shard, (seen) => issuing.load(shard, seen, some.map(grantKeys)), connects())
+      const keys = some.map(grantKeys)
+      const [reply, asks] = await Promise.all([
+        memory.watch(
+          shard,
+          (seen) =>
+            issuing.load(
+              shard,
+              seen,
+              keys,
+              some.map(() => ''),
+            ),
+          connects(),
+        ),
+        issuing.asks(shard, keys),
+      ])
       if (reply[0] !== 'ok') throw damaged(new Error(`${reply[0]}: ${reply[4]}`))
       return some.flatMap((id, n) => {
-        const [version, , ask] = reply[5][n] ?? []
+        const [version] = reply[5][n] ?? []
+        const ask = asks[n]
         const heard = ask === undefined ? undefined : unlessDamaged(() => Heard.parse(JSON.parse(ask)))
         return version === undefined || heard === undefined ? [] : [{ id, version, audience: heard.audience }]
       })

@@ -335,14 +335,17 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       for (const id of ids) due.set(id, now() + leaseMs)
       return [...top('ok', shard, isBehind(shard, seen)), ids]
     },
-    load: async (at, seen, grants) => {
+    load: async (at, seen, grants, born) => {
       const shard = of(at)
-      const rows = grants.map(({ head }): [] | [number, string, string, string[], number] => {
+      const rows = grants.map(({ head }, n): [] | [number, string, string, string[], number] => {
         const row = shard.rows.get(head)
-        return row ? [row.version, row.head, row.ask, [...row.decisions], row.born] : []
+        if (row === undefined) return []
+        const ask = born[n] === 0 || (born[n] !== '' && born[n] !== row.born) ? row.ask : ''
+        return [row.version, row.head, ask, [...row.decisions], row.born]
       })
       return [...top('ok', shard, isBehind(shard, seen)), shard.judged, rows]
     },
+    asks: async (at, grants) => grants.map(({ head }) => of(at).rows.get(head)?.ask ?? ''),
     events: async (at, seen, { head }) => {
       const shard = of(at)
       const events = (shard.rows.get(head)?.events ?? []).flatMap((entry): [number, number, string][] => {
