@@ -1,5 +1,5 @@
 // The door of every `npm run`: brings the packages and the Node that Writ needs, then runs the script given as first argument
-// under it. Runs on Node >= 20 with built-ins only. Invariant: it ends as its child ends, and never leaves a child behind.
+// under it, with the options of Node that stand before it. Runs on Node >= 20 with built-ins only. Invariant: it ends as its child ends, and never leaves a child behind.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -103,10 +103,11 @@ const leave = ({ code, signal }) => {
   return new Promise(() => setTimeout(() => process.exit(1), 1_000))
 }
 
-const [script, ...args] = process.argv.slice(2)
-if (script === undefined) {
-  process.stderr.write('usage: node deploy/dev/node.mjs <script> [arguments]\n')
+const given = process.argv.slice(2)
+const at = given.findIndex((one) => !one.startsWith('--'))
+if (at < 0) {
+  process.stderr.write('usage: node deploy/dev/node.mjs [options of Node] <script> [arguments]\n')
   process.exit(2)
 }
 await preparePackages()
-await leave(await run(nodeOfProject(), [resolve(root, script), ...args]))
+await leave(await run(nodeOfProject(), [...given.slice(0, at), resolve(root, given[at]), ...given.slice(at + 1)]))

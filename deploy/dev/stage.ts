@@ -1,6 +1,6 @@
 // A whole Writ on this machine: Redis, identity provider, and, when they are up, PostgreSQL and Vault with Writ's set-up; brokers as
 // processes of their own. One piece of code for the quickstart, the journeys and the crash runs. Whatever it started, `stop` ends.
-import { chmodSync, closeSync, copyFileSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, copyFileSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +17,13 @@ import type { Stage } from './story.ts'
 import { startVault, type VaultService } from './vault.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** The options of Node with which `npm start` runs the broker. */
+export function nodeOptions(): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  return String(scripts.start)
+    .split(' ')
+    .filter((one) => one.startsWith('--'))
+}
 const SERVERS = ['webshop-api', 'desk-api', 'reports-api'] as const
 const DATABASE = 'payments'
 
@@ -115,7 +122,7 @@ export async function openStage(options: StageOptions): Promise<DevStage> {
     closeSync(openSync(log, 'a', 0o600))
     const running: Running = await launch(log, {
       command: process.execPath,
-      args: [more.program ?? join(ROOT, 'src/main.ts')],
+      args: [...nodeOptions(), more.program ?? join(ROOT, 'src/main.ts')],
       env: { ...plainEnvironment(), ...settings(n, at), ...more.env },
       cwd: ROOT,
       stopSignal: 'SIGTERM',

@@ -1,4 +1,4 @@
-// Starts a peer: a program of peers/ as a process of its own, on this Node, with a Redis of its own that is set up like ours.
+// Starts a peer: a program of peers/ as a process of its own, on this Node with the options of ours, with a Redis of its own that is set up like ours.
 
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { type RedisService, startRedis } from '../../deploy/dev/redis.ts'
 import { freePort, launch, temporaryFolder } from '../../deploy/dev/running.ts'
+import { nodeOptions } from '../../deploy/dev/stage.ts'
 import { redisPidOf } from './gauge.ts'
 
 export interface Peer {
@@ -28,7 +29,7 @@ export async function startPeer(
   const port = await freePort()
   const running = await launch(join(folder.path, 'peer.log'), {
     command: process.execPath,
-    args: [fileURLToPath(new URL(`peers/${name}.ts`, import.meta.url))],
+    args: [...nodeOptions(), fileURLToPath(new URL(`peers/${name}.ts`, import.meta.url))],
     env: {
       ...(process.env.PATH === undefined ? {} : { PATH: process.env.PATH }),
       NODE_ENV: 'production',

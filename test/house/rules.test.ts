@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { nodeOptions } from '../../deploy/dev/stage.ts'
 
 const SRC = resolve(import.meta.dirname, '../../src')
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
@@ -44,6 +45,14 @@ describe('house rules', () => {
   it('runs no other program and evaluates no text', () => {
     // The command line opens a browser, and nothing else.
     expect(usersOf(/child_process|\beval\(|new Function\(|node:vm/)).toEqual(['cli/machine.ts'])
+  })
+
+  it('runs with the options of `npm start` in the image, and in every stage of ours', () => {
+    const [, command = '[]'] =
+      /^CMD (\["node", "--.*?"src\/main\.ts"\])/ms.exec(readFileSync(join(SRC, '../Dockerfile'), 'utf8')) ?? []
+    const image: unknown = JSON.parse(command.replaceAll('\\\n', ''))
+    expect(nodeOptions()).toEqual(['--max-semi-space-size=32'])
+    expect(image).toEqual(expect.arrayContaining([...nodeOptions()]))
   })
 
   it('has no test-only branch', () => {
