@@ -45,3 +45,19 @@ it('the name of a status list that cannot be decoded is refused as the API docum
       [],
     ])
 })
+
+it('a method that nobody knows is refused after what is no HTTP and what is no address', async () => {
+  const ask = (target: string, ...headers: readonly (readonly [string, string])[]) =>
+    violations({ method: 'PATCH', target, headers, body: undefined })
+  expect(await ask('/v1/grants/g0-a/uses')).toEqual([405, []])
+  expect(await ask('/v1/grants/g0-a/uses', ['DPoP', 'a\0b'])).toEqual([400, []])
+  expect(await ask('/nowhere', ['DPoP', 'a\0b'])).toEqual([400, []])
+  for (const id of ['%FF', '%', '%zz', '%ED%A0%80']) expect(await ask(`/v1/grants/${id}/uses`)).toEqual([404, []])
+})
+
+it('of a method that nobody knows no other answer is let pass', () => {
+  const answered = (status: number, connection: string, path = '/v1/grants/g0-a/uses') =>
+    check({ method: 'PATCH', path, status, headers: { connection }, text: '' }).length > 0
+  expect([answered(400, 'keep-alive'), answered(404, 'keep-alive'), answered(200, 'close')]).toEqual([true, true, true])
+  expect(answered(405, 'keep-alive', '/v1/grants/%FF/uses')).toBe(true)
+})

@@ -39,6 +39,16 @@ const EVERYWHERE = new Set([
   'x-accel-buffering',
   'x-content-type-options',
 ])
+/** With which a connection ends that does not speak HTTP, in time and within bounds. */
+const NOT_HTTP: readonly number[] = [400, 408, 431]
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
+  }
+}
 const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')
 const operations = (document: Node) => document.paths as Readonly<Record<string, Readonly<Record<string, Operation>>>>
 
@@ -81,7 +91,12 @@ export function openApiCheck(document: Node): (exchanged: Exchanged) => readonly
     const template = templates.find(({ fits }) => fits.test(asked))?.path
     const verb = method === 'HEAD' ? 'get' : method.toLowerCase()
     const operation = template === undefined ? undefined : operations(document)[template]?.[verb]
-    if (template === undefined || operation === undefined) return unknown(template, status, media, text)
+    if (template === undefined || operation === undefined) {
+      // An address of which a part cannot be decoded is none; what is no HTTP has no method either, and ends its connection.
+      const isAddress = template !== undefined && isDecodable(asked)
+      const isHttp = !(NOT_HTTP.includes(status) && headers.connection === 'close')
+      return unknown(isAddress, isHttp, status, media, text)
+    }
     const named = operation.responses[String(status)]
     if (named === undefined) return [`${operation.operationId}: status ${status} is not documented`]
     const pointer = '$ref' in named ? named.$ref.slice(1) : `/paths/${escaped(template)}/${verb}/responses/${status}`
@@ -93,10 +108,15 @@ export function openApiCheck(document: Node): (exchanged: Exchanged) => readonly
   }
 
   /** An address or a method that has no meaning here. */
-  function unknown(template: string | undefined, status: number, media: string, text: string): readonly string[] {
-    const wanted = template === undefined ? 404 : 405
-    if (status !== wanted)
-      return [`status ${status} where the document knows no such ${template === undefined ? 'address' : 'method'}`]
+  function unknown(
+    isAddress: boolean,
+    isHttp: boolean,
+    status: number,
+    media: string,
+    text: string,
+  ): readonly string[] {
+    if (isHttp && status !== (isAddress ? 405 : 404))
+      return [`status ${status} where the document knows no such ${isAddress ? 'method' : 'address'}`]
     if (media === 'application/problem+json')
       return text === '' ? [] : problems('/components/schemas/Problem', JSON.parse(text))
     return problems('/components/schemas/OAuthError', JSON.parse(text))
