@@ -23,7 +23,7 @@ import { checkSelector, type Selector } from '../domain/selector.ts'
 import { eventOf, witness } from './change.ts'
 import { type EndPorts, residueOf, stepsToEnd } from './end.ts'
 import { type FreezePorts, noSuchFreeze, permitted, putFreeze } from './freeze.ts'
-import type { Directory, Ports } from './ports.ts'
+import type { Directory, LiveFound, LivePage, Ports } from './ports.ts'
 import { asSubject } from './subject.ts'
 import { eachOf } from './sweep.ts'
 
@@ -112,7 +112,8 @@ export const countContained =
         const seen = new Set<GrantId>()
         do {
           const page = await p.grants.live({ shard, lane, cursor })
-          for (const { grant } of page.grants) {
+          const { grants, unread: damaged } = await page.found
+          for (const { grant } of grants) {
             if (seen.has(grant.id) || !bites(asked, asSubject(rules.directory, grant), false)) continue
             seen.add(grant.id)
             total += 1
@@ -122,7 +123,7 @@ export const countContained =
             counts.set(of, { kind, status, count: (counts.get(of)?.count ?? 0) + 1 })
             if (inStatus(grant, 'active')) residue = latest(residueOf(grant, now), residue ?? now)
           }
-          unread += page.unread
+          unread += damaged
           cursor = page.cursor
         } while (cursor !== undefined)
       }
@@ -223,21 +224,37 @@ async function walkOn(
     memory.again.set(name, after(p.nowToEnd(), AGAIN))
     walk = FIRST_STEP
   }
-  // The next page is read, and begun, while this one is ended: nobody moves in the scan, and what ends meanwhile was seen. How far it has come
-  // is noted in order.
-  const read = (cursor: string | undefined) => heard(p.grants.live({ shard, lane, cursor }))
-  let coming = walk.over ? undefined : read(walk.cursor)
+  // Two more pages are asked for before this one is ended: the store does what it is told in turn, and what is asked for behind an end comes when
+  // that is written, so that the two would only wait for each other. Nobody moves in the scan, and what ends meanwhile was seen. How far it has
+  // come is noted in order.
+  const read = (cursor: string | undefined) => p.grants.live({ shard, lane, cursor })
+  const readAfter = async (page: Promise<LivePage | undefined>): Promise<LivePage | undefined> => {
+    const cursor = (await page)?.cursor
+    return cursor === undefined ? undefined : read(cursor)
+  }
+  let coming: Promise<LivePage | undefined> = heard(walk.over ? Promise.resolve(undefined) : read(walk.cursor))
+  let next = heard(readAfter(coming))
   // Of the page before, and of the one before that.
   let [walked, older] = [Promise.resolve(walk), Promise.resolve(walk)]
-  for (let n = 0; n < PAGES && coming !== undefined; n += 1) {
+  for (let n = 0; n < PAGES; n += 1) {
     const page = await coming
-    const isLast = n + 1 === PAGES
-    coming = isLast || page.cursor === undefined ? undefined : read(page.cursor)
+    if (page === undefined) break
+    const { cursor } = page
+    const found = await page.found
+    coming = next
+    next = n + 3 > PAGES ? Promise.resolve(undefined) : heard(readAfter(coming))
     // Whoever comes next goes on at once: most often that is the next look of this very broker.
-    const lease = isLast ? OVER : LEASE
+    const lease = n + 1 === PAGES ? OVER : LEASE
     const before = walked
-    const ended = heard(endPage(p, stored, page))
-    walked = heard(before.then(async (from) => noteWalk(p, shard, stored, { lane, from, lease }, page, await ended)))
+    const ended = heard(endPage(p, stored, found))
+    const unread = found.unread
+    walked = heard(
+      before.then(async (from) => {
+        const here: Walk = { cursor, over: cursor === undefined, unread: from.unread + unread }
+        await noteWalk(p, shard, stored, { lane, walk: here, lease }, await ended)
+        return here
+      }),
+    )
     // Three pages at a time.
     await older
     older = before
@@ -253,9 +270,7 @@ function heard<T>(coming: Promise<T>): Promise<T> {
   return coming
 }
 
-type Page = Awaited<ReturnType<ContainPorts['grants']['live']>>
-
-async function endPage(p: ContainPorts, { freeze, seq }: StoredFreeze, page: Page): Promise<Ended> {
+async function endPage(p: ContainPorts, { freeze, seq }: StoredFreeze, page: LiveFound): Promise<Ended> {
   const { directory } = p.rulesToEnd()
   const matched = page.grants.filter(({ grant, born }) => born <= seq && isAbout(freeze, directory, grant))
   return endSome(
@@ -269,14 +284,11 @@ async function noteWalk(
   p: ContainPorts,
   shard: Shard,
   { freeze }: StoredFreeze,
-  { lane, from, lease }: { readonly lane: Lane; readonly from: Walk; readonly lease: Duration },
-  page: Page,
+  walked: { readonly lane: Lane; readonly walk: Walk; readonly lease: Duration },
   { stages, residueUntil, isEnding }: Ended,
-): Promise<Walk> {
-  const walk: Walk = { cursor: page.cursor, over: page.cursor === undefined, unread: from.unread + page.unread }
-  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: { lane, walk, lease } })
-  if (isEnding) await p.timetable.at(lane, p.nowToEnd())
-  return walk
+): Promise<void> {
+  await p.containments.note(freeze.id, shard, { stages, residueUntil, walk: walked })
+  if (isEnding) await p.timetable.at(walked.lane, p.nowToEnd())
 }
 
 const isAbout = (freeze: Freeze, directory: Directory, grant: Grant): boolean =>

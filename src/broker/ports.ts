@@ -182,11 +182,14 @@ export interface Retired {
 }
 
 export interface LivePage {
+  /** There before what it found is read, so that more can be asked for meanwhile. Undefined where that was all. */
+  readonly cursor: string | undefined
+  readonly found: Promise<LiveFound>
+}
+export interface LiveFound {
   readonly grants: readonly Pick<Loaded, 'grant' | 'born'>[]
   /** How many records could not be read. */
   readonly unread: number
-  /** Undefined where that was all. */
-  readonly cursor: string | undefined
 }
 
 export interface GrantStore {

@@ -55,10 +55,11 @@ async function cleaned(w: World, ports: Ports = w.ports): Promise<void> {
 const onePerPage =
   (w: World): Ports['grants']['live'] =>
   async (of) => {
-    const { grants } = await w.store.live({ ...of, cursor: undefined })
+    const { grants } = await (await w.store.live({ ...of, cursor: undefined })).found
     const later = grants.filter(({ grant }) => of.cursor === undefined || grant.id > of.cursor)
     const [first] = later.toSorted((a, b) => (a.grant.id < b.grant.id ? -1 : 1))
-    return { grants: first ? [first] : [], unread: 0, cursor: later.length > 1 ? first?.grant.id : undefined }
+    const found = Promise.resolve({ grants: first ? [first] : [], unread: 0 })
+    return { found, cursor: later.length > 1 ? first?.grant.id : undefined }
   }
 
 describe('from the answer to a containment on', () => {

@@ -47,7 +47,7 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
     let pages = 0
     do {
       const page = await store.live({ shard, lane, cursor })
-      found.push(...page.grants.map(({ grant }) => grant.id))
+      found.push(...(await page.found).grants.map(({ grant }) => grant.id))
       cursor = page.cursor
       pages += 1
       await between(pages)
@@ -61,7 +61,7 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
       const logins = await births(2, VAULT)
       expect((await walked(LOCAL_LANE)).found).toEqual(new Set(tokens))
       expect((await walked(VAULT_LANE)).found).toEqual(new Set(logins))
-      const { grants } = await store.live({ shard, lane: LOCAL_LANE, cursor: undefined })
+      const { grants } = await (await store.live({ shard, lane: LOCAL_LANE, cursor: undefined })).found
       for (const { grant, born } of grants) expect(born).toBe((await store.load(grant.id))?.born)
     })
 
@@ -90,13 +90,13 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
 
     it('is found from the beginning where the cursor is another server’s', async () => {
       const all = await births(300)
-      const { grants, cursor } = await store.live({ shard, lane: LOCAL_LANE, cursor: 'abcdef0123456789:17' })
+      const { cursor, found: first } = await store.live({ shard, lane: LOCAL_LANE, cursor: 'abcdef0123456789:17' })
       expect(cursor).toBeDefined()
-      const found = new Set(grants.map(({ grant }) => grant.id))
+      const found = new Set((await first).grants.map(({ grant }) => grant.id))
       let next = cursor
       while (next !== undefined) {
         const page = await store.live({ shard, lane: LOCAL_LANE, cursor: next })
-        for (const { grant } of page.grants) found.add(grant.id)
+        for (const { grant } of (await page.found).grants) found.add(grant.id)
         next = page.cursor
       }
       expect(found).toEqual(new Set(all))
