@@ -1,5 +1,6 @@
 // The door of every `npm run`: brings the packages and the Node that Writ needs, then runs the script given as first argument
-// under it, with the options of Node that stand before it. Runs on Node >= 20 with built-ins only. Invariant: it ends as its child ends, and never leaves a child behind.
+// under it, with the options of Node that stand before it. Runs on Node >= 20 with built-ins only. Invariant: it ends as its
+// child ends, and never leaves a child behind.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
