@@ -249,12 +249,12 @@ export function grantCalls({ redis, library, deadlineMs }: Calling) {
       ),
     claimDue: (shard: Shard, seen: Position, claim: { lane: string; limit: number; leaseMs: number }) =>
       call('claim_due', [...base(shard), dueKey(shard, claim.lane)], [...at(seen), claim.limit, claim.leaseMs]),
-    /** `born`: of each where it was born, for whom its ask is known; 0 for whom it is not, '' where it is not wanted. */
-    load: (shard: Shard, seen: Position, grants: readonly GrantKeys[], born: readonly (number | '')[]) =>
+    /** Without asks each is '': they come by `asks`. */
+    load: (shard: Shard, seen: Position, grants: readonly GrantKeys[], { asks }: { readonly asks: boolean }) =>
       call(
         'grant_load',
         [...base(shard), ...grants.flatMap((grant) => [grant.ask, grant.decisions, grant.head])],
-        [...at(seen), ...born],
+        [...at(seen), asks ? 1 : 0],
       ),
     /** The asks alone, '' for one that is not there. Many texts on their way through a function cost more than all else that it does. */
     asks: async (_shard: Shard, grants: readonly GrantKeys[]): Promise<readonly string[]> => {

@@ -420,28 +420,20 @@ function remembering<T extends object>(parse: (stored: string) => T): (stored: s
   }
 }
 /** At most some thirty megabytes of asks, decisions and heads of the usual size. */
-export const MOST_READ = 8_192
-export const LONGEST_READ = 4_096
+const MOST_READ = 8_192
+const LONGEST_READ = 4_096
 
+const readAsk = remembering((stored) => read('ask', READERS.ask, stored))
 const readDecision = remembering((stored) => read('decision', READERS.decision, stored))
 const readHead = remembering((stored) => read('head', READERS.head, stored))
 
-/** A grant from its stored texts, or with its ask as it was read before. Throws for anything that this broker did not write. */
-export function readGrant(
-  id: GrantId,
-  stored: Omit<StoredTexts, 'ask'> & { readonly ask: string | Ask },
-  reading: Reading = 'again',
-): Grant {
-  const ask = typeof stored.ask === 'string' ? readAsk(id, stored.ask) : stored.ask
+/** A grant from its stored texts. Throws for anything that this broker did not write, also for a grant under another's key. */
+export function readGrant(id: GrantId, stored: StoredTexts, reading: Reading = 'again'): Grant {
+  const ask = readAsk(stored.ask, reading)
+  if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
   const decisions = stored.decisions.map((text) => readDecision(text, reading))
   const head = readHead(stored.head, reading)
   const { version, born } = stored
   return { id, ask, decisions, head, version, born, recorded: decisions.length } as Grant
-}
-/** Throws also for an ask under another grant's key. */
-export function readAsk(id: GrantId, stored: string): Ask {
-  const ask = read('ask', READERS.ask, stored)
-  if (ask.id !== id) throw new Error('a stored ask belongs to another grant')
-  return ask
 }
 export const readEvent = (stored: string): GrantEvent => read('event', READERS.event, stored)

@@ -25,13 +25,12 @@ import { stageOf } from '../domain/containment.ts'
 import { laneOf } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type Bound, denialRests, denials, overBound, tallies } from '../domain/flood.ts'
-import { type Ask, deadlineOf, type Grant, inStatus, type Step } from '../domain/grant.ts'
+import { deadlineOf, type Grant, inStatus, type Step } from '../domain/grant.ts'
 import { type FreezeId, type GrantId, isGrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
 import { days, hours, type Instant, milliseconds } from '../domain/instant.ts'
 import type { Sha256 } from '../domain/intent.ts'
 import { isLive, STATUSES, type Status } from '../domain/lifecycle.ts'
 import { parsePlaces, printPlaces } from '../domain/place.ts'
-import { memory as rememberedFor } from '../domain/remembered.ts'
 import { type ListName, parseList, statusPlaceOf } from '../domain/status-list.ts'
 import {
   type AnyReply,
@@ -46,17 +45,7 @@ import { damaged, isDamage, unavailable } from './connect.ts'
 import { containmentStore, KEEP, stageNumber } from './containment-store.ts'
 import { printControl } from './control-record.ts'
 import { freezeStore } from './freeze-store.ts'
-import {
-  LONGEST_READ,
-  MOST_READ,
-  printAsk,
-  printDecisions,
-  printEvent,
-  printHead,
-  readAsk,
-  readEvent,
-  readGrant,
-} from './grant-record.ts'
+import { printAsk, printDecisions, printEvent, printHead, readEvent, readGrant } from './grant-record.ts'
 import { deniedKey, grantKeys, indexKey, lastingIndexes, statusKey, statusListsKey, tallyKey } from './keys.ts'
 import type { Library } from './library.ts'
 import { revocationStore } from './revocation-store.ts'
@@ -208,41 +197,24 @@ export function grantStore({
     return steps.map((step, place) => ({ id: step.grant.id, receipt: receipts[place] }))
   }
 
-  /**
-   * Asks as they were read, with where each was born: an ask is written once, and another under the same id, asked for anew after the store lost
-   * this one, is born elsewhere.
-   */
-  const asks = rememberedFor<GrantId, { readonly born: number; readonly ask: Ask }>(MOST_READ)
-  function askOf(id: GrantId, born: number, text: string, keep: boolean): Ask {
-    const ask = readAsk(id, text)
-    if (keep && born > 0 && text.length <= LONGEST_READ) asks.set(id, { born, ask })
-    return ask
-  }
-
   /** The grants and the control record, read at one moment of one shard. */
   async function loadMany(shard: Shard, ids: readonly GrantId[], toEnd = false) {
     const keys = ids.map(grantKeys)
     // What is ended is hardly read again, and thousands of them would push out what is.
     const reading = !toEnd ? 'again' : ids.length === 1 ? 'last' : 'once'
     const isBulk = reading === 'once'
-    const known = ids.map((id) => (isBulk ? undefined : asks.get(id)))
-    const named = known.map((one) => (isBulk ? '' : (one?.born ?? 0)))
     const answer = toEnd
-      ? ended(shard, (seen) => ending.load(shard, seen, keys, named))
-      : issued(shard, (seen) => issuing.load(shard, seen, keys, named))
+      ? ended(shard, (seen) => ending.load(shard, seen, keys, { asks: !isBulk }))
+      : issued(shard, (seen) => issuing.load(shard, seen, keys, { asks: true }))
     // After the heads: an ask is there for as long as its head.
-    const texts = isBulk ? ending.asks(shard, keys) : undefined
-    const [answered, bulk] = await Promise.all([answer, texts])
+    const [answered, asks] = await Promise.all([answer, isBulk ? ending.asks(shard, keys) : undefined])
     const reply = expect('ok', answered)
     const control = memory.noteControl(shard, reply[4])
     const grants = ids.map((id, n) => {
       const [version, head, text, decisions, born = 0] = reply[5][n] ?? []
       if (version === undefined || head === undefined || text === undefined || decisions === undefined) return undefined
-      const before = known[n]
-      return readable(() => {
-        const ask = before?.born === born ? before.ask : askOf(id, born, bulk?.[n] ?? text, reading === 'again')
-        return readGrant(id, { version, head, ask, decisions, born }, reading)
-      })
+      const ask = asks?.[n] ?? text
+      return readable(() => readGrant(id, { version, head, ask, decisions, born }, reading))
     })
     return { grants, control, behind: reply[1] === 1 }
   }
@@ -267,7 +239,7 @@ export function grantStore({
     // The events first: if the grant is still there afterwards, none of them had been forgotten.
     const events = expect('ok', await issued(shard, (seen) => issuing.events(shard, seen, keys)))[4]
     const { uses } = await storedUses({ issuing, memory, connects }, id)
-    const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys], [0])))[5]
+    const [row] = expect('ok', await issued(shard, (seen) => issuing.load(shard, seen, [keys], { asks: true })))[5]
     const [version, head, ask, decisions, born = 0] = row ?? []
     if (version === undefined || head === undefined || ask === undefined || decisions === undefined) return undefined
     // What it is found by follows from what it says: one that cannot be read could not be forgotten.

@@ -64,17 +64,7 @@ export function revocationStore({ issuing, memory, connects, shards }: Revocatio
     const load = async (some: readonly GrantId[]) => {
       const keys = some.map(grantKeys)
       const [reply, asks] = await Promise.all([
-        memory.watch(
-          shard,
-          (seen) =>
-            issuing.load(
-              shard,
-              seen,
-              keys,
-              some.map(() => ''),
-            ),
-          connects(),
-        ),
+        memory.watch(shard, (seen) => issuing.load(shard, seen, keys, { asks: false }), connects()),
         issuing.asks(shard, keys),
       ])
       if (reply[0] !== 'ok') throw damaged(new Error(`${reply[0]}: ${reply[4]}`))

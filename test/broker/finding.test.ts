@@ -171,8 +171,8 @@ describe('the feed', () => {
     const w = await world()
     const { pending, approved } = await several(w)
     const grants = w.failing(({ load }) => ({
-      load: async (shard, seen, keys, born) => {
-        const reply = await load(shard, seen, keys, born)
+      load: async (shard, seen, keys, what) => {
+        const reply = await load(shard, seen, keys, what)
         const at = keys.findIndex(({ head }) => head.endsWith(pending.id))
         const row = reply[0] === 'ok' ? reply[5][at] : undefined
         if (row !== undefined && row.length > 0) row[1] = '{'

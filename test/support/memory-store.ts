@@ -335,13 +335,12 @@ function memoryCalls(of: (shard: Shard) => ShardData, now: () => Instant, nextEn
       for (const id of ids) due.set(id, now() + leaseMs)
       return [...top('ok', shard, isBehind(shard, seen)), ids]
     },
-    load: async (at, seen, grants, born) => {
+    load: async (at, seen, grants, { asks }) => {
       const shard = of(at)
-      const rows = grants.map(({ head }, n): [] | [number, string, string, string[], number] => {
+      const rows = grants.map(({ head }): [] | [number, string, string, string[], number] => {
         const row = shard.rows.get(head)
         if (row === undefined) return []
-        const ask = born[n] === 0 || (born[n] !== '' && born[n] !== row.born) ? row.ask : ''
-        return [row.version, row.head, ask, [...row.decisions], row.born]
+        return [row.version, row.head, asks ? row.ask : '', [...row.decisions], row.born]
       })
       return [...top('ok', shard, isBehind(shard, seen)), shard.judged, rows]
     },

@@ -365,14 +365,8 @@ export async function reviewWorld(): Promise<ReviewWorld> {
       ...w.ports,
       ...more,
       grants: w.failing((calls) => ({
-        // Whatever this broker knows of it already: what is edited is what is stored.
-        load: async (shard, seen, keys) => {
-          const reply = await calls.load(
-            shard,
-            seen,
-            keys,
-            keys.map(() => 0),
-          )
+        load: async (...asked) => {
+          const reply = await calls.load(...asked)
           if (reply[0] !== 'ok') return reply
           const [tag, behind, seq, event, judged, rows] = reply
           const edit1 = (row: (typeof rows)[number]): (typeof rows)[number] => {

@@ -364,25 +364,21 @@ local function claim_due(keys, args)
   return reply('ok', shard, ids)
 end
 
--- grant_load: any number of grants and the control record at the same moment. An ask is not said where the caller names the place at which that
--- very grant was born: it is written once, at birth, and no other birth ever has that place.
--- KEYS  3… ask, decisions, head of each        ARGV  3… of each where it was born (0 for unknown), or '' where its ask is not wanted
--- Reply 'ok' judged { {} or { version, head, ask, { decision, … }, born } for each }
+-- grant_load: any number of grants and the control record at the same moment.
+-- KEYS  3… ask, decisions, head of each        ARGV  3 asks (0: the caller fetches them by itself)
+-- Reply 'ok' judged { {} or { version, head, ask or '', { decision, … }, born } for each }
 --       born is 0 for a grant of before that was kept.
 local function load_grants(keys, args)
   local shard, fault = open_shard(keys, args)
   if not shard then return fault end
-  if (#keys - 2) % 3 ~= 0 or #args - 2 ~= (#keys - 2) / 3 then return reply('malformed', shard, 'grants') end
+  if args[3] ~= '0' and args[3] ~= '1' then return reply('malformed', shard, 'asks') end
   local rows = {}
-  for n = 1, #args - 2 do
-    local k, known, row = 3 * n, args[n + 2], {}
+  for k = 3, #keys, 3 do
     local head = redis.call('HMGET', keys[k + 2], 'version', 'head', 'born')
-    if head[1] then
-      local ask = ''
-      if known == '0' or (known ~= '' and known ~= head[3]) then ask = redis.call('GET', keys[k]) or '' end
-      row = { tonumber(head[1]), head[2] or '', ask, redis.call('LRANGE', keys[k + 1], 0, -1), tonumber(head[3] or '0') }
-    end
-    rows[n] = row
+    local ask = head[1] and args[3] == '1' and redis.call('GET', keys[k])
+    rows[#rows + 1] = head[1]
+      and { tonumber(head[1]), head[2] or '', ask or '', redis.call('LRANGE', keys[k + 1], 0, -1), tonumber(head[3] or '0') }
+      or {}
   end
   return reply('ok', shard, shard.judged, rows)
 end
