@@ -38,8 +38,8 @@ export async function changeToEnd(
   of: GrantId | Grant,
   attempt: (grant: Grant) => Move | Promise<Move>,
 ): Promise<Changed> {
-  const id = idOf(of)
   let known = typeof of === 'string' ? undefined : of
+  const id = typeof of === 'string' ? of : of.id
   return again(async () => {
     const grant = known ?? (await p.grants.loadToEnd(id))
     known = undefined
@@ -47,8 +47,6 @@ export async function changeToEnd(
     return commitMove(p, await attempt(grant))
   })
 }
-
-const idOf = (of: GrantId | Grant): GrantId => (typeof of === 'string' ? of : of.id)
 
 async function commitMove(p: Pick<Ports, 'grants'>, move: Move): Promise<Changed> {
   if ('done' in move) return { grant: move.done, receipt: undefined }

@@ -71,8 +71,9 @@ export function revocationStore({ issuing, memory, connects, shards }: Revocatio
       return some.flatMap((id, n) => {
         const [version] = reply[5][n] ?? []
         const ask = asks[n]
-        const heard = ask === undefined ? undefined : unlessDamaged(() => Heard.parse(JSON.parse(ask)))
-        return version === undefined || heard === undefined ? [] : [{ id, version, audience: heard.audience }]
+        if (version === undefined || ask === undefined) return []
+        const heard = unlessDamaged(() => Heard.parse(JSON.parse(ask)))
+        return heard === undefined ? [] : [{ id, version, audience: heard.audience }]
       })
     }
     try {
