@@ -61,7 +61,9 @@ async function ask(client: pg.Client, login: string): Promise<Left> {
   return { ...(await count(client, login)), ended: rowCount ?? 0 }
 }
 
-const count = async (client: pg.Client, login: string) => countedOf((await client.query(COUNT, [login])).rows[0])
+/** Prepared, once for each connection: to plan it takes PostgreSQL longer than to answer it. */
+const count = async (client: pg.Client, login: string) =>
+  countedOf((await client.query({ name: 'writ-left', text: COUNT, values: [login] })).rows[0])
 
 function countedOf(row: unknown): Omit<Left, 'ended'> {
   const { logins, sessions, statements } = (row ?? {}) as Readonly<Record<string, unknown>>
