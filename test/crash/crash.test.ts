@@ -33,11 +33,13 @@ const OPEN: Readonly<Record<Bug, readonly Point[]>> = {
   'drop-sweep': [],
   'skip-commit': ['credentials.open:after', 'timetable.at:after', 'grants.loadToEnd:before'],
   'forget-accessor': ['credentials.keep:after', 'credentials.issue:after'],
+  'reuse-page': [],
 }
 const FOUND_BY: Readonly<Record<Bug, RegExp>> = {
   'skip-commit': /^(intentBeforeEffect|I9 )/,
   'drop-sweep': /^I8 /,
   'forget-accessor': /^(I9 |I8 )/,
+  'reuse-page': /^aPageIsUsedOnce$/,
 }
 
 it.each(Object.entries(OPEN))(

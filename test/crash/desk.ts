@@ -126,3 +126,16 @@ export const getAs =
   (publicUrl: string, who: () => Promise<Who>, path: string) =>
   async (url: string): Promise<Answered> =>
     client(url, publicUrl).get(await who(), path)
+
+/** What was asked by hand, as a client would tell of it. */
+export const asAnswered =
+  (ask: (url: string) => Promise<{ readonly status: number; readonly body: Json }>) =>
+  async (url: string): Promise<Answered> => {
+    const { status, body } = await ask(url)
+    if (status >= 400) return refusedAs(status, body, new Headers())
+    return { status, body, headers: new Headers(), said: 'ok' }
+  }
+export const refusedAs = (status: number, body: Json, headers: Headers): Answered => {
+  const code = typeof body?.type === 'string' ? body.type.replace(/^urn:writ:error:/, '') : status
+  return { status, body, headers, said: `refused: ${code}` }
+}

@@ -13,6 +13,9 @@ export interface Artefact {
 }
 const MINT = /(g\d{1,4}-[a-z2-7]{26})-(\d{1,6})\/?$/
 
+/** The canaries' mint, which is nobody's, has number 0. */
+export const isOfCanary = ({ mint }: Artefact): boolean => mint === 0
+
 export interface Backends {
   /** Everything there that names a mint. */
   list(): Promise<readonly Artefact[]>
@@ -23,8 +26,7 @@ export function backends(see: Eyes): Backends {
   const known = new Map<string, string>()
   const named = (kind: Artefact['kind'], handle: string, text = handle): readonly Artefact[] => {
     const [, grant, mint] = MINT.exec(text) ?? []
-    // The canaries' mint, which is nobody's, has number 0.
-    return grant === undefined || Number(mint) === 0 ? [] : [{ kind, grant, mint: Number(mint), handle }]
+    return grant === undefined ? [] : [{ kind, grant, mint: Number(mint), handle }]
   }
   const list = async (path: string): Promise<readonly string[]> => {
     const { status, body } = await see.vault('LIST', path)
@@ -75,30 +77,48 @@ export function judgeArtefacts(
   report: Report,
 ): void {
   const records = new Map(rows.map(({ id, record }) => [id, record]))
-  const orphans = new Set<string>()
-  for (const { kind, grant, mint, handle } of found) {
-    const said = (invariant: string, expected: string, seen: string): void =>
-      report({ invariant, grant, expected, seen: `${kind} ${handle}: ${seen}` })
+  const orphans: Artefact[] = []
+  const said = ({ kind, grant, handle }: Artefact, invariant: string, expected: string, seen: string): void =>
+    report({ invariant, grant, expected, seen: `${kind} ${handle}: ${seen}` })
+  for (const one of found) {
+    const { kind, grant, mint, handle } = one
     const life = journal.life(grant)
     // Claims are counted: each mint is one.
     const claims = life?.told.filter(({ type }) => type === 'claimed').length ?? 0
-    if (claims < mint) said('intentBeforeEffect', `a claim of mint ${mint} before it is made`, `${claims} claims`)
+    if (claims < mint) said(one, 'intentBeforeEffect', `a claim of mint ${mint} before it is made`, `${claims} claims`)
     const record = records.get(grant)
     const own = record?.mints.find(({ n }) => n === mint)
     if (kind === 'hold' && (own?.status === 'opened' || own?.status === 'live') && own.accessor !== handle)
-      said('I9 recordNamesWhatIsThere', `the record of mint ${mint} names it`, `it names '${own.accessor}'`)
+      said(one, 'I9 recordNamesWhatIsThere', `the record of mint ${mint} names it`, `it names '${own.accessor}'`)
     const stands = record !== undefined && HOLDS.includes(record.status) && own !== undefined && own.status !== 'closed'
-    if (stands) continue
-    const key = `${kind} ${handle}`
-    orphans.add(key)
-    const since = watch.since.get(key) ?? Date.now()
-    watch.since.set(key, since)
-    if (Date.now() - since > ORPHAN_MS)
-      said(
-        'I9 backendHoldsOnlyArtefacts',
-        'gone within 60 s',
-        `still there, and its grant is ${record?.status ?? 'none'}`,
-      )
+    if (!stands) orphans.push(one)
   }
-  for (const key of watch.since.keys()) if (!orphans.has(key)) watch.since.delete(key)
+  for (const one of forTooLong(orphans, watch)) {
+    const seen = `still there, and its grant is ${records.get(one.grant)?.status ?? 'none'}`
+    said(one, 'I9 backendHoldsOnlyArtefacts', 'gone within 60 s', seen)
+  }
+}
+
+/** The same of canaries. `open`: the grants, which nobody has, of those that the store said to be open after the artefacts had been listed. */
+export function judgeCanaries(
+  found: readonly Artefact[],
+  open: ReadonlySet<string>,
+  watch: Watch,
+  report: Report,
+): void {
+  const orphans = found.filter(({ grant }) => !open.has(grant))
+  for (const { kind, grant, handle } of forTooLong(orphans, watch)) {
+    const invariant = 'I9 backendHoldsOnlyArtefacts'
+    report({ invariant, grant, expected: 'gone within 60 s', seen: `${kind} ${handle} of no open canary` })
+  }
+}
+
+/** Those for which nobody has stood for a minute. */
+function forTooLong(orphans: readonly Artefact[], { since }: Watch): readonly Artefact[] {
+  const now = Date.now()
+  const keyOf = ({ kind, handle }: Artefact): string => `${kind} ${handle}`
+  const keys = new Set(orphans.map(keyOf))
+  for (const key of since.keys()) if (!keys.has(key)) since.delete(key)
+  for (const key of keys) if (!since.has(key)) since.set(key, now)
+  return orphans.filter((one) => now - (since.get(keyOf(one)) ?? now) > ORPHAN_MS)
 }

@@ -50,6 +50,12 @@ export async function rowsOf(redis: Redis, ids: readonly string[]): Promise<read
   })
 }
 
+/** Under which grants, that nobody has, canaries are being made or are left. */
+export async function openCanaries(redis: Redis): Promise<ReadonlySet<string>> {
+  const open = await redis.hvals('{writ:0}:canaries-open')
+  return new Set(open.map((text) => String(JSON.parse(text).grant)))
+}
+
 function recordOf([version, status, head]: readonly (string | null)[]): Record | undefined {
   if (version == null || !isStatus(status)) return undefined
   return { version: Number(version), status, mints: JSON.parse(head ?? '{}').mints ?? [] }

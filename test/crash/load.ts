@@ -20,6 +20,7 @@ const OFTEN: readonly (readonly [StoryName, number])[] = [
   ['verifier', 5],
   ['contain', 2],
   ['freeze', 2],
+  ['passkeys', 2],
 ]
 const ALL = OFTEN.reduce((sum, [, often]) => sum + often, 0)
 

@@ -3,9 +3,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { PEOPLE } from './cast.ts'
-import { type Backends, judgeArtefacts, type Watch } from './invariants-of-backends.ts'
+import { type Backends, isOfCanary, judgeArtefacts, judgeCanaries, type Watch } from './invariants-of-backends.ts'
 import { judgeEvents } from './invariants-of-events.ts'
-import { judgeAges, judgeRows, overdue, rowsOf } from './invariants-of-store.ts'
+import { judgeAges, judgeRows, openCanaries, overdue, rowsOf } from './invariants-of-store.ts'
 import { isOver, type Journal } from './journal.ts'
 import type { Model } from './model.ts'
 import type { Victim } from './schedule.ts'
@@ -38,6 +38,7 @@ export interface Lookout {
 export function lookout(p: LookoutPorts): Lookout {
   const { redis, journal, report } = p
   const watch: Watch = { since: new Map() }
+  const canaryWatch: Watch = { since: new Map() }
   let handedSoFar = 0
 
   const readEvents = async (): Promise<void> => {
@@ -94,11 +95,13 @@ export function lookout(p: LookoutPorts): Lookout {
   }
 
   const judgeBackends = async (): Promise<number> => {
-    const found = await p.backends.list()
+    const all = await p.backends.list()
+    judgeCanaries(all.filter(isOfCanary), await openCanaries(redis), canaryWatch, report)
+    const found = all.filter((one) => !isOfCanary(one))
     const rows = await rowsOf(redis, [...new Set(found.map(({ grant }) => grant))])
     await readEvents()
     judgeArtefacts(found, rows, journal, watch, report)
-    return found.length
+    return all.length
   }
 
   return {

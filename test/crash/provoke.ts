@@ -7,11 +7,13 @@ import type { Stories, StoryName } from './stories.ts'
 
 const LEADS: readonly (readonly [RegExp, StoryName])[] = [
   [/^(credentials|gates)\./, 'login'],
-  [/^(containments|grants\.live)/, 'contain'],
+  [/^(containments|grants\.(live|commitEach))/, 'contain'],
   [/^freezes\.(put|lift|list|on)/, 'freeze'],
   [/^revocations\.(read|acknowledge)/, 'verifier'],
   [/^(uses|revocations|grants\.events)/, 'asked'],
   [/^grants\.(list|feed)/, 'looks'],
+  [/^(passkeys|ceremonies)\./, 'passkeys'],
+  [/^forges\./, 'deploy'],
 ]
 
 export interface Provoker {
@@ -30,6 +32,7 @@ export function provoker(tales: Stories, random: Random): Provoker {
     lead: ({ at }, slot) => {
       if (at === 'random') return
       if (/^(archive|grants\.(retired|forget))/.test(at)) return slot.tell('retire')
+      if (at.startsWith('canaries.')) return slot.tell('canary')
       if (at.startsWith('gates.pass')) return slot.tell('look-through')
       tell(storyFor(at), slot)
       tell('report', slot)

@@ -5,10 +5,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { type Answered, client, introspect, type Json, proofKey, type Who } from '../../deploy/dev/client.ts'
 import type { DevStage } from '../../deploy/dev/stage.ts'
+import { COMMITS } from '../support/crash-config.ts'
 import { asServer } from '../support/feed-client.ts'
+import { browsers, personOf } from './browsers.ts'
 import type { Cast } from './cast.ts'
-import { type Desk, getAs, type Outcome, type Prefer, postAs } from './desk.ts'
+import { asAnswered, type Desk, getAs, type Outcome, type Prefer, postAs, refusedAs } from './desk.ts'
 import { claimsOf, type Handed, type Kind, type Known, type Model } from './model.ts'
+import { passkeyStories } from './passkey-stories.ts'
 import type { Random } from './random.ts'
 import type { Report } from './violation.ts'
 
@@ -23,7 +26,7 @@ export interface StoryPorts {
   /** Whether logins are asked for now, and grants are left to the ends of their windows: there are quiet times between. */
   busy(): boolean
 }
-export type StoryName = Kind | 'contain' | 'freeze' | 'looks' | 'verifier' | 'asked'
+export type StoryName = Kind | 'contain' | 'freeze' | 'looks' | 'verifier' | 'asked' | 'passkeys'
 
 /** What may be said of a grant that is not where a step would have it. */
 const ELSEWHERE = [
@@ -53,6 +56,10 @@ export function stories(p: StoryPorts) {
     postAs(stage.url, who, path, body, headers)
   const get = (who: () => Promise<Who>, path: string) => getAs(stage.url, who, path)
   const pathOf = ({ id }: Known): string => `/v1/grants/${id}`
+  const pages = browsers({ publicUrl: stage.url, desk, report })
+  const passkeys = passkeyStories({ publicUrl: stage.url, desk, cast, browsers: pages, report })
+  /** Decides with a passkey, which she has from the beginning. */
+  const lena = personOf('lena')
 
   function askingOf(kind: Kind, random: Random, task: string): Asking {
     const about = { id: task, summary: `A ${kind} of the crash run` }
@@ -77,7 +84,7 @@ export function stories(p: StoryPorts) {
           body: { ...body, entitlement: 'ticket-triage', actions: ['tickets.update'] },
         }
       case 'deploy': {
-        const sha = Buffer.from(Array.from({ length: 20 }, () => random.below(256))).toString('hex')
+        const sha = random.pick(COMMITS)
         return {
           who: withKey(cast.deployJob(sha, String(random.below(2 ** 31)))),
           approver: 'rob',
@@ -158,6 +165,7 @@ export function stories(p: StoryPorts) {
         ['own_request', 'not_permitted', 'wrong_status', 'window_closed'],
         prefer,
       )
+    if (known.kind === 'triage') return decideByPasskey(known, who, verdict, prefer)
     await step(
       known,
       verdict === 'deny' ? 'deny' : 'approve',
@@ -168,19 +176,39 @@ export function stories(p: StoryPorts) {
     return verdict === 'approve'
   }
 
+  /** A login alone decides nothing here. True where it is seen approved; begun anew where nobody knows what became of the page. */
+  async function decideByPasskey(
+    known: Known,
+    who: () => Promise<Who>,
+    verdict: 'approve' | 'deny',
+    prefer: Prefer,
+  ): Promise<boolean> {
+    const [path, over] = [pathOf(known), ['already_decided', 'wrong_status', 'window_closed']]
+    const ballot = { verdict, reason: 'as planned' }
+    for (let tries = 0; tries < 3 && known.status === 'pending'; tries += 1) {
+      const without = post(cast.person(lena.login), `${path}/decisions`, ballot)
+      const said = await step(known, 'decide', without, ['step_up_required', ...over], prefer)
+      if (said?.ok === true)
+        report({ invariant: 'aPasskeyIsAsked', grant: known.id, expected: 'step_up_required', seen: 'decided' })
+      const begin = post(cast.person(lena.login), `${path}/ceremonies`, ballot)
+      const begun = await step(known, 'beginStepUp', begin, over, prefer)
+      if (begun?.ok === true)
+        await pages.follow(lena, begun.body.url, { verb: verdict, mayRefuse: over, grant: known.id }, prefer)
+      await step(known, 'show', get(who, path), ['grant_not_found'], prefer)
+    }
+    return known.status === 'approved'
+  }
+
   async function exchange(
     known: Known,
     who: () => Promise<Who>,
     attempt: string,
     prefer: Prefer,
   ): Promise<Outcome | undefined> {
-    const outcome = await step(
-      known,
-      'exchange',
-      post(who, `${pathOf(known)}/exchange`, { attempt }),
-      ELSEWHERE,
-      prefer,
-    )
+    // While a gate is shut the desk asks for the same attempt again and again: a login's has its bound.
+    const mayRefuse = known.kind === 'login' ? [...ELSEWHERE, 'too_many_requests'] : ELSEWHERE
+    const send = post(who, `${pathOf(known)}/exchange`, { attempt })
+    const outcome = await step(known, 'exchange', send, mayRefuse, prefer)
     if (outcome?.ok === true) given(known, attempt, outcome)
     return outcome
   }
@@ -566,25 +594,20 @@ export function stories(p: StoryPorts) {
         return verifier(random, prefer)
       case 'asked':
         return asked(random, prefer)
+      case 'passkeys':
+        return passkeys.tell(prefer)
       default:
         return life(name, random, prefer)
     }
   }
-  return { tell, keeper, check, checkLogin, logIn }
+  /** What the stories take for granted. Rejects where it cannot be done. */
+  const prepare = async (): Promise<void> => {
+    const added = await passkeys.add(lena, () => undefined)
+    if (added?.body?.done !== 'added') throw new Error(`lena has no passkey: ${JSON.stringify(added?.body)}`)
+  }
+  return { prepare, tell, keeper, check, checkLogin, logIn }
 }
 export type Stories = ReturnType<typeof stories>
-
-const asAnswered =
-  (ask: (url: string) => Promise<{ readonly status: number; readonly body: Json }>) =>
-  async (url: string): Promise<Answered> => {
-    const { status, body } = await ask(url)
-    if (status >= 400) return refusedAs(status, body, new Headers())
-    return { status, body, headers: new Headers(), said: 'ok' }
-  }
-const refusedAs = (status: number, body: Json, headers: Headers): Answered => {
-  const code = typeof body?.type === 'string' ? body.type.replace(/^urn:writ:error:/, '') : status
-  return { status, body, headers, said: `refused: ${code}` }
-}
 
 /** The beginning of the stream of events, which is cut then. */
 const readFeed =

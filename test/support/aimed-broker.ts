@@ -5,11 +5,14 @@ import { writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { canaryRound } from '../../src/broker/canary.ts'
 import { retire } from '../../src/broker/retire.ts'
 import { openAdapters, startBroker } from '../../src/compose.ts'
-import { duration } from '../../src/domain/instant.ts'
+import { after, duration, hours, minutes } from '../../src/domain/instant.ts'
 import { readSettings } from '../../src/settings.ts'
 import type { AimedSays, AimedTold } from './aimed.ts'
+import { canaryTurns } from './canary-turns.ts'
 import { type Point, pointed, pointedPorts } from './effect-points.ts'
 import { isBug, planted } from './planted-bugs.ts'
 
@@ -48,7 +51,8 @@ const opened = planted(
   await openAdapters(readSettings(process.env)),
 )
 const points: Point[] = []
-const ports = pointedPorts(opened.ports, atPoint, points)
+const canaries = canaryTurns(opened.ports.canaries, `${WRIT_TEST_DIED}-turns`)
+const ports = pointedPorts({ ...opened.ports, canaries }, atPoint, points)
 const archive = pointed('archive', { keep: opened.archive.keep }, ['keep'], atPoint, points)
 const gates = opened.gates && {
   ...opened.gates,
@@ -71,6 +75,12 @@ createInterface({ input: socket }).on('line', (line) => {
     // Its clock is a minute, the inventory's half of one: whoever lives a few seconds never gets there by itself.
     case 'retire':
       void retire({ ...ports, archive, retention: duration(0) })().catch(() => undefined)
+      return
+    case 'canary':
+      // As if the next ones were due.
+      void canaryRound({ ...ports, now: () => after(ports.now(), hours(1)), every: minutes(1), pause })().catch(
+        () => undefined,
+      )
       return
     case 'look-through':
       for (const backend of gates?.backends ?? []) void gates?.pass(backend).catch(() => undefined)

@@ -4,7 +4,7 @@ import type { Point } from './effect-points.ts'
 /** To the broker: die there, or wait there; forget that; go on; do what it would only do later. */
 export type AimedTold =
   | { readonly do: 'aim'; readonly point: Point; readonly who: 'self' | 'other' }
-  | { readonly do: 'rest' | 'go' | 'retire' | 'look-through' }
+  | { readonly do: 'rest' | 'go' | 'retire' | 'look-through' | 'canary' }
 
 /** Of the broker. */
 export type AimedSays =

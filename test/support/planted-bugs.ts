@@ -10,6 +10,7 @@ export const BUGS = {
   'skip-commit': 'the claim is committed only after the hold has been opened: effect before intent',
   'drop-sweep': 'no sweep on a plain interval: only the jobs of the queue end what is due',
   'forget-accessor': 'the accessor of a hold is not written into the record',
+  'reuse-page': 'a page that was used can be used once more',
 } as const
 export type Bug = keyof typeof BUGS
 export const isBug = (text: string): text is Bug => Object.hasOwn(BUGS, text)
@@ -22,6 +23,10 @@ export function planted(bug: Bug | undefined, adapters: Adapters): Adapters {
       return withGrants(adapters, lateClaims(adapters.ports.grants))
     case 'forget-accessor':
       return withGrants(adapters, forgetful(adapters.ports.grants))
+    case 'reuse-page': {
+      const { ceremonies } = adapters.ports
+      return { ...adapters, ports: { ...adapters.ports, ceremonies: { ...ceremonies, take: ceremonies.read } } }
+    }
     case 'drop-sweep':
       return { ...adapters, settings: { ...adapters.settings, sweepEveryMs: 2 ** 31 - 1 } }
   }
