@@ -45,6 +45,8 @@ interface Gate {
   /** How often it was shut: a pass that began before it was shut last does not open it. */
   closings: number
   mark: string | undefined
+  /** Marks that say nothing any more and are there all the same: each look of a new broker goes through all of them. */
+  readonly dropped: Set<string>
   markedAt: number
   /** Something was confirmed ended there since the mark was set. */
   moved: boolean
@@ -58,6 +60,7 @@ export function backendGates(p: GatePorts): BackendGates {
     closed: 'not_looked_through',
     closings: 0,
     mark: undefined,
+    dropped: new Set(),
     markedAt: 0,
     moved: false,
     lastEnded: undefined,
@@ -67,6 +70,7 @@ export function backendGates(p: GatePorts): BackendGates {
 
   const shut = (backend: string, gate: Gate, why: Closed): void => {
     gate.closings += 1
+    if (gate.mark !== undefined) gate.dropped.add(gate.mark)
     gate.mark = undefined
     // That it was restored stays the reason until it is clean, whatever happens on the way.
     const next = gate.closed === 'restored' ? 'restored' : why
@@ -98,13 +102,26 @@ export function backendGates(p: GatePorts): BackendGates {
     }
   }
 
+  /** Of a backend that does not answer it is tried again with the next one. */
+  const drop = async (backend: string, { dropped }: Gate, mark: string | undefined): Promise<void> => {
+    if (mark !== undefined) dropped.add(mark)
+    for (const one of dropped) {
+      const isGone = await p.marks.drop(backend, one).then(
+        () => true,
+        () => false,
+      )
+      if (!isGone) return
+      dropped.delete(one)
+    }
+  }
+
   /** `vouched`: what was ended last before the new mark was set; from here on the mark says as much. */
   const replaceMark = async (backend: string, gate: Gate, next: string, vouched: Gate['lastEnded']): Promise<void> => {
     const former = gate.mark
     gate.mark = next
     if (gate.lastEnded === vouched) gate.lastEnded = undefined
     gate.markedAt = p.ticks()
-    if (former !== undefined) await p.marks.drop(backend, former).catch(() => undefined)
+    await drop(backend, gate, former)
   }
 
   async function enter(backend: string): Promise<void> {
@@ -140,7 +157,7 @@ export function backendGates(p: GatePorts): BackendGates {
       return result
     } finally {
       gate.moved ||= !vouched && moved
-      if (!vouched) await p.marks.drop(backend, next).catch(() => undefined)
+      if (!vouched) await drop(backend, gate, next)
     }
   }
 
@@ -155,7 +172,7 @@ export function backendGates(p: GatePorts): BackendGates {
       const next = await p.marks.set(backend)
       // In this order: a copy put back between the two takes the former mark with it.
       if ((await isSame(backend, gate)) && gate.closings === closings) await replaceMark(backend, gate, next, lastEnded)
-      else await p.marks.drop(backend, next).catch(() => undefined)
+      else await drop(backend, gate, next)
     } catch {
       gate.moved ||= moved
       // Nothing has ended there since the mark, so an older copy would lack it. Otherwise one could come back without being noticed.

@@ -20,6 +20,7 @@ let gates: BackendGates
 let broker: World['broker']
 let ticks = 0
 const told: (Closed | 'open')[] = []
+let canDrop = true
 /** Holds that had ended and are there again. */
 const revived = new Set<string>()
 beforeEach(async () => {
@@ -27,12 +28,17 @@ beforeEach(async () => {
   memory = memoryInventory()
   told.length = 0
   revived.clear()
+  canDrop = true
   ticks = 0
   const { grants, canaries, control } = on.ports
   gates = backendGates({
     backends: [BACKEND],
     marks: {
       ...memory.marks,
+      drop: async (backend, mark) => {
+        if (!canDrop) throw new Error('no answer')
+        await memory.marks.drop(backend, mark)
+      },
       isThere: async (backend, handle) => revived.has(handle) || memory.marks.isThere(backend, handle),
     },
     reconcile: reconcile({ grants, canaries, control, inventory: memory.inventory, shards: [HOME], group: GROUP }),
@@ -77,6 +83,21 @@ describe('the gate of a backend', () => {
     expect(memory.marksLeft()).toBe(0)
   })
 
+  it('leaves no marks behind at a backend that fails again and again, but for as long as it does', async () => {
+    await gates.pass(BACKEND)
+    canDrop = false
+    memory.setFrozen(true)
+    for (let n = 1; n <= 3; n += 1) {
+      expect(await codeOf(gates.pass(BACKEND))).toBe('not_confirmed')
+      expect(memory.marksLeft()).toBe(1 + n)
+    }
+    canDrop = true
+    memory.setFrozen(false)
+    await gates.pass(BACKEND)
+    expect(memory.marksLeft()).toBe(1)
+    expect(gates.closed(BACKEND)).toBeUndefined()
+  })
+
   it('does not shut for what is unknown: that is reported, and may stay for ever', async () => {
     memory.plant('role', undefined)
     await gates.pass(BACKEND)
@@ -116,6 +137,7 @@ describe('the gate of a backend', () => {
     expect(await codeOf(exchange(waiting.id))).toBe('recovering')
     expect(gates.closed(BACKEND)).toBe('restored')
     revived.clear()
+    canDrop = true
     await gates.pass(BACKEND)
     expect((await exchange(waiting.id)).grant.head.status).toBe('active')
     expect(told).toEqual(['open', 'restored', 'open'])
