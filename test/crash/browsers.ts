@@ -72,9 +72,10 @@ export function browsers(p: { readonly publicUrl: string; readonly desk: Desk; r
             said('whatIsBegunCanBeFinished', 'done: nobody had used the page', 'it is over')
           return undefined
         }
-        const again = { verb, send: signed(path, response), mayRefuse: ['ceremony_over'], ...about }
-        if ((await desk.ask(again, prefer))?.ok === true)
-          said('aPageIsUsedOnce', 'refused: it was used', 'done once more')
+        const refusals = [...may, 'not_permitted', 'policy_refused', 'already_decided']
+        const again = await desk.ask({ verb, send: signed(path, response), mayRefuse: refusals, ...about }, prefer)
+        if (again !== undefined && again.code !== 'ceremony_over')
+          said('aPageIsUsedOnce', 'ceremony_over: it was used', again.code)
         if (outcome.body.next === undefined) return outcome
         path = outcome.body.next
       }
