@@ -137,7 +137,6 @@ describe('the gate of a backend', () => {
     expect(await codeOf(exchange(waiting.id))).toBe('recovering')
     expect(gates.closed(BACKEND)).toBe('restored')
     revived.clear()
-    canDrop = true
     await gates.pass(BACKEND)
     expect((await exchange(waiting.id)).grant.head.status).toBe('active')
     expect(told).toEqual(['open', 'restored', 'open'])

@@ -13,7 +13,7 @@ export interface PasskeyStoryPorts {
   readonly report: Report
 }
 /** Nobody of them decides on anything here. */
-const HOLDERS = ['paula', 'audra', 'oscar', 'sam', 'olivia']
+const HOLDERS = ['paula', 'audra', 'oscar', 'sam', 'dana']
 
 export function passkeyStories({ publicUrl, desk, cast, browsers, report }: PasskeyStoryPorts) {
   const holders = HOLDERS.map(personOf)
