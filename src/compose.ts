@@ -57,7 +57,7 @@ import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
 import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
 import { asksForPasskeys } from './policy/policy.ts'
-import { lately, paced } from './queue/pace.ts'
+import { batchOf, lately, paced } from './queue/pace.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
@@ -386,7 +386,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
   const traffic = lately(ticks)
-  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, pause })
+  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, isCrowded: traffic.isOften, pause })
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
@@ -404,7 +404,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     ...lanes.map((lane) => sweepAlone(lane, sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
-    containAlone(adapters, ports),
+    containAlone(adapters, ports, traffic.isOften),
     recoverAlone(adapters, operate, walks),
     retireAlone(adapters, ports),
     ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
@@ -859,7 +859,7 @@ function offboardAlone({ book, log }: Adapters, ports: Ports): () => void {
 const CONTAIN_EVERY_MS = 300
 
 /** The clean-up behind containments, in every broker: whoever comes first goes on where the last one was. */
-function containAlone({ log }: Adapters, ports: Ports): () => void {
+function containAlone({ log }: Adapters, ports: Ports, isCrowded: () => boolean): () => void {
   const clean = cleanUp(ports)
   let running = false
   let stopped = false
@@ -867,7 +867,7 @@ function containAlone({ log }: Adapters, ports: Ports): () => void {
   let hindered: string | undefined
   const run = async (): Promise<void> => {
     for (let more = true; more && !stopped; ) {
-      const done = await clean()
+      const done = await clean(batchOf(isCrowded()))
       hindered = undefined
       more = done.more
       for (const freeze of open.filter((id) => !done.open.some((other) => other === id)))

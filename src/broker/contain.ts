@@ -111,7 +111,7 @@ export const countContained =
         let cursor: string | undefined
         const seen = new Set<GrantId>()
         do {
-          const page = await p.grants.live({ shard, lane, cursor })
+          const page = await p.grants.live({ shard, lane, cursor, about: PAGE })
           const { grants, unread: damaged } = await page.found
           for (const { grant } of grants) {
             if (seen.has(grant.id) || !bites(asked, asSubject(rules.directory, grant), false)) continue
@@ -171,10 +171,13 @@ export interface CleanUpMemory {
 export const cleanUpMemory = (): CleanUpMemory => ({ done: new Set(), walked: new Set(), again: new Map() })
 const AGAIN: Duration = seconds(30)
 
-/** A part of what is to be done behind all containments: some pages of each lane side by side, and a look at what is being ended. */
+/**
+ * A part of what is to be done behind all containments: some pages of each lane side by side, each of `about` so many, and a look at what is being
+ * ended.
+ */
 export const cleanUp =
   (p: ContainPorts, memory: CleanUpMemory = cleanUpMemory()) =>
-  async (): Promise<CleanedUp> => {
+  async (about: number = PAGE): Promise<CleanedUp> => {
     const open = new Set<FreezeId>()
     let more = false
     const stored = await Promise.all(p.shards.map(async (shard) => ({ shard, freezes: await p.freezes.on(shard) })))
@@ -189,7 +192,7 @@ export const cleanUp =
         p.lanes.map(async (lane) => {
           const here = walks.filter((walk) => walk.shard === shard && walk.lane === lane)
           for (const { one } of here.toSorted((a, b) => a.one.seq - b.one.seq)) {
-            const walked = await walkOn(p, memory, shard, one, lane)
+            const walked = await walkOn(p, memory, { shard, lane, about }, one)
             if (walked !== 'over') return walked
           }
           return 'over'
@@ -209,9 +212,8 @@ export const cleanUp =
 async function walkOn(
   p: ContainPorts,
   memory: CleanUpMemory,
-  shard: Shard,
+  { shard, lane, about }: { readonly shard: Shard; readonly lane: Lane; readonly about: number },
   stored: StoredFreeze,
-  lane: Lane,
 ): Promise<'more' | 'over' | 'held'> {
   const { id } = stored.freeze
   const name = `${id} ${shard} ${lane}`
@@ -227,7 +229,7 @@ async function walkOn(
   // Two more pages are asked for before this one is ended: the store does what it is told in turn, and what is asked for behind an end comes when
   // that is written, so that the two would only wait for each other. Nobody moves in the scan, and what ends meanwhile was seen. How far it has
   // come is noted in order.
-  const read = (cursor: string | undefined) => p.grants.live({ shard, lane, cursor })
+  const read = (cursor: string | undefined) => p.grants.live({ shard, lane, cursor, about })
   const readAfter = async (page: Promise<LivePage | undefined>): Promise<LivePage | undefined> => {
     const cursor = (await page)?.cursor
     return cursor === undefined ? undefined : read(cursor)

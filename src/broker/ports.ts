@@ -237,11 +237,11 @@ export interface GrantStore {
     limit: number,
   ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string; readonly more: boolean }>
   /**
-   * Some of what is not over in one lane of one shard, over the connection for ending. Whoever goes on from cursor to cursor until there is none
+   * Some of what is not over in one lane of one shard, `about` so many, over the connection for ending. Whoever goes on from cursor to cursor until there is none
    * has got each grant that was there all the while, at least once, whatever was ended or claimed meanwhile. A cursor of another server or of
    * before its restart begins anew. One record that cannot be read hides no other.
    */
-  live(of: { readonly shard: Shard; readonly lane: Lane; readonly cursor: string | undefined }): Promise<LivePage>
+  live(of: LiveQuery): Promise<LivePage>
   /** How many grants of these tenants are in each status. */
   counts(tenants: readonly TenantId[]): Promise<Readonly<Record<Status, number>>>
   /** What has been over for at least `keep` by Redis's clock, oldest first; what cannot be read is left out. Rejects `recovering`. */
@@ -252,6 +252,12 @@ export interface GrantStore {
    * is left as it is.
    */
   forget(grants: readonly Forgettable[], keep: Duration): Promise<number>
+}
+export interface LiveQuery {
+  readonly shard: Shard
+  readonly lane: Lane
+  readonly cursor: string | undefined
+  readonly about: number
 }
 export type Forgettable = Pick<Retired, 'id' | 'version'> & Partial<Pick<Retired, 'uses'>>
 

@@ -17,18 +17,17 @@ export interface Swept {
   readonly more: boolean
 }
 
-/** Few enough that nobody who asks meanwhile waits long behind one batch. */
 const BATCH = 100
 /** Ends at one backend at a time; the backend's own client bounds its calls once more. */
 const CONCURRENT = 16
 /** How far our estimate of Redis's clock may be behind it (half the slowest round trip that the clock accepts, and some). */
 const CLOCK_ERROR: Duration = seconds(1)
 
-/** One batch of what is due in this lane. Never throws for a single grant: it stays due, and comes again when its lease is over. */
+/** At most so many of what is due in this lane. Never throws for a single grant: it stays due, and comes again when its lease is over. */
 export const sweep =
   (p: EndPorts) =>
-  async (lane: Lane): Promise<Swept> => {
-    const ids = await p.grants.claimDue(lane, BATCH, END_LEASE)
+  async (lane: Lane, most: number = BATCH): Promise<Swept> => {
+    const ids = await p.grants.claimDue(lane, most, END_LEASE)
     if (ids.length === 0) return { done: 0, failed: [], more: false }
     // A record that cannot be read stops no other: it comes again when its lease is over, and is named each time.
     const { grants, unreadable } = await p.grants.loadManyToEnd(ids)
@@ -49,7 +48,7 @@ export const sweep =
       ...results.flatMap(({ id, receipt }) => (receipt === undefined ? [id] : [])),
       ...slow.flatMap(({ grant }, n) => (ended[n] ? [] : [grant.id])),
     ]
-    return { done: ids.length - failed.length, failed, more: ids.length === BATCH }
+    return { done: ids.length - failed.length, failed, more: ids.length === most }
   }
 
 interface Due {

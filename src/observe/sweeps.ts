@@ -12,7 +12,7 @@ interface Swept {
   readonly more: boolean
 }
 export interface SweepPorts {
-  readonly sweep: (lane: Lane) => Promise<Swept>
+  readonly sweep: (lane: Lane, most?: number) => Promise<Swept>
   readonly lanes: readonly Lane[]
   readonly figures: Metrics
   readonly log: Log
@@ -20,7 +20,7 @@ export interface SweepPorts {
   readonly ticks: () => number
 }
 export interface WatchedSweep {
-  sweep(lane: Lane): Promise<Swept>
+  sweep(lane: Lane, most?: number): Promise<Swept>
   /** Since the last sweep of this lane that worked, or since the start. */
   ageMs(lane: Lane): number
   /** Lanes in which no sweep has worked lately and none is at work either. */
@@ -47,11 +47,11 @@ export function watchedSweep({ sweep, lanes, figures, log, ticks }: SweepPorts):
     figures.observe('sweep_seconds', { lane }, (ticks() - started) / 1_000)
   }
   return {
-    sweep: async (lane) => {
+    sweep: async (lane, most) => {
       const started = ticks()
       begun.set(lane, started)
       try {
-        const swept = await sweep(lane)
+        const swept = await sweep(lane, most)
         finish(lane, swept, started)
         for (const grant of swept.failed.slice(0, 10)) log('warn', 'not ended now; it is tried again', { lane, grant })
         return swept

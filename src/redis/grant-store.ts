@@ -453,9 +453,9 @@ export function grantStore({
       return { events: fed, next: printPlaces(places), more }
     },
 
-    live: async ({ shard, lane, cursor }) => {
+    live: async ({ shard, lane, cursor, about }) => {
       const [run = '', from = '0'] = cursor?.split(':') ?? []
-      const page = { lane, cursor: from, run, about: BATCH }
+      const page = { lane, cursor: from, run, about }
       const reply = expect('ok', await ended(shard, (seen) => ending.live(shard, seen, page)))
       const [, , , , next, server, found] = reply
       const ids = [...new Set(found.filter(isGrantId))]

@@ -274,6 +274,19 @@ describe('the clean-up behind a containment', () => {
     expect((await ended()).length).toBe(30)
   })
 
+  it('goes through what lives in pages of the size that it is told, so that whoever asks meanwhile waits behind few', async () => {
+    const w = await world()
+    await token(w)
+    const sizes: number[] = []
+    const live: Ports['grants']['live'] = async (of) => {
+      sizes.push(of.about)
+      return w.store.live(of)
+    }
+    await contain(w, AGENT)
+    expect(await cleanUp({ ...w.ports, grants: { ...w.store, live } })(7)).toEqual({ more: false, open: [] })
+    expect(new Set(sizes)).toEqual(new Set([7]))
+  })
+
   it('goes through a page again that could not be ended, though the one after it was, and counts each grant once', async () => {
     const w = await world()
     const all: Grant[] = []

@@ -46,7 +46,7 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
     let cursor: string | undefined
     let pages = 0
     do {
-      const page = await store.live({ shard, lane, cursor })
+      const page = await store.live({ shard, lane, cursor, about: 100 })
       found.push(...(await page.found).grants.map(({ grant }) => grant.id))
       cursor = page.cursor
       pages += 1
@@ -61,7 +61,7 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
       const logins = await births(2, VAULT)
       expect((await walked(LOCAL_LANE)).found).toEqual(new Set(tokens))
       expect((await walked(VAULT_LANE)).found).toEqual(new Set(logins))
-      const { grants } = await (await store.live({ shard, lane: LOCAL_LANE, cursor: undefined })).found
+      const { grants } = await (await store.live({ shard, lane: LOCAL_LANE, cursor: undefined, about: 100 })).found
       for (const { grant, born } of grants) expect(born).toBe((await store.load(grant.id))?.born)
     })
 
@@ -90,12 +90,17 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
 
     it('is found from the beginning where the cursor is another server’s', async () => {
       const all = await births(300)
-      const { cursor, found: first } = await store.live({ shard, lane: LOCAL_LANE, cursor: 'abcdef0123456789:17' })
+      const { cursor, found: first } = await store.live({
+        shard,
+        lane: LOCAL_LANE,
+        cursor: 'abcdef0123456789:17',
+        about: 100,
+      })
       expect(cursor).toBeDefined()
       const found = new Set((await first).grants.map(({ grant }) => grant.id))
       let next = cursor
       while (next !== undefined) {
-        const page = await store.live({ shard, lane: LOCAL_LANE, cursor: next })
+        const page = await store.live({ shard, lane: LOCAL_LANE, cursor: next, about: 100 })
         for (const { grant } of (await page.found).grants) found.add(grant.id)
         next = page.cursor
       }
