@@ -1,11 +1,13 @@
 // The floor under an exchange, as a side: the same requests, over records that are copies of ours.
 import { randomBytes } from 'node:crypto'
 import { answersOf, type Ours } from './ours.ts'
-import { eyesOn, startPeer } from './peer.ts'
+import { eyesOn, type Peer, startPeer } from './peer.ts'
 import type { Side } from './rounds.ts'
 
 export interface FloorSide {
-  readonly side: Side
+  readonly side: Side & { readonly redisPid: number }
+  /** One more process over the same Redis. */
+  startAnother(): Promise<Peer>
   stop(): Promise<void>
 }
 
@@ -15,13 +17,14 @@ export async function startFloor(ours: Ours): Promise<FloorSide> {
   const [answer = {}] = await answersOf(ours.port, ours.exchanges([id], 'bearer', false))
   const after = await recordOf(ours, id)
   const token = String(answer.access_token)
-  const peer = await startPeer('floor', () => ({
+  const env = () => ({
     BENCH_CALLER_JWK: JSON.stringify(ours.issuerKey.jwk),
     BENCH_CLAIMS: Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
     BENCH_ANSWER: JSON.stringify(answer),
     BENCH_HEAD: after.head,
     BENCH_EVENT: after.event,
-  }))
+  })
+  const peer = await startPeer('floor', env)
   const redis = eyesOn(peer)
   const fill = async (ids: readonly string[]): Promise<void> => {
     const filled = redis.pipeline()
@@ -44,6 +47,7 @@ export async function startFloor(ours: Ours): Promise<FloorSide> {
         return ours.exchanges(ids, 'bearer', false)
       },
     },
+    startAnother: () => startPeer('floor', env, peer.redis),
     stop: async () => {
       redis.disconnect()
       await peer.stop()

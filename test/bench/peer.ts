@@ -14,7 +14,7 @@ export interface Peer {
   readonly port: number
   readonly pid: number
   readonly redisPid: number
-  readonly redisUrl: string
+  readonly redis: RedisService
   stop(): Promise<void>
 }
 
@@ -54,7 +54,7 @@ export async function startPeer(
     }
     await pause(50)
   }
-  return { port, pid: running.pid, redisPid, redisUrl: redis.url, stop }
+  return { port, pid: running.pid, redisPid, redis, stop }
 }
 
 const answers = (port: number): Promise<boolean> =>
@@ -69,4 +69,4 @@ const answers = (port: number): Promise<boolean> =>
   })
 
 /** A connection to look at a peer's Redis with. */
-export const eyesOn = (peer: Pick<Peer, 'redisUrl'>): Redis => new Redis(peer.redisUrl)
+export const eyesOn = ({ redis }: Pick<Peer, 'redis'>): Redis => new Redis(redis.url)

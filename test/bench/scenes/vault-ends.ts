@@ -11,7 +11,7 @@ import { round } from '../rounds.ts'
 import type { Row, Scene } from '../scene.ts'
 import { effectiveOf } from '../switched.ts'
 
-const LOGINS = 200
+const LOGINS = 400
 const QUICK_LOGINS = 10
 /** How many ends the broker has under way at one backend unless backends.yaml says otherwise. */
 const AT_ONCE = 8
