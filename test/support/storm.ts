@@ -47,12 +47,13 @@ export async function plant(
     if (found?.grant.head.status !== 'active') throw new Error('the model is not active')
     const first = grantIdFrom(HOME, groupOf(model), randomBytes(17))
     const judged = { judgedUnder: found.control }
-    const [birth, ...more] = stepsOf(copyOf(found.grant, first, instant(closesAt)))
+    const copy = copyOf(found.grant, first, instant(closesAt))
+    const [birth, ...more] = stepsOf(copy)
     if (birth !== undefined) await store.commit(birth, judged)
     // Where it stands in the order of births is the store's to say.
     const born = (await store.load(first))?.born ?? 0
     for (const step of more) await store.commit({ ...step, grant: { ...step.grant, born } }, judged)
-    const ids = await multiply(raw, first, many - 1, { closesAt, spreadMs })
+    const ids = await multiply(raw, first, many - 1, { filedAt: copy.ask.filedAt, closesAt, spreadMs })
     await raw.config('SET', 'appendfsync', 'always')
     return { ids: [first, ...ids], seconds: (performance.now() - started) / 1_000 }
   } finally {
@@ -80,7 +81,7 @@ async function multiply(
   redis: Redis,
   first: GrantId,
   many: number,
-  { closesAt, spreadMs }: { readonly closesAt: number; readonly spreadMs: number },
+  { filedAt, closesAt, spreadMs }: { readonly filedAt: number; readonly closesAt: number; readonly spreadMs: number },
 ): Promise<readonly GrantId[]> {
   const keys = grantKeys(first)
   const [ask = '', decisions, head] = [
@@ -112,8 +113,9 @@ async function multiply(
     )
     made.push(...ids)
     const closes = ids.map((_, n) => closesAt + Math.floor(((done + n + 1) * spreadMs) / (many + 1)))
-    const each = ids.flatMap((id, n) => [id, String(closes[n])])
-    const args = [...words, '', ...decisions, '', ...sets.flat(), '', String(closesAt), ...each]
+    // A thousand a second: whatever lies in the order of filing does so here.
+    const each = ids.flatMap((id, n) => [id, String(closes[n]), String(filedAt - many + done + n)])
+    const args = [...words, '', ...decisions, '', ...sets.flat(), '', String(closesAt), String(filedAt), ...each]
     await redis.eval(COPIES, 2, control, events, ...args)
   }
   return made
@@ -136,28 +138,31 @@ local function split(text, by)
     at = to + 1
   end
 end
-local closes_at, split_of = ARGV[i + 1], {}
+local closes_at, filed_at, split_of = ARGV[i + 1], ARGV[i + 2], {}
 local function of(text, id, closes)
   split_of[text] = split_of[text] or split(text, first)
   local copy = table.concat(split_of[text], id)
   return closes == closes_at and copy or table.concat(split(copy, closes_at), closes)
 end
 local seq, event = tonumber(redis.call('HGET', KEYS[1], 'n')), ''
-for n = i + 2, #ARGV, 2 do
-  local id, closes, ev, born = ARGV[n], ARGV[n + 1], {}, seq + 1
+for n = i + 3, #ARGV, 3 do
+  local id, closes, filed, ev, born = ARGV[n], ARGV[n + 1], ARGV[n + 2], {}, seq + 1
   for version, text in ipairs(texts) do
     seq = seq + 1
     event = redis.call('XADD', KEYS[2], '*', 'grant', id, 'version', version, 'seq', string.format('%d', seq), 'event', of(text, id, closes))
     ev[#ev + 1] = event
   end
-  redis.call('SET', '{writ:0}:ask:' .. id, of(ask, id, closes))
+  local filed_ask = string.gsub(of(ask, id, closes), '"filedAt":' .. filed_at, '"filedAt":' .. filed, 1)
+  redis.call('SET', '{writ:0}:ask:' .. id, filed_ask)
   if #decisions > 0 then redis.call('RPUSH', '{writ:0}:decisions:' .. id, unpack(decisions)) end
   local fields = { 'ev', table.concat(ev, ','), 'born', string.format('%d', born) }
   for name, value in pairs(head) do
     if name ~= 'ev' and name ~= 'born' then fields[#fields + 1] = name fields[#fields + 1] = of(value, id, closes) end
   end
   redis.call('HSET', '{writ:0}:head:' .. id, unpack(fields))
-  for _, set in ipairs(sets) do redis.call('ZADD', set[1], set[2] == closes_at and closes or set[2], id) end
+  for _, set in ipairs(sets) do
+    redis.call('ZADD', set[1], set[2] == closes_at and closes or set[2] == filed_at and filed or set[2], id)
+  end
 end
 redis.call('HSET', KEYS[1], 'n', string.format('%d', seq), 'event', event)`
 
