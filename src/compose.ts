@@ -2,7 +2,6 @@
 // The only file that may import everything, and the only place where ids and randomness are made.
 import { createHash, hash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
 import { type BackendGates, backendGates, type Closed, whyClosed } from './broker/backend-gates.ts'
 import { type Broker, broker } from './broker/broker.ts'
 import { canaryRound } from './broker/canary.ts'
@@ -57,7 +56,7 @@ import { type WatchedSweep, watchedSweep } from './observe/sweeps.ts'
 import { spansWatch, tracedCall, tracedPorts, tracedVerbs } from './observe/traced.ts'
 import type { OnSpans, Traces } from './observe/traces.ts'
 import { asksForPasskeys } from './policy/policy.ts'
-import { batchOf, lately, paced } from './queue/pace.ts'
+import { batchOf, often, paced } from './queue/pace.ts'
 import { openTimetable } from './queue/timetable.ts'
 import { type QueueWorker, startWorker } from './queue/worker.ts'
 import { grantCalls } from './redis/calls.ts'
@@ -385,15 +384,15 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
   }
   const verbs = traces === undefined ? measured : tracedVerbs(measured, traces)
   const sweeps = watchedSweep({ sweep: verbs.sweep, lanes, figures, log, ticks })
-  const traffic = lately(ticks)
-  const sweep = paced(sweeps.sweep, { workedMs, isBusy: traffic.isSo, isCrowded: traffic.isOften, pause })
+  const traffic = often(ticks)
+  const sweep = paced(sweeps.sweep, traffic.isSo)
   const worker = await startWorker({
     redis: redisAddress(settings.redisUrl),
     shards: SHARDS,
     now: ports.nowToEnd,
     jitter: Math.random,
     sweep,
-    isBusy: traffic.isSo,
+    isCrowded: traffic.isSo,
     onError: (error: unknown) => log('warn', 'the queue worker', thrownRecord(error)),
   })
   const inventory = inventoryOf(adapters)
@@ -404,7 +403,7 @@ export async function startBroker(adapters: Adapters, ports: Ports = adapters.po
     ...lanes.map((lane) => sweepAlone(lane, sweep, settings.sweepEveryMs)),
     watchRules(adapters, every),
     offboardAlone(adapters, ports),
-    containAlone(adapters, ports, traffic.isOften),
+    containAlone(adapters, ports, traffic.isSo),
     recoverAlone(adapters, operate, walks),
     retireAlone(adapters, ports),
     ...(adapters.vault === undefined || settings.canaryEvery === 0 ? [] : [canariesAlone(adapters, ports)]),
@@ -574,12 +573,6 @@ function statusLists({ settings, ports, store, ring, traces }: Adapters): Signed
   const live = traces === undefined ? statuses.live : tracedCall(statuses.live, 'status', traces)
   const lists = { ...statuses, live }
   return signedLists({ lists, ring, issuer: settings.publicUrl, now: ports.now, ttl: settings.statusTtl })
-}
-
-/** Of all threads of this process. */
-const workedMs = (): number => {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1_000
 }
 
 const trafficWatch = (

@@ -17,6 +17,7 @@ export interface Swept {
   readonly more: boolean
 }
 
+/** Where nobody says how many. */
 const BATCH = 100
 /** Ends at one backend at a time; the backend's own client bounds its calls once more. */
 const CONCURRENT = 16

@@ -16,8 +16,8 @@ export interface WorkerOptions extends QueueServer {
   readonly now: () => Instant
   /** The verb: does one batch of what is due in this lane. */
   readonly sweep: (lane: Lane) => Promise<{ readonly more: boolean }>
-  /** Whether somebody waits for an answer right now: then a lane is swept by one at a time. Never where it is absent. */
-  readonly isBusy?: () => boolean
+  /** Whether many wait for an answer right now: then a lane is swept by one at a time. Never where it is absent. */
+  readonly isCrowded?: () => boolean
   /** How long a job stays with a worker that shows no life. It is renewed while the work goes on: three times the longest call. */
   readonly lockMs?: number
 }
@@ -130,18 +130,18 @@ const forQueue = (thrown: unknown): Error => {
 
 /**
  * One job at a time sweeps a lane in this process: one that comes meanwhile makes the running one look once more, and is done. Where one batch is
- * not all, and nobody waits, a second goes on beside the first: while the store writes one, the other is reckoned here. No two get the same grant.
+ * not all, and not many wait, a second goes on beside the first: while the store writes one, the other is reckoned here. No two get the same grant.
  */
 function oneAtATime({
   sweep,
-  isBusy = () => false,
-}: Pick<WorkerOptions, 'sweep' | 'isBusy'>): (lane: Lane) => Promise<void> {
+  isCrowded = () => false,
+}: Pick<WorkerOptions, 'sweep' | 'isCrowded'>): (lane: Lane) => Promise<void> {
   const again = new Map<Lane, boolean>()
   const goOn = async (lane: Lane): Promise<void> => {
     while ((await sweep(lane)).more);
   }
   const helpOut = async (lane: Lane): Promise<void> => {
-    while (!isBusy() && (await sweep(lane)).more);
+    while (!isCrowded() && (await sweep(lane)).more);
   }
   return async (lane) => {
     if (again.has(lane)) {

@@ -240,7 +240,7 @@ describe('the worker', () => {
   it.each([
     ['one batch of a lane at a time, however many jobs come', { left: 0, busy: false, most: 1 }],
     ['two side by side while there is more', { left: 9, busy: false, most: 2 }],
-    ['one at a time also then, while somebody waits for an answer', { left: 9, busy: true, most: 1 }],
+    ['one at a time also then, while many wait for an answer', { left: 9, busy: true, most: 1 }],
   ])('sweeps %s', async (_, { left: many, busy, most }) => {
     const shards = freshShards()
     const table = timetable(shards)
@@ -256,7 +256,7 @@ describe('the worker', () => {
       left -= 1
       return { more: left > 0 }
     }
-    await worker(shards, sweep, { isBusy: () => busy })
+    await worker(shards, sweep, { isCrowded: () => busy })
     for (let n = 0; n < 5; n += 1) await table.at('local', after(hostNow(), milliseconds(100 * n)))
     await expect.poll(() => running.length >= 3 && left <= 0, { timeout: 10_000 }).toBe(true)
     expect(running[0]).toBe(1)
