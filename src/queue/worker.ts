@@ -33,6 +33,9 @@ export interface QueueWorker {
 }
 
 const CANARY_EVERY_MS = 5_000
+/** One that Redis did not take in time is sent again: a moment in which it was slow is no deaf worker. */
+const CANARY_TRIES = 4
+const CANARY_AGAIN_MS = 700
 const DEAF_AFTER_MS = 10_000
 const CLOSE_WITHIN_MS = 10_000
 /** Redis's clock, which says what is due, may be this much behind our estimate of it. */
@@ -85,7 +88,17 @@ export async function startWorker(options: WorkerOptions): Promise<QueueWorker> 
     // Twelve ids in turn: while a deaf queue keeps them, no more are added.
     await queue.add(CANARY, CanaryData.parse({ v: 1 }), { jobId: `canary-${current.id}-${sent % 12}` })
   }
-  const beat = setInterval(() => void sendCanary().catch((thrown: unknown) => onError(bare(thrown))), CANARY_EVERY_MS)
+  const sendUntilTaken = async (): Promise<void> => {
+    for (let tries = 1; tries <= CANARY_TRIES && !closed; tries += 1) {
+      try {
+        return await sendCanary()
+      } catch (thrown) {
+        if (tries === 1) onError(bare(thrown))
+        await pause(CANARY_AGAIN_MS, undefined, { ref: false })
+      }
+    }
+  }
+  const beat = setInterval(() => void sendUntilTaken(), CANARY_EVERY_MS)
   // Without Redis nothing can be done, and a new worker would change nothing.
   const watch = setInterval(() => {
     if (now() - Math.max(lastDone, lastStart) > DEAF_AFTER_MS && current.isConnected())

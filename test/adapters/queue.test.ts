@@ -428,6 +428,21 @@ describe('the worker', () => {
     expect(made.healthy()).toBe(true)
   })
 
+  it('is not taken for deaf because Redis was slow in the very moment in which that is tried', async () => {
+    const made = await worker(freshShards(), async () => ({ more: false }))
+    const begun = performance.now()
+    const until = (ms: number) => pause(ms - (performance.now() - begun))
+    // It is tried at five seconds, and not answered.
+    await until(4_700)
+    await service.freeze()
+    await until(5_600)
+    await service.thaw()
+    await until(8_500)
+    expect(made.quietMs()).toBeLessThan(3_500)
+    await until(10_500)
+    expect([made.healthy(), made.restarts()]).toEqual([true, 0])
+  })
+
   it('survives the death and return of Redis without a restart of the broker', async () => {
     const shards = freshShards()
     const table = timetable(shards)
