@@ -237,9 +237,9 @@ export interface GrantStore {
     limit: number,
   ): Promise<{ readonly events: readonly FedEvent[]; readonly next: string; readonly more: boolean }>
   /**
-   * Some of what is not over in one lane of one shard, `about` so many, over the connection for ending. Whoever goes on from cursor to cursor until there is none
-   * has got each grant that was there all the while, at least once, whatever was ended or claimed meanwhile. A cursor of another server or of
-   * before its restart begins anew. One record that cannot be read hides no other.
+   * Some of what is not over in one lane of one shard, `about` so many, over the connection for ending. Whoever goes on from cursor to cursor until
+   * there is none has got each grant that was there all the while, at least once, whatever was ended or claimed meanwhile. A cursor of another server
+   * or of before its restart begins anew. One record that cannot be read hides no other.
    */
   live(of: LiveQuery): Promise<LivePage>
   /** How many grants of these tenants are in each status. */

@@ -33,8 +33,8 @@ export interface QueueWorker {
 }
 
 const CANARY_EVERY_MS = 5_000
-/** One that Redis did not take in time is sent again: a moment in which it was slow is no deaf worker. */
-const CANARY_TRIES = 4
+/** One that Redis did not take in time is sent again: a moment in which it was slow is no deaf worker. All tries are over before the next one is due. */
+const CANARY_TRIES = 3
 const CANARY_AGAIN_MS = 700
 const DEAF_AFTER_MS = 10_000
 const CLOSE_WITHIN_MS = 10_000

@@ -41,12 +41,12 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
     return ids
   }
   /** From the beginning to the end, with something done between two pages. */
-  async function walked(lane: string, between: (n: number) => Promise<unknown> = async () => undefined) {
+  async function walked(lane: string, between: (n: number) => Promise<unknown> = async () => undefined, about = 100) {
     const found: GrantId[] = []
     let cursor: string | undefined
     let pages = 0
     do {
-      const page = await store.live({ shard, lane, cursor, about: 100 })
+      const page = await store.live({ shard, lane, cursor, about })
       found.push(...(await page.found).grants.map(({ grant }) => grant.id))
       cursor = page.cursor
       pages += 1
@@ -63,6 +63,13 @@ export function containmentStoreContract(make: () => Promise<StoreUnderTest>): v
       expect((await walked(VAULT_LANE)).found).toEqual(new Set(logins))
       const { grants } = await (await store.live({ shard, lane: LOCAL_LANE, cursor: undefined, about: 100 })).found
       for (const { grant, born } of grants) expect(born).toBe((await store.load(grant.id))?.born)
+    })
+
+    it('is found whole in pages of about the size that is asked for', async () => {
+      const all = new Set(await births(400))
+      const [large, small] = [await walked(LOCAL_LANE), await walked(LOCAL_LANE, undefined, 25)]
+      expect([large.found, small.found]).toEqual([all, all])
+      expect(small.pages).toBeGreaterThan(2 * large.pages)
     })
 
     it('is nothing that is over', async () => {
