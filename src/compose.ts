@@ -961,7 +961,7 @@ const NO_BACKEND: CredentialSource = (() => {
       facts: { definite: true },
     })
   }
-  return { open: none, keep: none, issue: none, close: none, confirmGone: none }
+  return { reach: none, open: none, keep: none, issue: none, close: none, confirmGone: none }
 })()
 
 /** Told to whoever asks about an answer: no other process has this beginning, and none of ours this end. */

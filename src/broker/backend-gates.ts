@@ -194,6 +194,7 @@ export function backendGates(p: GatePorts): BackendGates {
     keep,
     guarded: (source) => ({
       ...source,
+      reach: enter,
       async open(plan) {
         await enter(plan.credential.backend)
         return source.open(plan)

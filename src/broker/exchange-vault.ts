@@ -12,6 +12,7 @@ import {
   type ClosingMint,
   closed,
   closing,
+  isReleased,
   type Lease,
   type LiveMint,
   MINT_DEADLINE,
@@ -61,7 +62,8 @@ export function claimMint(
   }
   const plan = planOf(grant, n)
   if (plan === undefined) throw new Error('claimed a credential without a backend')
-  const mints = [...grant.head.mints, mint]
+  // Of what was given back the events tell; while a backend refuses again and again, the grant would grow by each try.
+  const mints = [...grant.head.mints.filter((one) => !isReleased(one)), mint]
   const event = eventOf(grant.ask, 'claimed', now, caller.principal.id, { mint: n }, control)
   const guard = { notAfter: closesAt, judgedUnder: control }
   const way = { kind: 'claimed' as const, claimed: { id: grant.id, mint, plan, closesAt, control } }

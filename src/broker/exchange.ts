@@ -5,7 +5,7 @@ import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
 import { after, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
-import { type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
+import { isReleased, type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
 import { checkCanary } from './canary.ts'
@@ -160,6 +160,9 @@ async function claimLogin(
   // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
   // next step cannot be written would cost the grant.
   await p.grants.loadToEnd(grant.id)
+  // The last claim was given back, and each of them is two events of this grant for ever: while nothing has changed, none is begun.
+  const { credential } = grant.ask
+  if (credential.kind === 'vault' && grant.head.mints.some(isReleased)) await p.credentials.reach(credential.backend)
   return claimMint(grant, control, caller, attempt, now)
 }
 

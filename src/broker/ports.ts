@@ -490,6 +490,8 @@ export interface Gone {
 }
 
 export interface CredentialSource {
+  /** Asks whether anything can be opened at this backend now, and makes nothing. Rejects as `open` does where it cannot. */
+  reach(backend: string): Promise<void>
   /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
   open(plan: MintPlan): Promise<Hold>
   /** Lifts the hold's life to `left`. */

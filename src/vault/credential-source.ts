@@ -88,6 +88,12 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
     bounded(timer, engine.settings.endTimeoutMs, engine.ending, template, work)
 
   return {
+    async reach(backend) {
+      const engine = engineFor(backend)
+      // An accessor that nobody has: any answer is Vault's own, and what is asked for is nothing.
+      const body = { accessor: 'nobody' }
+      await issuing(engine, LOOKUP_HOLD, (signal) => isThere(engine.issue, LOOKUP_HOLD, body, signal))
+    },
     async open(plan) {
       const engine = engineFor(plan.credential.backend)
       checkPlan(engine, plan)
@@ -361,7 +367,7 @@ async function askWhatIsLeft(engine: Engine, plan: MintPlan, mint: Mint, signal:
   const lease = recorded?.id === '' ? undefined : recorded
   // Only Vault's answer takes a slot: while the database is asked, another end can go on there.
   const isStillThere = (path: string, body: Body): Promise<boolean> =>
-    engine.ending.run(signal, () => isThere(engine, path, body, signal))
+    engine.ending.run(signal, () => isThere(engine.end, path, body, signal))
   if (lease !== undefined && (await isStillThere(LOOKUP, { lease_id: lease.id })))
     return { gone: false, answer: 'Vault: the lease is still there' }
   // Without a lease on record the hold itself must be gone: under a living one a secret could still be made.
@@ -419,9 +425,9 @@ async function endForgotten(
   return probe.left(login, signal)
 }
 
-async function isThere(engine: Engine, path: string, body: Body, signal: AbortSignal): Promise<boolean> {
+async function isThere(client: VaultClient, path: string, body: Body, signal: AbortSignal): Promise<boolean> {
   try {
-    await engine.end.ask({ verb: 'write', path, template: path, body, signal })
+    await client.ask({ verb: 'write', path, template: path, body, signal })
     return true
   } catch (thrown) {
     if (saysGone(thrown)) return false

@@ -66,6 +66,16 @@ describe('the gate of a backend', () => {
     expect(told).toEqual(['open'])
   })
 
+  it('is asked before the next claim: whoever tries again and again while it is shut writes nothing', async () => {
+    const { id } = await on.approvedLogin()
+    expect(await codeOf(exchange(id))).toBe('vault_unavailable')
+    const { version } = (await on.store.loadToEnd(id)) ?? {}
+    for (let tries = 1; tries <= 20; tries += 1) expect(await codeOf(exchange(id))).toBe('vault_unavailable')
+    expect((await on.store.loadToEnd(id))?.version).toBe(version)
+    await gates.pass(BACKEND)
+    expect((await exchange(id)).grant.head.status).toBe('active')
+  })
+
   it('stays shut while an orphan cannot be ended, and opens when it is gone', async () => {
     memory.plant('role', orphan())
     memory.setStuck('role')

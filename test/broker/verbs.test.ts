@@ -398,6 +398,38 @@ describe('exchanging', () => {
     expect(w.backend.leases()).toHaveLength(1)
   })
 
+  it('what was given back leaves one mint behind however often it is tried, and no number is used twice', async () => {
+    const w = await world()
+    const { id } = await w.approvedLogin(2)
+    const tried: number[] = []
+    for (let tries = 1; tries <= 5; tries += 1) {
+      w.backend.fault('open', 'fail', { definite: true })
+      expect(await codeOf(w.broker.exchange(w.as('vera'), id))).toBe('vault_unavailable')
+      const mints = (await w.store.loadToEnd(id))?.head.mints ?? []
+      expect(mints).toMatchObject([{ status: 'closed', released: true }])
+      tried.push(mints[0]?.n ?? 0)
+    }
+    expect(tried).toEqual([1, 2, 3, 4, 5])
+    expect((await w.broker.exchange(w.as('vera'), id)).mint.n).toBe(6)
+    expect((await w.broker.exchange(w.as('vera'), id)).mint.n).toBe(7)
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id))).toBe('uses_exhausted')
+  })
+
+  it('a backend that is out of reach is asked before the next claim: whoever tries again and again writes nothing', async () => {
+    const w = await world()
+    const { id } = await w.approvedLogin()
+    w.backend.down()
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('vault_unavailable')
+    const { version } = (await w.store.loadToEnd(id)) ?? {}
+    for (let tries = 1; tries <= 20; tries += 1) {
+      expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('vault_unavailable')
+      expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt(`another-${tries}`)))).toBe('vault_unavailable')
+    }
+    expect((await w.store.loadToEnd(id))?.version).toBe(version)
+    w.backend.up()
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('ok')
+  })
+
   it('nothing leaves when the witness cannot be written, and a login is taken back', async () => {
     const w = await world()
     const [token, database] = [await w.approvedToken(), await w.approvedLogin()]

@@ -18,7 +18,7 @@ export interface Slot {
   url(): string | undefined
   /** Which broker that is: another one after each start. */
   life(): string | undefined
-  /** The end of its log. */
+  /** The end of its log, without the requests that it refused: of those there are hundreds a second while it is not ready. */
   lastWords(): string
   /** Resolves when a broker is ready here. */
   ready(): Promise<void>
@@ -103,7 +103,13 @@ export async function openSlots({ stage, many, env, ended }: SlotsOptions): Prom
       n,
       url: () => now?.broker.url,
       life: () => now && String(now.broker.pid),
-      lastWords: () => now?.broker.output().slice(-1_500) ?? '',
+      lastWords: () => {
+        const lines = now?.broker.output().split('\n') ?? []
+        return lines
+          .filter((line) => !line.includes('"request refused or failed"'))
+          .join('\n')
+          .slice(-1_500)
+      },
       ready: () => starting,
       aim: (point, who) => {
         const socket = now?.socket

@@ -388,12 +388,13 @@ const newMint = ({ mints }: GrantState, { attempt, keyed }: Exchanging, now: num
 
 function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Program {
   const now = nowAt(run, hand)
+  if (grant.mints.some(isReleased) && !run.state.backendUp) refuse('vault_unavailable')
   if (grant.closesAt - now < 10 * SECOND) refuse('window_closing')
   if (grant.status === 'issuing') refuse('wrong_status')
   checkInTime(run, grant)
   const mint = newMint(grant, by, now)
   const status = grant.status === 'approved' ? 'issuing' : 'active'
-  step(run, grant, 'claimed', { status, mints: [...grant.mints, mint] })
+  step(run, grant, 'claimed', { status, mints: [...grant.mints.filter((one) => !isReleased(one)), mint] })
   yield
   if (!run.state.backendUp) {
     release(run, by.name, mint)

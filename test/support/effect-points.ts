@@ -42,6 +42,7 @@ const EFFECTS = {
   } satisfies Calls<Ports['revocations']>,
   uses: { report: 'waits', of: 'waits' } satisfies Calls<Ports['uses']>,
   credentials: {
+    reach: 'waits',
     open: 'waits',
     keep: 'waits',
     issue: 'waits',

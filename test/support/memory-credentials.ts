@@ -108,6 +108,7 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
   }
 
   const source: CredentialSource = {
+    reach: async () => undefined,
     async open(plan) {
       const accessor = `accessor-${++made}`
       const token = canary('token')
@@ -196,6 +197,7 @@ export function memoryCredentials({ now, nativeExpiry = true }: MemoryOptions): 
 
   return {
     source: {
+      reach: met('reach', source.reach),
       open: met('open', source.open),
       keep: met('keep', source.keep),
       issue: met('issue', source.issue),
