@@ -27,7 +27,7 @@ import { type Secret, secret } from '../domain/secret.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, misdeclared, refused, saysGone, unanswered, unavailable } from './failures.ts'
-import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
+import { displayName, isMount, isSegment, loginName, NOBODYS_ACCESSOR, policyName, roleName } from './names.ts'
 import { bodyFor, FAULTS, given, isVaultPath, pathOf } from './path-engine.ts'
 import { type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { type Left, type Probe, postgresProbe } from './postgres-probe.ts'
@@ -90,8 +90,7 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
   return {
     async reach(backend) {
       const engine = engineFor(backend)
-      // An accessor that nobody has: any answer is Vault's own, and what is asked for is nothing.
-      const body = { accessor: 'nobody' }
+      const body = { accessor: NOBODYS_ACCESSOR }
       await issuing(engine, LOOKUP_HOLD, (signal) => isThere(engine.issue, LOOKUP_HOLD, body, signal))
     },
     async open(plan) {

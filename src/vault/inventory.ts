@@ -9,7 +9,7 @@ import { type EntitlementId, type MintName, readMintId } from '../domain/ids.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, refused, saysGone, unanswered } from './failures.ts'
-import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole } from './names.ts'
+import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole, NOBODYS_ACCESSOR } from './names.ts'
 import { type FoundLogin, type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { slots } from './slots.ts'
 import type { Timer } from './timer.ts'
@@ -160,16 +160,36 @@ async function* holds(engine: Engine): AsyncGenerator<Artefact> {
 async function tokenOf(engine: Engine, accessor: string): Promise<Token> {
   const known = engine.known.get(accessor)
   if (known !== undefined) return known
-  const call = { verb: 'write', path: LOOKUP_HOLD, template: LOOKUP_HOLD, body: { accessor } } as const
-  const answer = await engine.seek.ask(call).catch((thrown: unknown) => {
-    // Gone between the list and the look: nothing is there, and it is not remembered.
-    if (saysGone(thrown)) return undefined
-    throw thrown
-  })
+  const answer = await lookUp(engine.seek, accessor)
+  // Nothing is there, or not yet: it is not remembered.
   if (answer === undefined) return 'others'
   const token = readToken(engine, objectOf(answer.data))
   engine.known.set(accessor, token)
   return token
+}
+
+/**
+ * What Vault says of a listed accessor; undefined where no token is behind it. It may have gone between the list and the look. Or it was never
+ * there: Vault writes an accessor before its token, so one that dies between the two leaves an accessor that leads to nothing, for ever, and of that
+ * it says the same as of a look that is not permitted. Whoever may look up another one, and is denied this one again, was not denied the looking.
+ */
+async function lookUp(client: VaultClient, accessor: string): Promise<Body | undefined> {
+  const look = (): Promise<Body | undefined> =>
+    client
+      .ask({ verb: 'write', path: LOOKUP_HOLD, template: LOOKUP_HOLD, body: { accessor } })
+      .catch((thrown: unknown) => {
+        if (saysGone(thrown)) return undefined
+        throw thrown
+      })
+  const isDenial = (thrown: unknown): boolean => failureOf(thrown)?.status === 403
+  return look().catch(async (thrown: unknown) => {
+    if (!isDenial(thrown)) throw thrown
+    await isThere(client, NOBODYS_ACCESSOR)
+    return look().catch((again: unknown) => {
+      if (isDenial(again)) return undefined
+      throw again
+    })
+  })
 }
 
 function readToken({ settings, heard }: Engine, { path, display_name: name, meta }: Body): Token {

@@ -1,4 +1,6 @@
 // The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Place } from '../../src/vault/inventory.ts'
 import { vaultInventory } from '../../src/vault/inventory.ts'
@@ -132,6 +134,55 @@ describe('at a real Vault', () => {
     expect(await world.query(`SELECT tableowner FROM pg_tables WHERE tablename = 'of_an_orphan'`)).toEqual([
       { tableowner: 'payments_owner' },
     ])
+    inventory.stop()
+  })
+})
+
+describe('at a Vault that died while it made a token', () => {
+  let world: VaultWorld
+  beforeAll(async () => {
+    world = await vaultWorld({ copyable: true })
+  }, 120_000)
+  afterAll(() => world?.stop(), 30_000)
+
+  /** Vault writes the accessor, then the token: what lies there when it is killed between the two. */
+  const accessorWithoutToken = async (make: () => Promise<string>): Promise<string> => {
+    const folder = join(world.vault.dir ?? '', 'storage/sys/token/id')
+    const before = new Set(readdirSync(folder))
+    const accessor = await make()
+    const made = readdirSync(folder).filter((name) => !before.has(name))
+    expect(made).toHaveLength(1)
+    await world.vault.kill()
+    rmSync(join(folder, String(made[0])))
+    await world.vault.restart()
+    const { data } = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
+    expect(data.keys).toContain(accessor)
+    return accessor
+  }
+  const accessorOf = (answer: unknown): string => (answer as { auth: { accessor: string } }).auth.accessor
+
+  it('its accessor, which leads to nothing, does not keep the rest from being looked through', async () => {
+    await accessorWithoutToken(async () =>
+      accessorOf(await world.asRoot('POST', 'auth/token/create', { policies: ['default'], ttl: '1h' })),
+    )
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    const mint = newMint()
+    await plantsIn(world).plant('hold', mint)
+    for (const look of ['first', 'second']) {
+      const found = await listed(inventory.list('vault-main'))
+      expect([look, found.map(({ kind }) => kind)]).toEqual([look, ['hold']])
+    }
+    inventory.stop()
+  })
+
+  it('a look that is denied for every accessor is told, and not taken for nothing', async () => {
+    const at = 'sys/policies/acl/writ-inventory'
+    const { data } = (await world.asRoot('GET', at)) as { data: { policy: string } }
+    await world.asRoot('POST', at, { policy: data.policy.replace('auth/token/lookup-accessor', 'auth/token/nothing') })
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    await expect(listed(inventory.list('vault-main'))).rejects.toMatchObject({ code: 'vault_refused' })
+    await world.asRoot('POST', at, { policy: data.policy })
+    expect(await listed(inventory.list('vault-main'))).toHaveLength(1)
     inventory.stop()
   })
 })

@@ -557,7 +557,8 @@ export function stories(p: StoryPorts) {
       prefer,
     )
     if (lifted?.ok !== true) return
-    const known = await file('report', asking, prefer)
+    // Asked for again because its answer was lost, it may be there twice, and only one of the two was lifted.
+    const known = await file('report', asking, prefer, frozen.doubt ? ['frozen'] : [])
     if (known === undefined) return
     mustBeGiven(known, await exchange(known, asking.who, randomUUID(), prefer))
     await finish(known, asking.who, random, prefer)

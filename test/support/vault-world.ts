@@ -42,8 +42,11 @@ export interface VaultWorld {
   stop(): Promise<void>
 }
 
-export async function vaultWorld(more: { readonly paths?: readonly PathEntitlement[] } = {}): Promise<VaultWorld> {
-  const [postgres, vault] = await Promise.all([startPostgres({ own: true }), startVault({ own: true })])
+export async function vaultWorld(
+  more: { readonly paths?: readonly PathEntitlement[]; readonly copyable?: boolean } = {},
+): Promise<VaultWorld> {
+  const { copyable = false } = more
+  const [postgres, vault] = await Promise.all([startPostgres({ own: true }), startVault({ own: true, copyable })])
   const payments = postgres.url.replace(/\/postgres$/, '/payments')
   await onServer(postgres.url, 'CREATE DATABASE payments')
   const setup = await applyVaultSetup({
