@@ -1,12 +1,11 @@
 // The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
-import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Place } from '../../src/vault/inventory.ts'
 import { vaultInventory } from '../../src/vault/inventory.ts'
 import { vaultMarks } from '../../src/vault/marks.ts'
 import { processTimer } from '../../src/vault/timer.ts'
 import { inventoryContract, listed, newMint } from '../contracts/inventory.ts'
+import { killWhileMaking } from '../support/half-made-token.ts'
 import { type Plants, plants } from '../support/vault-plants.ts'
 import { DATABASE, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
 
@@ -145,26 +144,11 @@ describe('at a Vault that died while it made a token', () => {
   }, 120_000)
   afterAll(() => world?.stop(), 30_000)
 
-  /** Vault writes the accessor, then the token: what lies there when it is killed between the two. */
-  const accessorWithoutToken = async (make: () => Promise<string>): Promise<string> => {
-    const folder = join(world.vault.dir ?? '', 'storage/sys/token/id')
-    const before = new Set(readdirSync(folder))
-    const accessor = await make()
-    const made = readdirSync(folder).filter((name) => !before.has(name))
-    expect(made).toHaveLength(1)
-    await world.vault.kill()
-    rmSync(join(folder, String(made[0])))
+  it('its accessor, which leads to nothing, does not keep the rest from being looked through', async () => {
+    const accessor = await killWhileMaking(world.vault)
     await world.vault.restart()
     const { data } = (await world.asRoot('LIST', 'auth/token/accessors')) as { data: { keys: string[] } }
     expect(data.keys).toContain(accessor)
-    return accessor
-  }
-  const accessorOf = (answer: unknown): string => (answer as { auth: { accessor: string } }).auth.accessor
-
-  it('its accessor, which leads to nothing, does not keep the rest from being looked through', async () => {
-    await accessorWithoutToken(async () =>
-      accessorOf(await world.asRoot('POST', 'auth/token/create', { policies: ['default'], ttl: '1h' })),
-    )
     const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
     const mint = newMint()
     await plantsIn(world).plant('hold', mint)

@@ -5,6 +5,7 @@ import { Redis } from 'ioredis'
 import { type DevStage, openStage } from '../../deploy/dev/stage.ts'
 import { crashConfig } from '../support/crash-config.ts'
 import type { Point } from '../support/effect-points.ts'
+import { sometimesWhileMaking } from '../support/half-made-token.ts'
 import { eyes } from '../support/journey-actors.ts'
 import { leaksIn, redisAsText, sinksOnDisk } from '../support/leaks.ts'
 import type { Bug } from '../support/planted-bugs.ts'
@@ -69,6 +70,8 @@ const BROKER_ENV = {
   WRIT_RETENTION: '1m',
   WRIT_CANARY_EVERY: '1m',
 }
+/** Of the kills of Vault. */
+const WHILE_MAKING_EVERY = 6
 /** Logins are asked for, and windows left to their ends, for so long; then not, for so long: some things only show when little happens. */
 const [BUSY_MS, QUIET_MS] = [20_000, 14_000]
 
@@ -153,7 +156,7 @@ async function set(
   const look = lookout({ ...watching, brokersUpFor: upFor(slots), report })
   const deaths = killer({
     slots,
-    services: { redis: stage.redis, vault: services.vault },
+    services: { redis: stage.redis, vault: sometimesWhileMaking(services.vault, WHILE_MAKING_EVERY) },
     provoke: provoke.lead,
     outages,
     recovered: (victim, ms) => recovery[victim].push(Math.round(ms)),

@@ -1,0 +1,50 @@
+// What a Vault leaves behind that dies while it makes a token: it writes the accessor, then the token, so there is an accessor that leads to nothing.
+// Nobody can kill it between the two on purpose; so a token is made, and taken out of its data when it is dead.
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { VaultService } from '../../deploy/dev/vault.ts'
+
+type Server = Pick<VaultService, 'addr' | 'rootToken' | 'dir' | 'kill' | 'restart'>
+const TRIES = 20
+
+/** Kills it as if it had been making a token then; answers the accessor that is left. */
+export async function killWhileMaking(vault: Server): Promise<string> {
+  if (vault.dir === undefined) throw new Error('its data are out of reach: bring it as copyable')
+  const folder = join(vault.dir, 'storage/sys/token/id')
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const before = new Set(readdirSync(folder))
+    const accessor = await newToken(vault)
+    const made = readdirSync(folder).filter((name) => !before.has(name))
+    // Somebody else's too: which is which stands nowhere.
+    if (made.length !== 1) continue
+    await vault.kill()
+    rmSync(join(folder, String(made[0])))
+    return accessor
+  }
+  throw new Error(`others made tokens at each of ${TRIES} tries`)
+}
+
+async function newToken({ addr, rootToken }: Server): Promise<string> {
+  const response = await fetch(`${addr}/v1/auth/token/create`, {
+    method: 'POST',
+    headers: { 'x-vault-token': rootToken },
+    body: JSON.stringify({ policies: ['default'], ttl: '1h' }),
+  })
+  if (!response.ok) throw new Error(`no token was made: ${response.status}`)
+  const { auth } = (await response.json()) as { auth: { accessor: string } }
+  return auth.accessor
+}
+
+/** The same server, which every so many kills dies while it makes a token. */
+export function sometimesWhileMaking(vault: Server, every: number): Pick<Server, 'kill' | 'restart'> {
+  let kills = 0
+  return {
+    restart: () => vault.restart(),
+    kill: async () => {
+      kills += 1
+      if (kills % every !== 1) return vault.kill()
+      // It may be busy, or just away: then it dies like that.
+      await killWhileMaking(vault).catch(() => vault.kill())
+    },
+  }
+}
