@@ -18,14 +18,15 @@ import {
 } from '../domain/instant.ts'
 import { isTerminal } from '../domain/lifecycle.ts'
 import {
+  type ClaimedMint,
   type ClosedMint,
   type ClosingMint,
   type Confirmation,
   closed,
   closing,
-  isUnfinished,
   MINT_DEADLINE,
   type Mint,
+  type OpenedMint,
 } from '../domain/mint.ts'
 import { changeToEnd, eventOf, type Move, witness } from './change.ts'
 import type { MintPlan, Ports } from './ports.ts'
@@ -285,11 +286,11 @@ const backoff = (attempts: number, jitter: number): Duration => {
 /** Mints of a grant that lives on, unfinished and past their deadline at `now`: their maker is gone, so they are closed by themselves and their use is given back. */
 export async function closeUnfinished(p: EndPorts, id: GrantId, now: Instant): Promise<Grant> {
   const { grant } = await changeToEnd(p, id, (grant) => {
-    const late = (mint: Mint): boolean => isUnfinished(mint) && mint.deadline <= now
+    // What is marked already is only tried again: of a backend that is away for days each mark would be an event.
+    const late = (mint: Mint): mint is ClaimedMint | OpenedMint =>
+      (mint.status === 'claimed' || mint.status === 'opened') && mint.deadline <= now
     if (!inStatus(grant, 'active') || !grant.head.mints.some(late)) return { done: grant }
-    const mints = grant.head.mints.map((mint) =>
-      mint.status !== 'closed' && late(mint) ? closing(mint, after(now, END_LEASE)) : mint,
-    )
+    const mints = grant.head.mints.map((mint) => (late(mint) ? closing(mint, after(now, END_LEASE)) : mint))
     const event = eventOf(grant.ask, 'mint_closing', now, 'broker', { reason: 'its maker did not finish' })
     return { step: advance(grant, { to: 'active', facts: grant.head.facts, mints, event }) }
   })

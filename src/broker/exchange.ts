@@ -4,8 +4,8 @@ import { revocabilityOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
-import { after, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
-import { isReleased, type LiveMint, type Mint, mintsOf, nextNumber, usesTaken } from '../domain/mint.ts'
+import { after, between, type Duration, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
+import { isReleased, type LiveMint, type Mint, mintsOf, nextNumber, restsUntil, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
 import { checkCanary } from './canary.ts'
@@ -160,11 +160,20 @@ async function claimLogin(
   // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
   // next step cannot be written would cost the grant.
   await p.grants.loadToEnd(grant.id)
-  // The last claim was given back, and each of them is two events of this grant for ever: while nothing has changed, none is begun.
+  // Each claim that is given back is two events of this grant for ever: while it is known that nothing has changed, none is begun, and the
+  // more of them were given back, the more rarely it is tried.
+  const rests = restsUntil(grant.head.mints)
+  if (rests !== undefined && now < rests) throw restsNow(between(now, rests))
   const { credential } = grant.ask
   if (credential.kind === 'vault' && grant.head.mints.some(isReleased)) await p.credentials.reach(credential.backend)
   return claimMint(grant, control, caller, attempt, now)
 }
+
+const restsNow = (left: Duration): BrokerError =>
+  new BrokerError('vault_unavailable', 'The last tries of this grant all came to nothing.', {
+    nextAction: 'Try again after as long as Retry-After says. If it stays so, the operators see why in the log.',
+    facts: { retryAfter: Math.ceil(left / 1_000), reason: 'tried_in_vain' },
+  })
 
 async function chooseJwt(
   p: ExchangePorts,

@@ -1,7 +1,7 @@
 // One credential made by an exchange: a sub-record of its grant. A member exists only where it is true, so what must be closed at
 // the backend can be read from the status alone. It never holds a secret: an accessor and a lease id are handles, a fingerprint a hash.
 import type { AttemptId, Thumbprint } from './ids.ts'
-import { type Duration, type Instant, seconds } from './instant.ts'
+import { after, type Duration, type Instant, seconds } from './instant.ts'
 
 interface Made {
   /** 1, 2, 3… inside the grant, never used twice. */
@@ -73,6 +73,25 @@ export const usesTaken = (mints: readonly Mint[]): number => {
 /** Neither live nor closed: somebody is working on it until its deadline, and if they fail somebody else must. */
 export const isUnfinished = (mint: Mint): mint is ClaimedMint | OpenedMint | ClosingMint =>
   mint.status === 'claimed' || mint.status === 'opened' || mint.status === 'closing'
+/** So many tries in a row are given back before the next one has to wait. */
+const FREE_TRIES = 3
+const LONGEST_REST_SECONDS = 60
+
+/**
+ * Until when nothing more is tried, where the last tries were all given back: doubling from a second to a minute. Numbers are never used twice, so
+ * those that are missing below the last one tell how many there were, also when the mints themselves are kept no more.
+ */
+export function restsUntil(mints: readonly Mint[]): Instant | undefined {
+  const last = mints.reduce<Mint | undefined>(
+    (most, mint) => (most === undefined || mint.n > most.n ? mint : most),
+    undefined,
+  )
+  if (last?.status !== 'closed' || !last.released) return undefined
+  const before = mints.filter((mint) => !isReleased(mint)).reduce((most, { n }) => Math.max(most, n), 0)
+  const inARow = last.n - before
+  if (inARow <= FREE_TRIES) return undefined
+  return after(last.closedAt, seconds(Math.min(LONGEST_REST_SECONDS, 2 ** (inARow - FREE_TRIES - 1))))
+}
 export const nextNumber = (mints: readonly Mint[]): number =>
   mints.reduce((most, mint) => Math.max(most, mint.n), 0) + 1
 

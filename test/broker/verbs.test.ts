@@ -403,6 +403,7 @@ describe('exchanging', () => {
     const { id } = await w.approvedLogin(2)
     const tried: number[] = []
     for (let tries = 1; tries <= 5; tries += 1) {
+      w.advance(minutes(1))
       w.backend.fault('open', 'fail', { definite: true })
       expect(await codeOf(w.broker.exchange(w.as('vera'), id))).toBe('vault_unavailable')
       const mints = (await w.store.loadToEnd(id))?.head.mints ?? []
@@ -410,9 +411,32 @@ describe('exchanging', () => {
       tried.push(mints[0]?.n ?? 0)
     }
     expect(tried).toEqual([1, 2, 3, 4, 5])
+    w.advance(minutes(1))
     expect((await w.broker.exchange(w.as('vera'), id)).mint.n).toBe(6)
     expect((await w.broker.exchange(w.as('vera'), id)).mint.n).toBe(7)
     expect(await codeOf(w.broker.exchange(w.as('vera'), id))).toBe('uses_exhausted')
+  })
+
+  it('what comes to nothing again and again is tried more and more rarely, and at once again when it was made', async () => {
+    const w = await world()
+    const { id } = await w.approvedLogin(2)
+    const tryIn = async (wait: number): Promise<unknown> => {
+      w.advance(seconds(wait))
+      w.backend.fault('open', 'fail', { definite: true })
+      return w.broker.exchange(w.as('vera'), id).catch((thrown: BrokerError) => thrown.facts.retryAfter ?? 'refused')
+    }
+    for (const _ of [1, 2, 3]) expect(await tryIn(0)).toBe('refused')
+    expect(await tryIn(0)).toBe('refused')
+    for (const rest of [1, 2, 4, 8, 16, 32, 60, 60]) {
+      const { version } = (await w.store.loadToEnd(id)) ?? {}
+      expect(await tryIn(0)).toBe(rest)
+      expect((await w.store.loadToEnd(id))?.version).toBe(version)
+      expect(await tryIn(rest)).toBe('refused')
+    }
+    w.advance(seconds(60))
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id))).toBe('ok')
+    expect(await tryIn(0)).toBe('refused')
+    expect(await tryIn(0)).toBe('refused')
   })
 
   it('a backend that is out of reach is asked before the next claim: whoever tries again and again writes nothing', async () => {
@@ -428,6 +452,21 @@ describe('exchanging', () => {
     expect((await w.store.loadToEnd(id))?.version).toBe(version)
     w.backend.up()
     expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('ok')
+  })
+
+  it('a login that cannot be confirmed gone in a grant that lives on is tried again for hours without a word in its record', async () => {
+    const w = await world()
+    const { id } = await w.approvedLogin(2)
+    await w.broker.exchange(w.as('vera'), id, attempt('attempt-one'))
+    w.backend.freeze()
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('not_confirmed')
+    const [before, asked] = [(await w.store.loadToEnd(id))?.version, w.backend.calls('close')]
+    await w.settle(minutes(30))
+    expect((await w.store.loadToEnd(id))?.version).toBe(before)
+    expect(w.backend.calls('close')).toBeGreaterThan(asked + 20)
+    w.backend.thaw()
+    await w.settle()
+    expect((await w.store.loadToEnd(id))?.head).toMatchObject({ status: 'active', mints: [{ status: 'closed' }] })
   })
 
   it('nothing leaves when the witness cannot be written, and a login is taken back', async () => {

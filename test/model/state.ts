@@ -20,6 +20,8 @@ export interface MintState {
   readonly maker: number | undefined
   readonly handedOut: boolean
   readonly released: boolean
+  /** Only of what was given back: from then on the next try may have to wait. */
+  readonly releasedAt: number | undefined
   readonly expiresAt: number | undefined
 }
 export interface GrantState {

@@ -383,11 +383,22 @@ const newMint = ({ mints }: GrantState, { attempt, keyed }: Exchanging, now: num
   maker: undefined,
   handedOut: false,
   released: false,
+  releasedAt: undefined,
   expiresAt: undefined,
 })
 
+/** After three tries in a row that were given back each further one waits: a second, two, four, up to a minute. */
+function restsUntil({ mints }: GrantState): number {
+  const [last, ...others] = mints.toSorted((a, b) => b.n - a.n)
+  if (last?.releasedAt === undefined) return 0
+  const before = others.filter((one) => !isReleased(one)).map(({ n }) => n)
+  const inARow = last.n - Math.max(0, ...before)
+  return inARow <= 3 ? 0 : last.releasedAt + Math.min(60, 2 ** (inARow - 4)) * SECOND
+}
+
 function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Program {
   const now = nowAt(run, hand)
+  if (now < restsUntil(grant)) refuse('vault_unavailable')
   if (grant.mints.some(isReleased) && !run.state.backendUp) refuse('vault_unavailable')
   if (grant.closesAt - now < 10 * SECOND) refuse('window_closing')
   if (grant.status === 'issuing') refuse('wrong_status')
@@ -397,7 +408,7 @@ function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Pr
   step(run, grant, 'claimed', { status, mints: [...grant.mints.filter((one) => !isReleased(one)), mint] })
   yield
   if (!run.state.backendUp) {
-    release(run, by.name, mint)
+    release(run, hand, by.name, mint)
     refuse('vault_unavailable')
   }
   if (!moveMint(run, by.name, mint.n, 'claimed', 'opened', (one) => ({ ...one, status: 'opened' })))
@@ -447,19 +458,21 @@ function moveMint(
 }
 
 /** The backend said no before anything was made: the use is given back. */
-function release(run: Run, name: number, { n }: MintState): void {
+function release(run: Run, hand: Hand, name: number, { n }: MintState): void {
   const grant = find(run, name)
   if (!stands(grant, n, 'claimed')) return
-  const mints = withMint(grant, n, (mint) => closed(mint, true))
+  const mints = withMint(grant, n, (mint) => closed(mint, nowAt(run, hand)))
   step(run, grant, 'released', { status: grant.status === 'issuing' ? 'approved' : grant.status, mints })
 }
 
-const closed = (mint: MintState, released: boolean): MintState => ({
+/** `releasedAt`: where its use is given back. */
+const closed = (mint: MintState, releasedAt?: number): MintState => ({
   ...mint,
   status: 'closed',
   deadline: undefined,
   maker: undefined,
-  released,
+  released: releasedAt !== undefined,
+  releasedAt,
 })
 const closing = (mint: MintState, deadline: number): MintState => ({
   ...mint,
@@ -518,7 +531,9 @@ function* finishClosing(run: Run, base: GrantState, hand = PLAIN): Generator<und
   if (grant.status !== 'active') return grant
   const mints = grant.mints.map((mint) => {
     const found = gone.find(({ n }) => n === mint.n)
-    return mint.status === 'closing' && found !== undefined ? closed(mint, !found.handedOut) : mint
+    return mint.status === 'closing' && found !== undefined
+      ? closed(mint, found.handedOut ? undefined : nowAt(run, hand))
+      : mint
   })
   return step(run, grant, 'mint_closed', { mints })
 }
@@ -540,7 +555,7 @@ export function* end(run: Run, name: number, outcome: string, said: Said = () =>
 }
 const endToken = (run: Run, grant: GrantState, outcome: string, said: ReturnType<Said> = {}): GrantState =>
   step(run, grant, 'ended', { status: 'ended', outcome, mints: grant.mints.map(closedAlready), ...said })
-const closedAlready = (mint: MintState): MintState => (mint.status === 'closed' ? mint : closed(mint, false))
+const closedAlready = (mint: MintState): MintState => (mint.status === 'closed' ? mint : closed(mint))
 
 const beginEnd = (
   run: Run,
@@ -567,9 +582,7 @@ function* retryEnd(run: Run, name: number, hand = PLAIN): Program {
 
 /** What was tried is written only where nobody else has gone on with it meanwhile. */
 function* closeAndConfirm(run: Run, base: GrantState, hand: Hand): Program {
-  const mints = base.mints.map((mint) =>
-    mint.status === 'closed' || !canClose(run, hand, mint) ? mint : closed(mint, false),
-  )
+  const mints = base.mints.map((mint) => (mint.status === 'closed' || !canClose(run, hand, mint) ? mint : closed(mint)))
   const failed = mints.some(({ status }) => status !== 'closed')
   yield
   const grant = find(run, base.name)
@@ -655,7 +668,7 @@ function* endOverdue(run: Run, base: GrantState, now: number): Program {
   if (base.status === 'issuing' || now >= base.closesAt) return yield* end(run, base.name, outcome)
   const grant = find(run, base.name)
   const isLate = ({ status, deadline: until }: MintState): boolean =>
-    status !== 'live' && status !== 'closed' && until !== undefined && until <= now
+    (status === 'claimed' || status === 'opened') && until !== undefined && until <= now
   const left =
     grant.status === 'active' && grant.mints.some(isLate)
       ? step(run, grant, 'mint_closing', {
