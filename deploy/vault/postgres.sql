@@ -53,7 +53,7 @@ CREATE SCHEMA IF NOT EXISTS writ;
 CREATE OR REPLACE FUNCTION writ.shut_login(login text) RETURNS boolean
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $writ$
 BEGIN
-  IF login !~ '^writ-g[0-9]{1,4}-[a-z2-7]{26}-[1-9][0-9]{0,5}$' THEN
+  IF login !~ '^writ-g[0-9]{1,4}-[a-z2-7]{26}-(0|[1-9][0-9]{0,5})$' THEN
     RAISE EXCEPTION 'not a login of Writ' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN

@@ -24,10 +24,11 @@ import { BrokerError } from '../domain/errors.ts'
 import { type Duration, duration, type Instant, toSeconds } from '../domain/instant.ts'
 import type { Lease, Mint } from '../domain/mint.ts'
 import { type Secret, secret } from '../domain/secret.ts'
+import { isThere, LOOKUP_ACCESSOR, reach } from './accessors.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, misdeclared, refused, saysGone, unanswered, unavailable } from './failures.ts'
-import { displayName, isMount, isSegment, loginName, NOBODYS_ACCESSOR, policyName, roleName } from './names.ts'
+import { displayName, isMount, isSegment, loginName, policyName, roleName } from './names.ts'
 import { bodyFor, FAULTS, given, isVaultPath, pathOf } from './path-engine.ts'
 import { type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { type Left, type Probe, postgresProbe } from './postgres-probe.ts'
@@ -90,8 +91,7 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
   return {
     async reach(backend) {
       const engine = engineFor(backend)
-      const body = { accessor: NOBODYS_ACCESSOR }
-      await issuing(engine, LOOKUP_HOLD, (signal) => isThere(engine.issue, LOOKUP_HOLD, body, signal))
+      await issuing(engine, LOOKUP_ACCESSOR, (signal) => reach(engine.issue, signal))
     },
     async open(plan) {
       const engine = engineFor(plan.credential.backend)
@@ -142,7 +142,6 @@ const PATH = '{mount}/{path}'
 const REVOKE = 'sys/leases/revoke'
 const LOOKUP = 'sys/leases/lookup'
 const DROP_HOLD = 'auth/token/revoke-accessor'
-const LOOKUP_HOLD = 'auth/token/lookup-accessor'
 
 function engineOf(name: string, settings: VaultBackend, timer: Timer, nowSeconds: () => number): Engine {
   const client = (connections: number): VaultClient =>
@@ -365,12 +364,11 @@ async function askWhatIsLeft(engine: Engine, plan: MintPlan, mint: Mint, signal:
   const { credential } = plan
   const lease = recorded?.id === '' ? undefined : recorded
   // Only Vault's answer takes a slot: while the database is asked, another end can go on there.
-  const isStillThere = (path: string, body: Body): Promise<boolean> =>
-    engine.ending.run(signal, () => isThere(engine.end, path, body, signal))
-  if (lease !== undefined && (await isStillThere(LOOKUP, { lease_id: lease.id })))
+  const inTurn = (work: () => Promise<boolean>): Promise<boolean> => engine.ending.run(signal, work)
+  if (lease !== undefined && (await inTurn(() => isLeaseThere(engine.end, lease.id, signal))))
     return { gone: false, answer: 'Vault: the lease is still there' }
   // Without a lease on record the hold itself must be gone: under a living one a secret could still be made.
-  if (lease === undefined && accessor !== undefined && (await isStillThere(LOOKUP_HOLD, { accessor })))
+  if (lease === undefined && accessor !== undefined && (await inTurn(() => isThere(engine.end, accessor, signal))))
     return { gone: false, answer: 'Vault: the hold is still there' }
   const vault =
     lease !== undefined ? 'Vault: invalid lease' : accessor !== undefined ? 'Vault: invalid accessor' : 'Vault: no hold'
@@ -424,9 +422,9 @@ async function endForgotten(
   return probe.left(login, signal)
 }
 
-async function isThere(client: VaultClient, path: string, body: Body, signal: AbortSignal): Promise<boolean> {
+async function isLeaseThere(client: VaultClient, lease: string, signal: AbortSignal): Promise<boolean> {
   try {
-    await client.ask({ verb: 'write', path, template: path, body, signal })
+    await client.ask({ verb: 'write', path: LOOKUP, template: LOOKUP, body: { lease_id: lease }, signal })
     return true
   } catch (thrown) {
     if (saysGone(thrown)) return false

@@ -129,7 +129,7 @@ const GONE: Readonly<Record<string, string>> = {
 /** Whether Vault has said that what was named is not there. */
 export const saysGone = (thrown: unknown): boolean => {
   const failure = failureOf(thrown)
-  return failure?.status !== undefined && (failure.reason === 'gone' || failure.reason === 'not_found')
+  return failure?.status !== undefined && failure.reason === 'gone'
 }
 
 function wordsOf(body: unknown): readonly string[] {

@@ -6,10 +6,11 @@ import type { Artefact, Inventory } from '../broker/ports.ts'
 import type { VaultDatabase } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type EntitlementId, type MintName, readMintId } from '../domain/ids.ts'
+import { isThere, lookUpListed } from './accessors.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, refused, saysGone, unanswered } from './failures.ts'
-import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole, NOBODYS_ACCESSOR } from './names.ts'
+import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole } from './names.ts'
 import { type FoundLogin, type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { slots } from './slots.ts'
 import type { Timer } from './timer.ts'
@@ -33,9 +34,10 @@ const MOST_WAITING = 10_000
 /** A list of a million accessors has some 30 MB. */
 const MOST_BYTES = 128 * 2 ** 20
 const LIST_MS = 15_000
+/** A token is made in three writes, one after the other; by then the last of them is done. */
+const SETTLED_MS = 500
 
 const ACCESSORS = 'auth/token/accessors'
-const LOOKUP_HOLD = 'auth/token/lookup-accessor'
 const DROP_HOLD = 'auth/token/revoke-accessor'
 const REVOKE = 'sys/leases/revoke'
 const LEASES = 'sys/leases/lookup/{mount}/creds'
@@ -56,6 +58,7 @@ interface Engine {
   /** Of every accessor that was listed last: what it is never changes, and each look-up is a call. */
   readonly known: Map<string, Token>
   readonly heard: (said: string) => void
+  readonly timer: Timer
 }
 
 /** The inventory of every backend that names a login for it. Everything rejects with a BrokerError. */
@@ -115,6 +118,7 @@ function engineOf(
     logins: new Map([...probes].map(([connection, probe]) => [connection, postgresLogins(probe, timer)])),
     known: new Map(),
     heard,
+    timer,
   }
 }
 
@@ -141,8 +145,12 @@ async function* everything(engine: Engine, places: readonly Place[]): AsyncGener
 
 async function* holds(engine: Engine): AsyncGenerator<Artefact> {
   const accessors = await names(engine, ACCESSORS, ACCESSORS)
+  // That of the login that asks is among them: whoever says that there is none is not Vault.
+  if (accessors.length === 0) throw refused(ACCESSORS, 'no_list')
   const listed = new Set(accessors)
   for (const accessor of engine.known.keys()) if (!listed.has(accessor)) engine.known.delete(accessor)
+  // A look ends a token that is just being made: Vault takes it for one whose lease was lost. So whatever is new is left alone for a moment.
+  if (accessors.some((accessor) => !engine.known.has(accessor))) await waited(engine.timer, SETTLED_MS)
   // All of them are looked at before the first is given out: the marks among them say how far the store had come.
   const tokens: Token[] = []
   for (let from = 0; from < accessors.length; from += AT_ONCE) {
@@ -157,39 +165,17 @@ async function* holds(engine: Engine): AsyncGenerator<Artefact> {
   }
 }
 
+const waited = (timer: Timer, ms: number): Promise<void> => new Promise((resolve) => timer.after(ms, resolve))
+
 async function tokenOf(engine: Engine, accessor: string): Promise<Token> {
   const known = engine.known.get(accessor)
   if (known !== undefined) return known
-  const answer = await lookUp(engine.seek, accessor)
-  // Nothing is there, or not yet: it is not remembered.
+  const answer = await lookUpListed(engine.seek, accessor)
+  // Nothing is there, or not any more, or not yet: it is not remembered.
   if (answer === undefined) return 'others'
-  const token = readToken(engine, objectOf(answer.data))
+  const token = readToken(engine, answer)
   engine.known.set(accessor, token)
   return token
-}
-
-/**
- * What Vault says of a listed accessor; undefined where no token is behind it. It may have gone between the list and the look. Or it was never
- * there: Vault writes an accessor before its token, so one that dies between the two leaves an accessor that leads to nothing, for ever, and of that
- * it says the same as of a look that is not permitted. Whoever may look up another one, and is denied this one again, was not denied the looking.
- */
-async function lookUp(client: VaultClient, accessor: string): Promise<Body | undefined> {
-  const look = (): Promise<Body | undefined> =>
-    client
-      .ask({ verb: 'write', path: LOOKUP_HOLD, template: LOOKUP_HOLD, body: { accessor } })
-      .catch((thrown: unknown) => {
-        if (saysGone(thrown)) return undefined
-        throw thrown
-      })
-  const isDenial = (thrown: unknown): boolean => failureOf(thrown)?.status === 403
-  return look().catch(async (thrown: unknown) => {
-    if (!isDenial(thrown)) throw thrown
-    await isThere(client, NOBODYS_ACCESSOR)
-    return look().catch((again: unknown) => {
-      if (isDenial(again)) return undefined
-      throw again
-    })
-  })
 }
 
 function readToken({ settings, heard }: Engine, { path, display_name: name, meta }: Body): Token {
@@ -319,17 +305,6 @@ async function endHold(engine: Engine, accessor: string): Promise<boolean> {
   })
   if (await isThere(engine.end, accessor)) throw notEnded(DROP_HOLD)
   return true
-}
-
-/** Whether there is a token of this accessor; an error or a time-out rejects. */
-export async function isThere(client: VaultClient, accessor: string): Promise<boolean> {
-  try {
-    await client.ask({ verb: 'write', path: LOOKUP_HOLD, template: LOOKUP_HOLD, body: { accessor } })
-    return true
-  } catch (thrown) {
-    if (saysGone(thrown)) return false
-    throw thrown
-  }
 }
 
 const notEnded = (path: string): BrokerError =>

@@ -2,10 +2,11 @@
 // is kept. A Vault that was restored from an earlier copy has not got it. It needs no right that the broker has not got already.
 // Invariant: nobody ever holds the token of a mark, and a mark that nobody tends dies within an hour.
 import type { BackendMarks } from '../broker/ports.ts'
+import { isThere } from './accessors.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { refused, saysGone } from './failures.ts'
-import { isThere, MARK, type Places } from './inventory.ts'
+import { MARK, type Places } from './inventory.ts'
 import { policyName } from './names.ts'
 import type { Timer } from './timer.ts'
 

@@ -9,9 +9,6 @@ export const roleName = (entitlement: EntitlementId, mint: MintId): string => `w
 /** The one policy of a hold: it may read the logins of one entitlement, and nothing else. */
 export const policyName = (entitlement: EntitlementId): string => `writ-grant-${entitlement}`
 
-/** An accessor that no token has: to whoever may look one up Vault says that it is not there. */
-export const NOBODYS_ACCESSOR = 'nobody'
-
 /** The hold's display name. Vault puts `token-` in front of it, and the user name template turns that into the login's name. */
 export const displayName = (mint: MintId): string => mint
 

@@ -1,15 +1,22 @@
 // The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Digest } from '../../src/domain/ids.ts'
+import { instant } from '../../src/domain/instant.ts'
+import type { OpenedMint } from '../../src/domain/mint.ts'
+import { vaultCredentialSource } from '../../src/vault/credential-source.ts'
 import type { Place } from '../../src/vault/inventory.ts'
 import { vaultInventory } from '../../src/vault/inventory.ts'
 import { vaultMarks } from '../../src/vault/marks.ts'
+import { displayName } from '../../src/vault/names.ts'
 import { processTimer } from '../../src/vault/timer.ts'
+import { claimedMint } from '../contracts/credential-source.ts'
 import { inventoryContract, listed, newMint } from '../contracts/inventory.ts'
-import { killWhileMaking } from '../support/half-made-token.ts'
+import { killWhileMaking, killWhileRevoking } from '../support/half-made-token.ts'
 import { type Plants, plants } from '../support/vault-plants.ts'
-import { DATABASE, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
+import { CREDENTIAL, DATABASE, ENTITLEMENT, type VaultWorld, vaultWorld } from '../support/vault-world.ts'
 
 const PLACES: readonly Place[] = [{ entitlement: ENTITLEMENT, database: DATABASE }]
+const DIGEST = `sha-256:${'d'.repeat(43)}` as Digest
 const plantsIn = (world: VaultWorld): Plants =>
   plants({
     ...world,
@@ -120,6 +127,35 @@ describe('at a real Vault', () => {
     inventory.stop()
   })
 
+  it('a token that is just being made does not die of being looked at', async () => {
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    const until = performance.now() + 8_000
+    const [dead, counts] = [new Set<string>(), { made: 0, looks: 0 }]
+    const making = async (): Promise<void> => {
+      while (performance.now() < until) {
+        const asked = { policies: ['writ-grant-payments-migrator'], ttl: '15s', renewable: true }
+        const { auth } = (await world.asRoot('POST', 'auth/token/create/writ', asked)) as { auth: { accessor: string } }
+        const { accessor } = auth
+        counts.made += 1
+        await world
+          .asRoot('POST', 'auth/token/renew-accessor', { accessor, increment: '60s' })
+          .catch(() => dead.add(accessor))
+        await world.asRoot('POST', 'auth/token/revoke-accessor', { accessor }).catch(() => undefined)
+      }
+    }
+    const looking = async (): Promise<void> => {
+      while (performance.now() < until) {
+        await listed(inventory.list('vault-main'))
+        counts.looks += 1
+      }
+    }
+    await Promise.all([...Array.from({ length: 12 }, making), looking()])
+    expect(counts.made).toBeGreaterThan(100)
+    expect(counts.looks).toBeGreaterThan(3)
+    expect([...dead]).toEqual([])
+    inventory.stop()
+  })
+
   it('what a login made goes to the owner of its entitlement, also where only PostgreSQL knows of it', async () => {
     const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
     const made = plantsIn(world)
@@ -156,6 +192,42 @@ describe('at a Vault that died while it made a token', () => {
       const found = await listed(inventory.list('vault-main'))
       expect([look, found.map(({ kind }) => kind)]).toEqual([look, ['hold']])
     }
+    inventory.stop()
+  })
+
+  it('a hold whose end was broken off counts as gone: nobody can use it, and nobody can end it', async () => {
+    const policy = { policy: 'path "cubbyhole/*" { capabilities = ["create", "update"] }' }
+    await world.asRoot('POST', 'sys/policies/acl/writ-grant-slow', policy)
+    const named = newMint()
+    const { grant, mint } = named
+    const hold = (await world.asRoot('POST', 'auth/token/create/writ', {
+      ...{ policies: ['writ-grant-slow'], ttl: '1h', renewable: true, display_name: displayName(mint) },
+      meta: { grant, mint, digest: DIGEST },
+    })) as { auth: { client_token: string; accessor: string } }
+    const { client_token: token, accessor } = hold.auth
+    const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
+    const holdsOf = async () =>
+      (await listed(inventory.list('vault-main'))).filter((one) => one.mint?.mint === mint).map(({ kind }) => kind)
+    expect(await holdsOf()).toEqual(['hold'])
+    await killWhileRevoking(world.vault, { token, accessor })
+    await world.vault.restart()
+    const looked = (await world.asRoot('POST', 'auth/token/lookup-accessor', { accessor })) as { data: object }
+    expect(looked.data).toMatchObject({ num_uses: -1 })
+    await expect(world.asRoot('POST', 'auth/token/revoke-accessor', { accessor })).rejects.toThrow('token not found')
+    await expect(world.asRoot('POST', 'cubbyhole/any', {}, token)).rejects.toThrow('403')
+
+    const fresh = vaultInventory(world.backends, () => PLACES, processTimer)
+    expect((await listed(fresh.list('vault-main'))).filter((one) => one.mint?.mint === mint)).toEqual([])
+    expect(await fresh.end({ backend: 'vault-main', kind: 'hold', place: '', handle: accessor, mint: named })).toBe(
+      false,
+    )
+    const source = vaultCredentialSource(world.backends, processTimer, () => instant(Date.now()))
+    const plan = { entitlement: ENTITLEMENT, credential: CREDENTIAL, grant, mint, digest: DIGEST }
+    const opened: OpenedMint = { ...claimedMint(), status: 'opened', accessor }
+    await source.close(plan, opened)
+    expect((await source.confirmGone(plan, opened)).gone).toBe(true)
+    source.stop()
+    fresh.stop()
     inventory.stop()
   })
 

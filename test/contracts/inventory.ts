@@ -91,6 +91,13 @@ export function inventoryContract(name: string, make: () => Promise<InventoryWor
       expect(await world.isThere('login', mint)).toBe(false)
     })
 
+    it('ends the login of a canary, whose mint has no number of a use', async () => {
+      const mint = newMint(0)
+      await world.plant('login', mint)
+      expect(await inventory.end(await one('login', mint))).toBe(true)
+      expect(await world.isThere('login', mint)).toBe(false)
+    })
+
     it('ends nothing of another mint, also one whose name begins the same', async () => {
       const first = newMint(1)
       const twin = readMintId(`${first.grant}-11`) as MintName

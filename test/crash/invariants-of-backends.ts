@@ -1,5 +1,6 @@
 // What must hold at Vault and in PostgreSQL, asked of them with the rights of their administrators: I9, I10, and DESIGN.md §4 rule 2. Always
 // listed first and held against the store afterwards: what was made had been claimed before, and what has ended was gone before.
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Eyes } from '../support/journey-actors.ts'
 import type { Row } from './invariants-of-store.ts'
 import type { Journal } from './journal.ts'
@@ -46,6 +47,8 @@ export function backends(see: Eyes): Backends {
       const accessors = await list('auth/token/accessors')
       const there = new Set(accessors)
       for (const accessor of known.keys()) if (!there.has(accessor)) known.delete(accessor)
+      // A look ends a token that is just being made.
+      if (accessors.some((accessor) => !known.has(accessor))) await pause(SETTLED_MS)
       const metas = await Promise.all(accessors.map(metaOf))
       const folders = await list('sys/leases/lookup/database/creds/')
       const leases = await Promise.all(folders.map((folder) => list(`sys/leases/lookup/database/creds/${folder}`)))
@@ -59,6 +62,7 @@ export function backends(see: Eyes): Backends {
   }
 }
 
+const SETTLED_MS = 300
 const HOLDS = ['issuing', 'active', 'ending', 'stuck']
 /** I9: so long may something be there that nobody stands for; a login of what has ended not even so long. */
 const ORPHAN_MS = 60_000

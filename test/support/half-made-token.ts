@@ -1,5 +1,6 @@
-// What a Vault leaves behind that dies while it makes a token: it writes the accessor, then the token, so there is an accessor that leads to nothing.
-// Nobody can kill it between the two on purpose; so a token is made, and taken out of its data when it is dead.
+// What a Vault leaves behind that dies while it makes a token, or while it ends one. It writes the accessor, then the token, so there is an accessor
+// that leads to nothing: nobody can kill it between the two on purpose, so a token is made, and taken out of its data when it is dead. When it ends
+// one it marks it, clears what belongs to it, and forgets it: a token that has much to clear is killed in the middle of that.
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { VaultService } from '../../deploy/dev/vault.ts'
@@ -22,6 +23,29 @@ export async function killWhileMaking(vault: Server): Promise<string> {
     return accessor
   }
   throw new Error(`others made tokens at each of ${TRIES} tries`)
+}
+
+const MUCH = 3_000
+
+/** Kills it while it ends this token, which may write to its cubbyhole. Rejects where it was through before that was seen. */
+export async function killWhileRevoking(
+  vault: Server,
+  { token, accessor }: { token: string; accessor: string },
+): Promise<void> {
+  const ask = (path: string, body: unknown, as = vault.rootToken): Promise<Response> =>
+    fetch(`${vault.addr}/v1/${path}`, { method: 'POST', headers: { 'x-vault-token': as }, body: JSON.stringify(body) })
+  const waiting = Array.from({ length: MUCH }, (_, n) => n).values()
+  const fill = async (): Promise<void> => {
+    for (const n of waiting) await ask(`cubbyhole/${n}`, { n }, token)
+  }
+  await Promise.all([fill(), fill(), fill(), fill()])
+  void ask('auth/token/revoke-accessor', { accessor }).catch(() => undefined)
+  for (;;) {
+    const looked = await ask('auth/token/lookup-accessor', { accessor })
+    if (!looked.ok) throw new Error('it was through before it was seen')
+    const { data } = (await looked.json()) as { data: { num_uses: number } }
+    if (data.num_uses < 0) return vault.kill()
+  }
 }
 
 async function newToken({ addr, rootToken }: Server): Promise<string> {

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { BrokerError } from '../../src/domain/errors.ts'
 import { secret } from '../../src/domain/secret.ts'
 import { type Call, type VaultClient, vaultClient } from '../../src/vault/client.ts'
-import { failureOf } from '../../src/vault/failures.ts'
+import { failureOf, saysGone } from '../../src/vault/failures.ts'
 import { processTimer } from '../../src/vault/timer.ts'
 import { handTimer } from './hand-timer.ts'
 
@@ -288,6 +288,15 @@ describe('the Vault client', () => {
       definite,
       status,
     ])
+  })
+
+  it('reads as gone only what Vault says in words: an empty 404 is what a proxy answers that knows no route', async () => {
+    handler = (_, response) => answer(response, 400, { errors: ['invalid lease'] })
+    expect(saysGone(await errorOf(client().call(write)))).toBe(true)
+    handler = (_, response) => void response.writeHead(404).end()
+    expect(saysGone(await errorOf(client().call(write)))).toBe(false)
+    handler = (_, response) => answer(response, 404, { errors: [] })
+    expect(saysGone(await errorOf(client().call(write)))).toBe(false)
   })
 
   it('keeps the template, the status and the request id of a failure, and no path, body, token or word of Vault', async () => {
