@@ -18,8 +18,11 @@ export interface Authentication {
   /** Rejects `unauthenticated` for a token that is not good here, or is bound to another key than `key`, the one proven in this request. */
   authenticate(token: string, key: Thumbprint | undefined): Promise<Caller>
   readonly proofs: {
-    /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`; the fact `oauth` says `use_dpop_nonce` where only the nonce is missing. */
-    check(proof: Proof): Promise<Thumbprint>
+    /**
+     * The key of a proof that holds; `spend` rejects where it was used before. Both reject `unauthenticated`; the fact `oauth` says
+     * `use_dpop_nonce` where only the nonce is missing.
+     */
+    check(proof: Proof): Promise<{ readonly key: Thumbprint; spend(): Promise<void> }>
     /** The nonce that the next proof should carry; undefined where none is asked for. */
     freshNonce(): string | undefined
   }
@@ -38,12 +41,13 @@ export async function callerOf(p: Authentication, incoming: Incoming): Promise<C
     return p.authenticate(token, undefined)
   }
   const url = `${p.issuer}${incoming.path}`
-  const key = await p.proofs.check({ proof, method: incoming.method, url, accessToken: token })
+  const { key, spend } = await p.proofs.check({ proof, method: incoming.method, url, accessToken: token })
   const caller = await p.authenticate(token, key)
   // RFC 9449 §7.1 and §7.2: the scheme says whether the token is bound, so that neither is ever taken for the other.
   const bound = isBound(token)
   if (bound && scheme !== 'dpop') throw unauthenticated('This token is bound to a key: send it as DPoP.')
   if (!bound && scheme === 'dpop') throw unauthenticated('This token is not bound to a key: send it as Bearer.')
+  await spend()
   return { ...caller, key }
 }
 

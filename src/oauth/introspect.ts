@@ -36,13 +36,13 @@ export interface IntrospectPorts {
     key: Thumbprint | undefined,
   ): Promise<{ readonly server: ResourceServer; readonly bound: boolean }>
   readonly proofs: {
-    /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`. */
+    /** The key of a proof that holds; `spend` rejects where it was used before. Both reject `unauthenticated`. */
     check(proof: {
       readonly proof: string
       readonly method: string
       readonly url: string
       readonly accessToken?: string
-    }): Promise<Thumbprint>
+    }): Promise<{ readonly key: Thumbprint; spend(): Promise<void> }>
   }
   /** Undefined for anything that is not a token of ours, whatever is wrong with it; expiry is judged here. */
   verifyOwn(token: string): Promise<OwnToken | undefined>
@@ -127,9 +127,10 @@ async function byToken(p: IntrospectPorts, request: OAuthRequest, sent: readonly
   const bindsKey = scheme.toLowerCase() === 'dpop'
   if (token === undefined || more.length > 0 || bindsKey !== (proof !== undefined)) throw failed()
   const url = `${p.issuer}${request.path}`
-  const key =
+  const proven =
     proof === undefined ? undefined : await p.proofs.check({ proof, method: request.method, url, accessToken: token })
-  const { server, bound } = await p.serverByToken(token, key)
+  const { server, bound } = await p.serverByToken(token, proven?.key)
   if (bound !== bindsKey) throw failed()
+  await proven?.spend()
   return server
 }

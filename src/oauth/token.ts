@@ -20,13 +20,20 @@ export const ACCESS_TOKEN = `${TOKEN_TYPE}access_token`
 const SUBJECT_TYPES = new Set([`${TOKEN_TYPE}jwt`, `${TOKEN_TYPE}id_token`, ACCESS_TOKEN])
 const VAULT_WRAPPED = 'https://writ.dev/token-type/vault-wrapped'
 
+interface ProvenKey {
+  readonly key: Thumbprint
+  spend(): Promise<void>
+}
 export interface TokenPorts {
   readonly broker: Pick<Broker, 'exchange'>
   /** Rejects `unauthenticated` for a subject token that is not good here, or is bound to another key than `key`, the one proven in this request. */
   authenticate(token: string, key: Thumbprint | undefined): Promise<Caller>
   readonly proofs: {
-    /** The key of a proof that holds and was never seen before. Rejects `unauthenticated`; the fact `oauth` says `use_dpop_nonce` where only the nonce is missing. */
-    check(proof: { readonly proof: string; readonly method: string; readonly url: string }): Promise<Thumbprint>
+    /**
+     * The key of a proof that holds; `spend` rejects where it was used before. Both reject `unauthenticated`; the fact `oauth` says
+     * `use_dpop_nonce` where only the nonce is missing.
+     */
+    check(proof: { readonly proof: string; readonly method: string; readonly url: string }): Promise<ProvenKey>
     freshNonce(): string | undefined
   }
   /** Strict JSON: duplicates refused, depth and size bounded. Throws for text that is not. */
@@ -52,8 +59,9 @@ export const tokenEndpoint = (p: TokenPorts): OAuthEndpoint => ({
 async function exchangeToken(p: TokenPorts, request: OAuthRequest): Promise<OAuthAnswer> {
   const form = await formOf(request)
   const { subject, id } = askedFor(p, form)
-  const key = await keyOf(p, request)
-  const caller = await subjectOf(p, subject, key)
+  const proven = await proofOf(p, request)
+  const caller = await subjectOf(p, subject, proven?.key)
+  await aboutProof(p, async () => proven?.spend())
   const grantUri = `${p.issuer}/v1/grants/${id}`
   try {
     await paid(p.limits, caller.principal.id, 'requests')
@@ -94,12 +102,18 @@ function askedFor(p: TokenPorts, form: Form): { readonly subject: string; readon
 }
 
 /** The key of the one DPoP proof, where there is one (RFC 9449 §5). */
-async function keyOf(p: TokenPorts, request: OAuthRequest): Promise<Thumbprint | undefined> {
+async function proofOf(p: TokenPorts, request: OAuthRequest): Promise<ProvenKey | undefined> {
   const [proof, ...more] = request.header('dpop')
   if (proof === undefined) return undefined
   if (more.length > 0) throw new OAuthError('invalid_dpop_proof', 'Send one DPoP proof.')
+  const url = `${p.issuer}${request.path}`
+  return aboutProof(p, () => p.proofs.check({ proof, method: request.method, url }))
+}
+
+/** What is wrong with a proof, in the words of RFC 9449. */
+async function aboutProof<T>(p: TokenPorts, work: () => Promise<T>): Promise<T> {
   try {
-    return await p.proofs.check({ proof, method: request.method, url: `${p.issuer}${request.path}` })
+    return await work()
   } catch (thrown) {
     if (!isBrokerError(thrown, 'unauthenticated')) throw thrown
     const more = { headers: nonceHeader(p), cause: thrown.cause }

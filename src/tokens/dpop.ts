@@ -31,12 +31,21 @@ export interface Proven {
   /** The access token that came with it: the proof must name its hash. */
   readonly accessToken?: string
 }
+export interface CheckedProof {
+  /** The thumbprint of the proven key. */
+  readonly key: Thumbprint
+  /**
+   * Marks the proof as used. Rejects `unauthenticated` where it was used before, `store_unavailable` when that cannot be known. To be called when it is
+   * known who asks, and before anything is done for them: whoever is nobody leaves no mark in the store.
+   */
+  spend(): Promise<void>
+}
 export interface ProofChecker {
   /**
-   * The thumbprint of the proven key. Rejects `unauthenticated`, with `facts.oauth` saying `invalid_dpop_proof`, or `use_dpop_nonce`
-   * when the client shall try again with `freshNonce()`; `store_unavailable` when replays cannot be seen.
+   * Whether the proof holds; not whether it was used before. Rejects `unauthenticated`, with `facts.oauth` saying `invalid_dpop_proof`, or
+   * `use_dpop_nonce` when the client shall try again with `freshNonce()`.
    */
-  check(request: Proven): Promise<Thumbprint>
+  check(request: Proven): Promise<CheckedProof>
   /** For the `DPoP-Nonce` header of every answer; undefined where nonces are not configured. */
   freshNonce(): string | undefined
 }
@@ -86,8 +95,12 @@ export function proofChecker(options: ProofOptions): ProofChecker {
       const claims = Claims.safeParse(parseStrictly(payload)).data ?? refuse('lacks jti, htm, htu or iat')
       checkTarget(claims, request)
       const until = freshUntil(claims, now(), nonces, options.nonce?.required ?? false)
-      if (!(await useOnce(`dpop:${key.jkt}:${claims.jti}`, until))) throw refused('was used before')
-      return key.jkt
+      return {
+        key: key.jkt,
+        spend: async () => {
+          if (!(await useOnce(`dpop:${key.jkt}:${claims.jti}`, until))) throw refused('was used before')
+        },
+      }
     },
   }
 }

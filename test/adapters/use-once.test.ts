@@ -68,7 +68,9 @@ describe('what may be used once', () => {
       iat: Math.floor(Date.now() / 1_000),
     })
     const codes = await Promise.all(
-      Array.from({ length: 50 }, () => codeOf(checker.check({ proof: text, method: 'POST', url }))),
+      Array.from({ length: 50 }, () =>
+        codeOf(checker.check({ proof: text, method: 'POST', url }).then(({ spend }) => spend())),
+      ),
     )
     expect(codes.filter((code) => code === 'accepted')).toHaveLength(1)
     expect(codes.filter((code) => code === 'unauthenticated')).toHaveLength(49)

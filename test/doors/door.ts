@@ -100,11 +100,15 @@ export interface Stage {
   /** What a verb answers from now on; every other verb fails the test. */
   answer(verbs: Partial<Verbs>): void
   readonly proofs: unknown[]
+  /** Proofs that were marked as used. */
+  readonly spent: string[]
   readonly lines: string[]
   readonly state: {
     now: Instant
     clockTrusted: boolean
     nonce: string | undefined
+    /** Whether a proof is refused the second time. */
+    proofsOnce: boolean
     own: OwnToken | undefined
     checks: Check[]
     /** What the status lists say. */
@@ -129,12 +133,14 @@ export async function stage(
   const calls: Call[] = []
   const lines: string[] = []
   const proofs: unknown[] = []
+  const spent: string[] = []
   let verbs: Partial<Verbs> = {}
   let requests = 0
   const state: Stage['state'] = {
     now: NOW,
     clockTrusted: true,
     nonce: undefined,
+    proofsOnce: false,
     own: undefined,
     checks: [],
     statuses: { list: async () => undefined, uris: async () => [] },
@@ -171,12 +177,17 @@ export async function stage(
   }
   const nowToShow = () => state.now
   const checker = {
-    check: async (proof: { proof: string; accessToken?: string }): Promise<Thumbprint> => {
+    check: async (proof: { proof: string; accessToken?: string }) => {
       proofs.push(proof)
       if (proof.proof === PROOF.nonceless) throw refusal('The DPoP proof needs a nonce.', { oauth: 'use_dpop_nonce' })
       const key = [KEY, OTHER_KEY].find((candidate) => PROOF[candidate] === proof.proof)
       if (key === undefined) throw refusal('The DPoP proof is not one.', { oauth: 'invalid_dpop_proof' })
-      return key
+      const spend = async (): Promise<void> => {
+        if (spent.includes(proof.proof) && state.proofsOnce)
+          throw refusal('The DPoP proof was used before.', { oauth: 'invalid_dpop_proof' })
+        spent.push(proof.proof)
+      }
+      return { key, spend }
     },
     freshNonce: () => (now() === undefined ? undefined : state.nonce),
   }
@@ -260,6 +271,7 @@ export async function stage(
     port,
     calls,
     proofs,
+    spent,
     lines,
     state,
     answer: (next) => {

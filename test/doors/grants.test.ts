@@ -701,6 +701,27 @@ describe('the caller', () => {
     expect(on.calls).toEqual([])
   })
 
+  it('is refused with a proof that was used before, and nobody else leaves a mark of one', async () => {
+    on.spent.length = 0
+    const strangers = [
+      [['Authorization', 'Bearer of.some.body'] as const, dpop(KEY)],
+      [['Authorization', `DPoP ${BOUND_TOKEN}`] as const, dpop(OTHER_KEY)],
+      [['Authorization', `Bearer ${BOUND_TOKEN}`] as const, dpop(KEY)],
+    ]
+    for (const headers of strangers) expect((await get(headers)).status).toBe(401)
+    expect(on.spent).toEqual([])
+    on.state.proofsOnce = true
+    expect((await get([dpop(KEY)])).status).toBe(200)
+    expect(on.spent).toEqual([PROOF[KEY]])
+    const again = await get([dpop(KEY)])
+    expect([again.status, again.headers['www-authenticate']]).toEqual([
+      401,
+      expect.stringContaining('DPoP error="invalid_dpop_proof"'),
+    ])
+    expect(on.calls).toHaveLength(1)
+    on.state.proofsOnce = false
+  })
+
   it('is told which nonce the next proof needs, and gets a fresh one with every answer to a proof', async () => {
     on.state.nonce = 'fresh-nonce'
     const got = await get([['DPoP', PROOF.nonceless]])

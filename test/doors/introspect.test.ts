@@ -132,6 +132,20 @@ describe('introspection', () => {
     })
   })
 
+  it('refuses a proof that was used before, and makes no mark of one beside a token that is nobody’s', async () => {
+    on.spent.length = 0
+    const as = (token: string, key = KEY) => ask(none, [['Authorization', `DPoP ${token}`], dpop(key)])
+    expect((await as(TOKEN)).status).toBe(401)
+    expect((await as(BOUND_SERVER_TOKEN, OTHER_KEY)).status).toBe(401)
+    expect((await as(SERVER_TOKEN)).status).toBe(401)
+    expect(on.spent).toEqual([])
+    on.state.proofsOnce = true
+    expect((await as(BOUND_SERVER_TOKEN)).status).toBe(200)
+    expect(on.spent).toEqual([PROOF[KEY]])
+    expect((await as(BOUND_SERVER_TOKEN)).status).toBe(401)
+    on.state.proofsOnce = false
+  })
+
   it('refuses an access token that is nobody’s, bound and shown otherwise, or shown beside another way', async () => {
     for (const [fields, headers] of [
       [none, [['Authorization', `Bearer ${TOKEN}`]]],

@@ -259,6 +259,19 @@ describe('token exchange', () => {
     expect((await ask()).headers['dpop-nonce']).toBe('fresh')
   })
 
+  it('refuses a proof that was used before, and makes no mark of one beside a subject token that is not good', async () => {
+    on.spent.length = 0
+    expect((await ask({ subject_token: 'of.some.body' })).body.error).toBe('invalid_request')
+    expect(on.spent).toEqual([])
+    on.state.proofsOnce = true
+    expect((await ask()).status).toBe(200)
+    expect(on.spent).toEqual([PROOF[KEY]])
+    const again = await ask()
+    expect([again.status, again.body.error]).toEqual([400, 'invalid_dpop_proof'])
+    expect(on.calls).toHaveLength(1)
+    on.state.proofsOnce = false
+  })
+
   it('takes a subject token that is bound to a key only with a proof of that key', async () => {
     expect((await ask({ subject_token: BOUND_TOKEN }, [dpop(OTHER_KEY)])).body.error).toBe('invalid_request')
     expect((await ask({ subject_token: BOUND_TOKEN }, [])).body.error).toBe('invalid_request')

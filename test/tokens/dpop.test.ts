@@ -26,8 +26,12 @@ function setUp(over: Partial<ProofOptions> = {}) {
     return true
   }
   const checker = proofChecker({ now: () => now, useOnce, ...over })
-  const check = (text: string, more: { method?: string; url?: string; accessToken?: string } = {}) =>
-    checker.check({ proof: text, method: 'POST', url: URL, ...more })
+  /** As a door does that has found out who asks. */
+  const check = async (text: string, more: { method?: string; url?: string; accessToken?: string } = {}) => {
+    const { key, spend } = await checker.check({ proof: text, method: 'POST', url: URL, ...more })
+    await spend()
+    return key
+  }
   return { checker, check, used, setNow: (to: Instant) => (now = to) }
 }
 const invalid = { code: 'unauthenticated', facts: { oauth: 'invalid_dpop_proof' } }
