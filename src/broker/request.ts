@@ -362,12 +362,14 @@ async function judgeAll(
 
 /** How many grants of one task or session are looked through, and how far back: a task that never ends is not one task for ever. */
 const LOOKED_THROUGH = 1_000
+/** Each asking keeps what was asked before it for ever: of so many different ones it is known enough. */
+const MOST_EARLIER = 50
 const LOOKED_BACK = days(7)
 const PAGE = 100
 
 /**
  * What was asked from the requester's tenant in the last week for this task or in this session, whatever became of it: what was read once
- * is known. Undefined where that is more than is looked through.
+ * is known. Undefined where that is more than is looked through, or than is kept.
  */
 async function earlierOf(
   p: Pick<Ports, 'grants'>,
@@ -379,13 +381,15 @@ async function earlierOf(
   const whose = { tenant: principal.tenant }
   const of = [...(task === '' ? [] : [{ whose, task }]), ...(session === '' ? [] : [{ whose, session }])]
   if (of.length === 0) return []
-  const found: Earlier[] = []
+  let found: readonly Earlier[] = []
   const filedFrom = instant(Math.max(0, now - LOOKED_BACK))
   let cursor: string | undefined
   for (let read = 0; read < LOOKED_THROUGH; read += PAGE) {
     const page = await p.grants.list({ of, limit: PAGE, cursor, filedFrom })
-    for (const { id, ask } of page.grants) if (!own.includes(id)) found.push(earlierGrant(rules, ask))
-    if (page.next === undefined) return distinctEarlier(found)
+    const others = page.grants.filter(({ id }) => !own.includes(id)).map(({ ask }) => earlierGrant(rules, ask))
+    found = distinctEarlier([...found, ...others])
+    if (found.length > MOST_EARLIER) return undefined
+    if (page.next === undefined) return found
     cursor = page.next
   }
   return undefined

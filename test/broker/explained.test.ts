@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Asking } from '../../src/broker/request.ts'
 import type { Grant } from '../../src/domain/grant.ts'
-import { named } from '../../src/domain/ids.ts'
+import { grantId, named } from '../../src/domain/ids.ts'
 import { after, hours, minutes, seconds } from '../../src/domain/instant.ts'
 import type { Caller } from '../../src/domain/principal.ts'
 import { FLAGS, FLOOR, type Impact, NO_IMPACT } from '../../src/domain/risk.ts'
@@ -135,6 +135,24 @@ describe('to read personal data and then to send out', () => {
     await w.broker.withdraw(dana(w), two.id, 'not needed')
     expect((await w.file(dana(w, 'run-9'), send())).ask.tier).toBe('critical')
     expect((await w.file(dana(w, 'run-9'), send({ task: 'task-2' }))).ask.tier).toBe('critical')
+  })
+
+  it('counts as the worst where it was more than is kept with each asking: fifty different ones', async () => {
+    const w = await reviewWorld()
+    const { ask } = await w.file(dana(w, ''), read({ task: 'another' }))
+    const busy = async (many: number) => {
+      const grants = Array.from({ length: many }, (_, n) => ({
+        id: grantId(HOME, `${n}`.padStart(26, 'a').replace(/[01]/g, 'b').replace(/[89]/g, 'c')),
+        ask: { ...ask, intent: { ...ask.intent, entitlement: named.entitlement(`customers-read-${n}`) } },
+      }))
+      // Twice each: what is the same is kept once.
+      const page = { grants: [...grants, ...grants], places: [], next: undefined }
+      const list: typeof w.store.list = async (query) =>
+        query.of.some((index) => 'task' in index) ? (page as never) : w.store.list(query)
+      return w.another({ grants: { ...w.store, list } })
+    }
+    expect(await (await busy(50)).explain(dana(w), read())).toMatchObject([{ tier: 'elevated' }])
+    expect(await (await busy(51)).explain(dana(w), read())).toMatchObject([{ tier: 'critical' }])
   })
 
   it('the other way round is the same', async () => {
