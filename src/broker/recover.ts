@@ -1,7 +1,7 @@
 // After a loss of the store: what was lost cannot be read there, so whatever lived in the older copy may have ended since. Invariant: where a
 // commit is missing, nothing is allowed at any broker until every grant of the copy is over or on its way out; only where nothing can have
 // come back is the store taken as it is at once. Whoever walks may die anywhere: what is under way is written in the store, and each broker walks.
-import { isBrokerError } from '../domain/errors.ts'
+import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import { type EndCause, type Grant, inStatus, type Step } from '../domain/grant.ts'
 import { type GrantId, type Shard, shardOf, type TenantId } from '../domain/ids.ts'
 import { formatInstant, type Instant } from '../domain/instant.ts'
@@ -83,13 +83,21 @@ export const recover =
 
 /** Everything has begun to end, so nothing that is asked of a broker can be allowed for it; then the shard is taken. */
 async function resumeNow(p: RecoverPorts, walks: Walks, shard: Shard, floor: number): Promise<void> {
-  for (;;) {
+  let [least, inVain] = [Number.POSITIVE_INFINITY, 0]
+  while (inVain < MOST_IN_VAIN) {
     const { progress, live } = await walkAll(p, shard, floor)
     walks.set(shard, { progress, open: [] })
-    if (live === 0) break
+    if (live === 0) return void (await p.acceptStore(shard, floor))
+    // Others may be ending the same ones at this moment; what the store refuses again and again is another matter.
+    inVain = live < least ? 0 : inVain + 1
+    least = Math.min(least, live)
   }
-  await p.acceptStore(shard, floor)
+  throw new BrokerError('recovering', `The end of ${least} grants could not be begun: the store refuses it.`, {
+    nextAction: 'Look at their records. It goes on by itself: issuing resumes when all of them are over.',
+  })
 }
+/** So many walks may find no fewer left than the one before. */
+const MOST_IN_VAIN = 3
 
 export interface RecoveryView {
   readonly state: 'well' | 'no_record' | 'behind' | 'clearing'

@@ -127,6 +127,23 @@ describe('after a restore of an older copy', () => {
     expect(await statusOf(w, kinds.activeLogin)).toBe('ended')
   })
 
+  it('said now where the store refuses an end again and again is answered with that, and goes on by itself when it does not', async () => {
+    const w = await world()
+    const { activeToken } = await restored(w)
+    let refuses = true
+    const commitEach: typeof w.store.commitEach = async (steps, contains) => {
+      const kept = steps.filter(({ grant }) => !(refuses && grant.id === activeToken.id))
+      const results = await w.store.commitEach(kept, contains)
+      return steps.map((step) => results[kept.indexOf(step)] ?? { id: step.grant.id, receipt: undefined })
+    }
+    const o = operating(w, { grants: { ...w.store, commitEach } })
+    await expect(o.recover('oscar', 'now')).rejects.toMatchObject({ code: 'recovering' })
+    expect(await o.until(minutes(1))).toBe(false)
+    refuses = false
+    expect(await o.until(minutes(10))).toBe(true)
+    expect(await statusOf(w, activeToken)).toBe('ended')
+  })
+
   it('the backends must be in order too, and why they are not is said', async () => {
     const w = await world()
     await restored(w)
