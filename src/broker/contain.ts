@@ -360,22 +360,19 @@ async function follow(
   let looked = 0
   do {
     const page = await p.containments.page(id, ['ending', 'stuck'], cursor, PAGE)
-    const grants = await eachOf(page.grants, CONCURRENT, async (one) => ({
-      ...one,
-      grant: await p.grants.loadToEnd(one.id).catch(() => one.id),
-    }))
-    const left = grants.flatMap(({ grant }) =>
-      typeof grant === 'object' && stageOf(grant) === undefined ? [grant] : [],
-    )
+    // Together, not one by one: behind a backend that is away they are many, and each look at them takes from what ends need.
+    const read = await p.grants.loadManyToEnd(page.grants.map((one) => one.id))
+    const unreadable = new Set(read.unreadable)
+    const grants = new Map(read.grants.map((grant) => [grant.id, grant]))
+    const left = read.grants.filter((grant) => stageOf(grant) === undefined)
     const ended = await endSome(p, freeze, left)
-    const moved = grants.flatMap(({ id: grantId, stage, grant }) => {
+    const moved = page.grants.flatMap(({ id: grantId, stage }) => {
+      const grant = grants.get(grantId)
       // What has left the store was over; what cannot be read now stays where it is.
-      const now = grant === undefined ? 'ended' : typeof grant === 'string' ? stage : stageOf(grant)
+      const now = grant !== undefined ? stageOf(grant) : unreadable.has(grantId) ? stage : 'ended'
       return now === undefined || now === stage ? [] : [{ id: grantId, stage: now }]
     })
-    const residues = grants.flatMap(({ grant }) =>
-      typeof grant === 'object' && inStatus(grant, 'ended') ? [grant.head.facts.residueUntil] : [],
-    )
+    const residues = read.grants.flatMap((grant) => (inStatus(grant, 'ended') ? [grant.head.facts.residueUntil] : []))
     const [first, ...others] = [...residues, ...(ended.residueUntil === undefined ? [] : [ended.residueUntil])]
     const residueUntil = first === undefined ? undefined : latest(first, ...others)
     const byShard = Map.groupBy([...moved, ...ended.stages], (one) => shardOf(one.id))
