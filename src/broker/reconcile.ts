@@ -137,7 +137,7 @@ function standingOf(
   // Absent here says nothing of what another group made, nor of a shard that somebody else looks after.
   if (grant === undefined) return groupOf(id) === group && shards.includes(shardOf(id)) ? 'over' : 'unknown'
   const mint = grant.head.mints.find((one) => one.n === n)
-  // Only one of which nothing was made is ever taken out of its grant, so one that is not in it was not claimed before it was listed, or is over.
+  // Only what was given back, and so is over, is ever taken out of its grant; any other that is not in it was not claimed before it was listed.
   if (mint === undefined) return 'over'
   // Claimed, opened, live or closing: whoever makes or ends it is at it until its deadline, and then the sweep is.
   if (mint.status !== 'closed') return 'stands'
