@@ -767,6 +767,16 @@ function inventoryChecks(
     },
     {
       name: 'inventory',
+      mend: 'bring the database back, or see in the log what cannot be ended there; it opens by itself',
+      warnsOnly: true,
+      check: async () => {
+        const shut = inventory?.shut() ?? []
+        const named = shut.map(({ backend, databases }) => `${databases} behind ${backend}`).join(', ')
+        return shut.length === 0 ? undefined : `no login is made at databases that were not looked through: ${named}`
+      },
+    },
+    {
+      name: 'inventory',
       mend: 'give backends.yaml the two files of the inventory login that npm run vault:setup writes',
       warnsOnly: true,
       check: async () => {

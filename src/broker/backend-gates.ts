@@ -2,6 +2,7 @@
 // was put back from an earlier copy has revived what had ended; then nothing is made there until all of that is gone again.
 // Invariant: each broker makes sure for itself and remembers nothing of it elsewhere, so nothing that is lost or rolled back can vouch for a backend.
 // Ends are never held up here.
+import type { VaultCredential } from '../domain/entitlement.ts'
 import { BrokerError, isBrokerError } from '../domain/errors.ts'
 import type { BackendMarks, CredentialSource } from './ports.ts'
 import type { Reconciled } from './reconcile.ts'
@@ -24,11 +25,16 @@ export interface BackendGates {
   guarded(source: CredentialSource): CredentialSource
   /** Undefined while it is open, or where there is none. */
   closed(backend: string): Closed | undefined
-  /** How long ago the last pass over it was clean; undefined for never. */
+  /** While it is open: databases behind it at which nothing is made, because what lies there could not be looked through, or not be ended. */
+  shut(backend: string): readonly string[]
+  /** How long ago the last pass over all of it was clean; undefined for never. */
   cleanAgeMs(backend: string): number | undefined
   /** Shuts every gate: the store was put back, so what it knows nothing of any more may live at a backend. */
   storeRestored(): void
-  /** One pass. Opens the gate if everything that should not be there was ended, and the backend was the same one all the while. */
+  /**
+   * One pass. Opens the gate if everything that should not be there was ended, and the backend was the same one all the while; but for the databases
+   * of which that is not known, which open by a later one.
+   */
   pass(backend: string): Promise<Reconciled>
   /** Marks the backend anew where something ended there since the last mark, or that is old. Never rejects. */
   keep(backend: string): Promise<void>
@@ -53,6 +59,8 @@ interface Gate {
   /** The hold that this broker ended last: where it is there again, an end was undone, though the mark may be older than the copy. */
   lastEnded: string | undefined
   cleanAt: number | undefined
+  /** Of an open one: databases that were not clean when it opened, and have not been since. */
+  shut: ReadonlySet<string>
 }
 
 export function backendGates(p: GatePorts): BackendGates {
@@ -65,6 +73,7 @@ export function backendGates(p: GatePorts): BackendGates {
     moved: false,
     lastEnded: undefined,
     cleanAt: undefined,
+    shut: new Set(),
   })
   const gates = new Map(p.backends.map((backend) => [backend, fresh()]))
 
@@ -124,9 +133,11 @@ export function backendGates(p: GatePorts): BackendGates {
     await drop(backend, gate, former)
   }
 
-  async function enter(backend: string): Promise<void> {
+  async function enter(credential: VaultCredential): Promise<void> {
+    const { backend } = credential
     const gate = gates.get(backend)
     if (gate === undefined) return
+    if (credential.engine === 'database' && gate.shut.has(credential.database.connection)) throw databaseShut()
     if (gate.closed !== undefined) throw closedError(gate.closed)
     const same = await isSame(backend, gate).catch((thrown: unknown) => {
       throw untouched(thrown)
@@ -147,11 +158,14 @@ export function backendGates(p: GatePorts): BackendGates {
       const result = await p.reconcile(backend)
       if (gate.closed === undefined) await isSame(backend, gate)
       if (result.revived > 0) found(backend, gate)
-      if (result.failed.length > 0 || gate.closings !== closings) return result
+      const apart = notClean(result)
+      if (apart === undefined || gate.closings !== closings) return result
       vouched = (await p.marks.isThere(backend, next)) && gate.closings === closings
       if (!vouched) return result
-      gate.cleanAt = p.ticks()
+      if (apart.size === 0) gate.cleanAt = p.ticks()
       await replaceMark(backend, gate, next, lastEnded)
+      // At one that was open all the while a database that is away takes nothing new by itself; what it has is known.
+      gate.shut = gate.closed === undefined ? new Set([...gate.shut].filter((one) => apart.has(one))) : apart
       if (gate.closed !== undefined) p.told(backend, 'open')
       gate.closed = undefined
       return result
@@ -183,6 +197,7 @@ export function backendGates(p: GatePorts): BackendGates {
   return {
     backends: p.backends,
     closed: (backend) => gates.get(backend)?.closed,
+    shut: (backend) => [...(gates.get(backend)?.shut ?? [])],
     cleanAgeMs: (backend) => {
       const at = gates.get(backend)?.cleanAt
       return at === undefined ? undefined : p.ticks() - at
@@ -196,7 +211,7 @@ export function backendGates(p: GatePorts): BackendGates {
       ...source,
       reach: enter,
       async open(plan) {
-        await enter(plan.credential.backend)
+        await enter(plan.credential)
         return source.open(plan)
       },
       async close(plan, mint) {
@@ -211,6 +226,23 @@ export function backendGates(p: GatePorts): BackendGates {
     }),
   }
 }
+
+/** Databases that could not be looked through, or at which something could not be ended; undefined where that is not theirs alone. */
+function notClean({ failed, unread }: Reconciled): ReadonlySet<string> | undefined {
+  const left = failed.map(({ artefact }) => artefact.database)
+  if (left.includes(undefined)) return undefined
+  return new Set([...left.flatMap((database) => database ?? []), ...(unread?.databases ?? [])])
+}
+
+const databaseShut = (): BrokerError =>
+  new BrokerError(
+    'vault_unavailable',
+    'This broker has not looked through the database yet. No login is made there until it is clean.',
+    {
+      nextAction: 'Try again in a few seconds: it opens by itself. If it stays so, the operators see why in the log.',
+      facts: { definite: true, reason: 'database_not_looked_through' },
+    },
+  )
 
 const CLOSED: Readonly<Record<Closed, readonly ['recovering' | 'vault_unavailable', string]>> = {
   restored: [

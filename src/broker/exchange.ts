@@ -165,7 +165,7 @@ async function claimLogin(
   const rests = restsUntil(grant.head.mints)
   if (rests !== undefined && now < rests) throw restsNow(between(now, rests))
   const { credential } = grant.ask
-  if (credential.kind === 'vault' && grant.head.mints.some(isReleased)) await p.credentials.reach(credential.backend)
+  if (credential.kind === 'vault' && grant.head.mints.some(isReleased)) await p.credentials.reach(credential)
   return claimMint(grant, control, caller, attempt, now)
 }
 

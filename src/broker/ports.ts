@@ -490,8 +490,8 @@ export interface Gone {
 }
 
 export interface CredentialSource {
-  /** Asks whether anything can be opened at this backend now, and makes nothing. Rejects as `open` does where it cannot. */
-  reach(backend: string): Promise<void>
+  /** Asks whether anything of this kind can be opened now, and makes nothing. Rejects as `open` does where it cannot. */
+  reach(credential: VaultCredential): Promise<void>
   /** Opens an empty hold that dies by itself within 15 seconds unless `keep` is called. It holds no secret yet. */
   open(plan: MintPlan): Promise<Hold>
   /** Lifts the hold's life to `left`. */
@@ -535,6 +535,8 @@ export interface Artefact {
   readonly handle: string
   /** Whose it says it is; undefined where it lies among what is Writ's and bears no mark that can be read. */
   readonly mint: MintName | undefined
+  /** The connection of the database without which it cannot be ended; absent where there is none, or it is not known. */
+  readonly database?: string
 }
 export interface Inventory {
   /** The backends that can be looked through. */
@@ -542,6 +544,7 @@ export interface Inventory {
   /**
    * Everything at this backend that bears Writ's name, and what lies among it without a mark. What others made elsewhere is not in it. Reads
    * handles, never a secret, and changes nothing. Rejects in the end where a part could not be read: then what it named is there all the same, and more may be.
+   * Where it is only databases that could not be asked, the fact `databases` of the error has their connections.
    */
   list(backend: string): AsyncIterable<Artefact>
   /**

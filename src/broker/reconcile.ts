@@ -2,7 +2,9 @@
 // Invariant: nothing is ended but what bears the mark of this group of brokers for a mint that the store knows as closed, or knows nothing of,
 // at a moment after it was listed. A mint is claimed in the store before anything of it is made, so what was listed first and is unknown
 // afterwards was never claimed, or is over. A store that is behind, without its control record or out of reach says nothing: then nothing is ended.
+
 import { isCanary } from '../domain/canary.ts'
+import { isBrokerError } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'
 import { type GrantId, groupOf, type MintName, type Shard, shardOf } from '../domain/ids.ts'
 import { ARTEFACT_KINDS, type Artefact, type Inventory, type Ports } from './ports.ts'
@@ -31,6 +33,8 @@ export interface Reconciled {
    * again. (A hold that nobody knew of may outlive its mint by seconds; a lease may not.)
    */
   readonly revived: number
+  /** Databases that could not be asked, by their connections, and why: what lies there alone was not seen. */
+  readonly unread: { readonly databases: readonly string[]; readonly error: unknown } | undefined
 }
 
 /** As many as are judged by one look at the store. */
@@ -39,8 +43,8 @@ const BATCH = 100
 const CONCURRENT = 4
 
 /**
- * One pass over this backend. Rejects where it could not be looked through, after everything that was found has been ended, and as the store does
- * (`recovering`, `store_unavailable`): then nothing more is ended.
+ * One pass over this backend. Rejects where it could not be looked through, but for single databases, after everything that was found has been
+ * ended, and as the store does (`recovering`, `store_unavailable`): then nothing more is ended.
  */
 export const reconcile =
   (p: ReconcilePorts) =>
@@ -49,7 +53,8 @@ export const reconcile =
     const found = await lookThrough(p, backend)
     const orphans = [...Map.groupBy(found.orphans, ({ artefact }) => artefact.mint.mint).values()]
     const ended = (await eachOf(orphans, CONCURRENT, (some) => endOrphan(p, some))).flat()
-    if (found.failure !== undefined) throw found.failure.error
+    const unread = found.failure && databasesOf(found.failure.error)
+    if (found.failure !== undefined && unread === undefined) throw found.failure.error
     const gone = ended.filter((one) => one.was === true)
     return {
       seen: found.seen,
@@ -57,8 +62,15 @@ export const reconcile =
       failed: ended.flatMap(({ artefact, error }) => (error === undefined ? [] : [{ artefact, error }])),
       unknown: found.unknown,
       revived: gone.filter(({ artefact, wasConfirmed }) => wasConfirmed && artefact.kind === 'lease').length,
+      unread,
     }
   }
+
+/** Undefined where more than databases could not be read. */
+function databasesOf(error: unknown): Reconciled['unread'] {
+  const databases = isBrokerError(error) ? error.facts.databases : undefined
+  return Array.isArray(databases) ? { databases: databases.map(String), error } : undefined
+}
 
 type Marked = Artefact & { readonly mint: MintName }
 interface Orphan {

@@ -79,7 +79,7 @@ export const USE_CALLS: Rows<UseStore> = {
 }
 
 export const CREDENTIAL_CALLS: Rows<CredentialSource> = {
-  reach: (backend) => ({ backend }),
+  reach: ({ backend }) => ({ backend }),
   open: ({ grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),
   keep: () => ({}),
   issue: (_, { grant, mint, credential }) => ({ grant, mint, backend: credential.backend }),

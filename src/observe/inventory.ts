@@ -9,9 +9,11 @@ interface Reconciled {
   readonly ended: readonly Artefact[]
   readonly failed: readonly { readonly artefact: Artefact; readonly error: unknown }[]
   readonly unknown: readonly Artefact[]
+  readonly unread: { readonly error: unknown } | undefined
 }
 interface Gates<Why> {
   readonly backends: readonly string[]
+  shut(backend: string): readonly string[]
   closed(backend: string): Why | undefined
   cleanAgeMs(backend: string): number | undefined
   pass(backend: string): Promise<Reconciled>
@@ -36,6 +38,8 @@ export interface WatchedInventory<Why> {
   firstWithin(ms: number): Promise<void>
   /** Of what is in use: which gates are shut, and why. */
   closed(): readonly { readonly backend: string; readonly why: Why }[]
+  /** Of those whose gate is open: how many databases behind it are shut. */
+  shut(): readonly { readonly backend: string; readonly databases: number }[]
   /** What lies there that nobody here can say anything of, as of the last pass. */
   unknown(): readonly Artefact[]
   /** Orphans that the last pass could not end. */
@@ -79,26 +83,31 @@ export function watchedInventory<Why>(p: InventoryPorts<Why>): WatchedInventory<
     for (const artefact of unseen) told.add(keyOf(artefact))
   }
 
+  const complain = (backend: string, thrown: unknown): void => {
+    const { code = 'unexpected', reason = '' } = thrownRecord(thrown)
+    const said = `${code} ${reason}`
+    // The same again and again is told once; that the store is away or recovering is told by others, and louder.
+    const level = isBrokerError(thrown, 'recovering') || isBrokerError(thrown, 'store_unavailable') ? 'info' : 'warn'
+    if (failure.get(backend) !== said)
+      log(level, 'the backend could not be looked through; it is tried again', { backend, ...thrownRecord(thrown) })
+    failure.set(backend, said)
+  }
+
   const pass = async (backend: string): Promise<void> => {
     const started = p.ticks()
     try {
       const result = await gates.pass(backend)
       last.set(backend, result)
       tell(backend, result)
-      if (failure.delete(backend)) log('info', 'the backend can be looked through again', { backend })
+      if (result.unread !== undefined) complain(backend, result.unread.error)
+      else if (failure.delete(backend)) log('info', 'the backend can be looked through again', { backend })
     } catch (thrown) {
-      const { code = 'unexpected', reason = '' } = thrownRecord(thrown)
-      const said = `${code} ${reason}`
-      // The same again and again is told once; that the store is away or recovering is told by others, and louder.
-      const level = isBrokerError(thrown, 'recovering') || isBrokerError(thrown, 'store_unavailable') ? 'info' : 'warn'
-      if (failure.get(backend) !== said)
-        log(level, 'the backend could not be looked through; it is tried again', { backend, ...thrownRecord(thrown) })
-      failure.set(backend, said)
+      complain(backend, thrown)
     }
     const took = p.ticks() - started
-    const isOpen = gates.closed(backend) === undefined
-    const wait = isOpen ? p.everyMs * (0.8 + p.jitter() * 0.2) : SHUT_AGAIN_MS
-    next.set(backend, p.ticks() + Math.max(wait, Math.min(took, isOpen ? p.everyMs : SHUT_LATEST_MS)))
+    const isClean = gates.closed(backend) === undefined && gates.shut(backend).length === 0
+    const wait = isClean ? p.everyMs * (0.8 + p.jitter() * 0.2) : SHUT_AGAIN_MS
+    next.set(backend, p.ticks() + Math.max(wait, Math.min(took, isClean ? p.everyMs : SHUT_LATEST_MS)))
   }
   const begin = (backend: string): Promise<void> => {
     const running =
@@ -137,6 +146,11 @@ export function watchedInventory<Why>(p: InventoryPorts<Why>): WatchedInventory<
       used().flatMap((backend) => {
         const why = gates.closed(backend)
         return why === undefined ? [] : [{ backend, why }]
+      }),
+    shut: () =>
+      used().flatMap((backend) => {
+        const databases = gates.closed(backend) === undefined ? gates.shut(backend).length : 0
+        return databases === 0 ? [] : [{ backend, databases }]
       }),
     unknown: () => used().flatMap((backend) => last.get(backend)?.unknown ?? []),
     failed: () => used().flatMap((backend) => last.get(backend)?.failed.map(({ artefact }) => artefact) ?? []),

@@ -89,7 +89,7 @@ export function vaultCredentialSource(backends: Backends, timer: Timer, now: () 
     bounded(timer, engine.settings.endTimeoutMs, engine.ending, template, work)
 
   return {
-    async reach(backend) {
+    async reach({ backend }) {
       const engine = engineFor(backend)
       await issuing(engine, LOOKUP_ACCESSOR, (signal) => reach(engine.issue, signal))
     },

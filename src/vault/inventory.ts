@@ -125,22 +125,36 @@ function engineOf(
 /** Every part is read, whatever became of another; the first failure is told when all that could be read has been. */
 async function* everything(engine: Engine, places: readonly Place[]): AsyncGenerator<Artefact> {
   const failures: unknown[] = []
-  async function* part(work: AsyncIterable<Artefact>): AsyncGenerator<Artefact> {
+  const away = new Map<string, unknown>()
+  async function* part(work: AsyncIterable<Artefact>, database?: string): AsyncGenerator<Artefact> {
     try {
       yield* work
     } catch (thrown) {
-      failures.push(thrown)
+      if (database === undefined) failures.push(thrown)
+      else away.set(database, thrown)
     }
   }
   const mounts = [...new Set(places.flatMap(({ database }) => database?.mount ?? []))].filter(isMount)
   yield* part(holds(engine))
   for (const mount of mounts) {
-    yield* part(leases(engine, mount))
+    yield* part(leases(engine, mount, places))
     yield* part(roles(engine, mount))
   }
   const seen = new Set<string>()
-  for (const [connection, logins] of engine.logins) yield* part(loginsOf(engine, places, { connection, logins, seen }))
+  for (const [connection, logins] of engine.logins)
+    yield* part(loginsOf(engine, places, { connection, logins, seen }), connection)
   if (failures.length > 0) throw unanswered('inventory', failures[0])
+  const [first] = away.values()
+  if (first !== undefined) throw databasesAway([...away.keys()], first)
+}
+
+function databasesAway(databases: readonly string[], first: unknown): BrokerError {
+  const { facts = {}, cause } = first instanceof BrokerError ? first : {}
+  return new BrokerError('not_confirmed', `These databases could not be looked through: ${databases.join(', ')}.`, {
+    nextAction: 'Nothing: it is tried again. No login is made there meanwhile.',
+    facts: { ...facts, databases },
+    cause,
+  })
 }
 
 async function* holds(engine: Engine): AsyncGenerator<Artefact> {
@@ -192,10 +206,13 @@ function readToken({ settings, heard }: Engine, { path, display_name: name, meta
 /** The member of a token's metadata that makes it a broker's mark (`marks.ts`) and nobody's hold; its value is what the broker says. */
 export const MARK = 'mark'
 
-async function* leases(engine: Engine, mount: string): AsyncGenerator<Artefact> {
+async function* leases(engine: Engine, mount: string, places: readonly Place[]): AsyncGenerator<Artefact> {
   for (const folder of await names(engine, `sys/leases/lookup/${mount}/creds`, LEASES)) {
     const handle = folder.replace(/\/$/, '')
-    yield { backend: engine.name, kind: 'lease', place: mount, handle, mint: mintOfRole(handle) }
+    const mint = mintOfRole(handle)
+    const of = places.find((one) => one.entitlement === mint?.entitlement && one.database?.mount === mount)?.database
+    const lease = { backend: engine.name, kind: 'lease' as const, place: mount, handle, mint }
+    yield of === undefined ? lease : { ...lease, database: of.connection }
   }
 }
 
@@ -218,7 +235,8 @@ async function* loginsOf(
     if (from.seen.has(key)) continue
     from.seen.add(key)
     const place = placeOf(places, found)?.connection ?? from.connection
-    yield { backend: engine.name, kind: 'login', place, handle: found.name, mint: mintOfLogin(found.name) }
+    const mint = mintOfLogin(found.name)
+    yield { backend: engine.name, kind: 'login', place, handle: found.name, mint, database: place }
   }
 }
 

@@ -2,10 +2,20 @@
 // came back is gone; ends go on whatever the gate says.
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type BackendGates, backendGates, type Closed } from '../../src/broker/backend-gates.ts'
+import type { MintPlan } from '../../src/broker/ports.ts'
 import { reconcile } from '../../src/broker/reconcile.ts'
-import { type GrantId, grantIdFrom, type MintName, mintId, readMintId, shard } from '../../src/domain/ids.ts'
+import {
+  type Digest,
+  type GrantId,
+  grantIdFrom,
+  type MintName,
+  mintId,
+  readMintId,
+  shard,
+} from '../../src/domain/ids.ts'
 import { codeOf } from '../support/code-of.ts'
-import { BACKEND, type MemoryInventory, memoryInventory } from '../support/memory-inventory.ts'
+import { BACKEND, DATABASE, type MemoryInventory, memoryInventory } from '../support/memory-inventory.ts'
+import { CREDENTIAL, ENTITLEMENT } from '../support/vault-world.ts'
 import { attempt, HOME, KEY, type World, world } from '../support/world.ts'
 
 const GROUP = 'bbbbbb'
@@ -87,8 +97,8 @@ describe('the gate of a backend', () => {
   })
 
   it('stays shut while a part could not be looked through', async () => {
-    memory.setFrozen(true)
-    expect(await codeOf(gates.pass(BACKEND))).toBe('not_confirmed')
+    memory.setTorn(true)
+    expect(await codeOf(gates.pass(BACKEND))).toBe('vault_refused')
     expect(gates.closed(BACKEND)).toBe('not_looked_through')
     expect(memory.marksLeft()).toBe(0)
   })
@@ -96,16 +106,67 @@ describe('the gate of a backend', () => {
   it('leaves no marks behind at a backend that fails again and again, but for as long as it does', async () => {
     await gates.pass(BACKEND)
     canDrop = false
-    memory.setFrozen(true)
+    memory.setTorn(true)
     for (let n = 1; n <= 3; n += 1) {
-      expect(await codeOf(gates.pass(BACKEND))).toBe('not_confirmed')
+      expect(await codeOf(gates.pass(BACKEND))).toBe('vault_refused')
       expect(memory.marksLeft()).toBe(1 + n)
     }
     canDrop = true
-    memory.setFrozen(false)
+    memory.setTorn(false)
     await gates.pass(BACKEND)
     expect(memory.marksLeft()).toBe(1)
     expect(gates.closed(BACKEND)).toBeUndefined()
+  })
+
+  const login = (connection: string): MintPlan => {
+    const { grant, mint } = orphan()
+    const credential = { ...CREDENTIAL, database: { ...CREDENTIAL.database, connection } }
+    return { grant, mint, digest: `sha-256:${'d'.repeat(43)}` as Digest, entitlement: ENTITLEMENT, credential }
+  }
+  const opens = (connection: string) => codeOf(gates.guarded(on.ports.credentials).open(login(connection)))
+
+  it.each<[string, () => void, () => void]>([
+    ['could not be looked through', () => memory.setFrozen(true), () => memory.setFrozen(false)],
+    [
+      'has a login that cannot be ended',
+      () => {
+        memory.plant('login', orphan())
+        memory.setStuck('login')
+      },
+      () => memory.setStuck(undefined),
+    ],
+    [
+      'has a lease that cannot be ended',
+      () => {
+        memory.plant('lease', orphan())
+        memory.setStuck('lease')
+      },
+      () => memory.setStuck(undefined),
+    ],
+  ])('opens but for the database that %s, which opens by itself when that is over', async (_, spoil, mend) => {
+    const { id } = await on.approvedLogin()
+    spoil()
+    await gates.pass(BACKEND)
+    expect([gates.closed(BACKEND), gates.shut(BACKEND)]).toEqual([undefined, [DATABASE]])
+    expect(gates.cleanAgeMs(BACKEND)).toBeUndefined()
+    expect(await opens('ledger')).toBe('accepted')
+    expect(await opens(DATABASE)).toBe('vault_unavailable')
+    expect(await codeOf(exchange(id))).toBe('vault_unavailable')
+    expect((await on.store.loadToEnd(id))?.head.status).toBe('approved')
+    mend()
+    await gates.pass(BACKEND)
+    expect(gates.shut(BACKEND)).toEqual([])
+    expect(gates.cleanAgeMs(BACKEND)).toBe(0)
+    expect((await exchange(id)).grant.head.status).toBe('active')
+    expect(memory.isThere('login', `writ-${id}`)).toBe(false)
+  })
+
+  it('that is open shuts for no database that goes away afterwards', async () => {
+    await gates.pass(BACKEND)
+    memory.setFrozen(true)
+    await gates.pass(BACKEND)
+    expect([gates.closed(BACKEND), gates.shut(BACKEND)]).toEqual([undefined, []])
+    expect(await opens(DATABASE)).toBe('accepted')
   })
 
   it('does not shut for what is unknown: that is reported, and may stay for ever', async () => {

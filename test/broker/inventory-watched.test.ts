@@ -15,6 +15,7 @@ async function passes(
     gates: {
       backends: ['vault-main'],
       closed: () => 'not_looked_through',
+      shut: () => [],
       cleanAgeMs: () => undefined,
       pass: async () => {
         begun.push(now)
@@ -63,4 +64,53 @@ it.each([
   ['recovering', 'info'],
 ] as const)('a pass that fails again and again by %s is told once, as %s', async (code, level) => {
   expect((await passes(50, code)).logged).toEqual([level])
+})
+
+it('where single databases could not be looked through it is told once, looked again soon, and told when it is over', async () => {
+  let now = 0
+  let away: readonly string[] = ['payments']
+  const begun: number[] = []
+  const logged: string[] = []
+  const watched = watchedInventory<string>({
+    gates: {
+      backends: ['vault-main'],
+      closed: () => undefined,
+      shut: () => away,
+      cleanAgeMs: () => undefined,
+      pass: async () => {
+        begun.push(now)
+        const error = new BrokerError('not_confirmed', 'These databases could not be looked through: payments.')
+        return { ended: [], failed: [], unknown: [], unread: away.length === 0 ? undefined : { error } }
+      },
+      keep: async () => undefined,
+    },
+    isUsed: () => true,
+    figures: {
+      count: () => undefined,
+      observe: () => undefined,
+      set: () => undefined,
+      text: async () => ({ text: '', media: '' }),
+    },
+    log: (level, message) => void logged.push(`${level} ${message}`),
+    ticks: () => now,
+    everyMs: 60_000,
+    jitter: () => 0,
+  })
+  const until = async (end: number): Promise<void> => {
+    for (; now < end; now += 100) {
+      watched.tick()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  await until(10_000)
+  expect(begun.length).toBeGreaterThan(7)
+  expect(watched.shut()).toEqual([{ backend: 'vault-main', databases: 1 }])
+  expect(logged).toEqual([expect.stringMatching(/^warn the backend could not be looked through/)])
+  away = []
+  await until(12_000)
+  expect(watched.shut()).toEqual([])
+  expect(logged.at(-1)).toBe('info the backend can be looked through again')
+  const before = begun.length
+  await until(40_000)
+  expect(begun.length).toBe(before)
 })

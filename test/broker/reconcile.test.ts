@@ -177,9 +177,15 @@ describe('a pass', () => {
 
   it('ends what it found and then says that it could not see all', async () => {
     memory.plant('hold', absent())
-    memory.setFrozen(true)
-    expect(await codeOf(pass())).toBe('not_confirmed')
+    memory.setTorn(true)
+    expect(await codeOf(pass())).toBe('vault_refused')
     expect(memory.ended).toHaveLength(1)
+  })
+
+  it('ends what it found and says which databases could not be asked', async () => {
+    memory.plant('hold', absent())
+    memory.setFrozen(true)
+    expect(await pass()).toMatchObject({ ended: [{ kind: 'hold' }], unread: { databases: ['payments'] } })
   })
 
   it('goes on with the others where one cannot be ended', async () => {

@@ -265,9 +265,9 @@ export function credentialSourceContract(name: string, waiting: Waiting, make: (
 
     it('rejects everything in time while Vault is out of reach, and says of an opening that nothing was made', async () => {
       const { plan, hold, mint } = await complete()
-      await source.reach(plan.credential.backend)
+      await source.reach(plan.credential)
       await world.down()
-      const reaching = await errorOf(source.reach(plan.credential.backend))
+      const reaching = await errorOf(source.reach(plan.credential))
       expect([reaching.code, reaching.facts.definite]).toEqual(['vault_unavailable', true])
       const opening = await errorOf(source.open(newPlan()))
       expect(opening.code).toBe('vault_unavailable')

@@ -152,7 +152,7 @@ export function inventoryContract(name: string, make: () => Promise<InventoryWor
       }
       const thrown = await looking().catch((error: unknown) => error)
       await world.thaw()
-      expect(isBrokerError(thrown)).toBe(true)
+      expect(isBrokerError(thrown) && thrown.facts.databases).toEqual(['payments'])
       expect(found.some((artefact) => artefact.mint?.mint === mint.mint && artefact.kind === 'hold')).toBe(true)
       for (const artefact of await of(mint)) await inventory.end(artefact)
     }, 60_000)

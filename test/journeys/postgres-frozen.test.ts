@@ -113,3 +113,33 @@ it('a window that ends while PostgreSQL is frozen leaves the grant ending, and t
   const due = await redisDo(stage.redis.url, (redis) => redis.zcard('{writ:0}:due:vault-main'))
   expect(due).toBe(0)
 })
+
+it('a broker that starts while PostgreSQL is frozen is ready, makes no login there, and makes them when it is thawed', async () => {
+  const grant = await play.approved(broker.url, 600)
+  await services.postgres.freeze()
+  let late: BrokerProcess
+  try {
+    late = await stage.startBroker(1)
+    const readyz = await eventually(
+      'ready',
+      () => fetch(`${late.url}/readyz`).then(async (answer) => ({ ok: answer.ok, text: await answer.text() })),
+      ({ ok }) => ok,
+      20_000,
+    )
+    expect(readyz.text).toContain('no login is made at databases that were not looked through: 1 behind vault-main')
+    const refused = await play.exchange(late.url, grant)
+    expect([refused.status, refused.said]).toEqual([503, 'refused: vault_unavailable'])
+    expect(await play.statusOf(late.url, grant)).toBe('approved')
+  } finally {
+    await services.postgres.thaw()
+  }
+  const given = await eventually(
+    'given',
+    () => play.exchange(late.url, grant),
+    ({ said }) => said === 'ok',
+    20_000,
+  )
+  await play.complete(late.url, grant)
+  expect(given.body.mint.n).toBe(2)
+  await late.stop()
+}, 90_000)

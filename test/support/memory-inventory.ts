@@ -5,6 +5,8 @@ import { BrokerError } from '../../src/domain/errors.ts'
 import type { MintName } from '../../src/domain/ids.ts'
 
 export const BACKEND = 'vault-main'
+/** The one behind it. */
+export const DATABASE = 'payments'
 
 export interface MemoryInventory {
   readonly inventory: Inventory
@@ -18,6 +20,8 @@ export interface MemoryInventory {
   onListed(then: () => Promise<unknown> | undefined): void
   /** The logins cannot be listed or ended. */
   setFrozen(frozen: boolean): void
+  /** What is Vault's cannot be listed to the end. */
+  setTorn(torn: boolean): void
   /** Nothing answers. */
   setDown(down: boolean): void
   /** No end of this kind works. */
@@ -37,7 +41,7 @@ export function memoryInventory(): MemoryInventory {
   const sessions: { readonly handle: string; open: boolean }[] = []
   const ended: Artefact[] = []
   let made = 0
-  let [frozen, down] = [false, false]
+  let [frozen, torn, down] = [false, false, false]
   let stuck: ArtefactKind | undefined
   let listed: () => Promise<unknown> | undefined = () => undefined
   const keyOf = (kind: ArtefactKind, handle: string): string => `${kind} ${handle}`
@@ -49,7 +53,8 @@ export function memoryInventory(): MemoryInventory {
     return there.delete(keyOf(kind, handle))
   }
   const plant: MemoryInventory['plant'] = (kind, mint, handle = mint && nameOf(kind, mint)) => {
-    const artefact = { backend: BACKEND, kind, place: 'memory', handle: handle ?? `by-hand-${++made}`, mint }
+    const plain = { backend: BACKEND, kind, place: 'memory', handle: handle ?? `by-hand-${++made}`, mint }
+    const artefact = kind === 'lease' || kind === 'login' ? { ...plain, database: DATABASE } : plain
     there.set(keyOf(kind, artefact.handle), artefact)
     if (kind === 'lease' && mint !== undefined) plant('login', mint)
     return artefact
@@ -68,6 +73,9 @@ export function memoryInventory(): MemoryInventory {
     },
     setFrozen: (to) => {
       frozen = to
+    },
+    setTorn: (to) => {
+      torn = to
     },
     setDown: (to) => {
       down = to
@@ -90,7 +98,9 @@ export function memoryInventory(): MemoryInventory {
         needBackend()
         for (const artefact of [...there.values()]) if (!(frozen && artefact.kind === 'login')) yield artefact
         await listed()
-        if (frozen) throw new BrokerError('not_confirmed', 'The database does not answer.')
+        if (frozen)
+          throw new BrokerError('not_confirmed', 'The database does not answer.', { facts: { databases: [DATABASE] } })
+        if (torn) throw new BrokerError('vault_refused', 'A part cannot be read.')
       },
       async end(artefact) {
         needBackend()
