@@ -81,6 +81,7 @@ export function backendGates(p: GatePorts): BackendGates {
     gate.closings += 1
     if (gate.mark !== undefined) gate.dropped.add(gate.mark)
     gate.mark = undefined
+    gate.shut = new Set()
     // That it was restored stays the reason until it is clean, whatever happens on the way.
     const next = gate.closed === 'restored' ? 'restored' : why
     if (gate.closed !== next) p.told(backend, next)
@@ -137,8 +138,8 @@ export function backendGates(p: GatePorts): BackendGates {
     const { backend } = credential
     const gate = gates.get(backend)
     if (gate === undefined) return
-    if (credential.engine === 'database' && gate.shut.has(credential.database.connection)) throw databaseShut()
     if (gate.closed !== undefined) throw closedError(gate.closed)
+    if (credential.engine === 'database' && gate.shut.has(credential.database.connection)) throw databaseShut()
     const same = await isSame(backend, gate).catch((thrown: unknown) => {
       throw untouched(thrown)
     })
@@ -209,7 +210,10 @@ export function backendGates(p: GatePorts): BackendGates {
     keep,
     guarded: (source) => ({
       ...source,
-      reach: enter,
+      async reach(credential) {
+        await enter(credential)
+        await source.reach(credential)
+      },
       async open(plan) {
         await enter(plan.credential)
         return source.open(plan)
@@ -237,10 +241,10 @@ function notClean({ failed, unread }: Reconciled): ReadonlySet<string> | undefin
 const databaseShut = (): BrokerError =>
   new BrokerError(
     'vault_unavailable',
-    'This broker has not looked through the database yet. No login is made there until it is clean.',
+    'The database could not be looked through, or what lies there not be ended. No login is made there until it is clean.',
     {
       nextAction: 'Try again in a few seconds: it opens by itself. If it stays so, the operators see why in the log.',
-      facts: { definite: true, reason: 'database_not_looked_through' },
+      facts: { definite: true, reason: 'database_not_clean' },
     },
   )
 

@@ -12,7 +12,7 @@ import {
   type ClosingMint,
   closed,
   closing,
-  isReleased,
+  isKept,
   type Lease,
   type LiveMint,
   MINT_DEADLINE,
@@ -63,7 +63,7 @@ export function claimMint(
   const plan = planOf(grant, n)
   if (plan === undefined) throw new Error('claimed a credential without a backend')
   // Of what was given back the events tell; while a backend refuses again and again, the grant would grow by each try.
-  const mints = [...grant.head.mints.filter((one) => !isReleased(one)), mint]
+  const mints = [...grant.head.mints.filter((one) => isKept(one, now)), mint]
   const event = eventOf(grant.ask, 'claimed', now, caller.principal.id, { mint: n }, control)
   const guard = { notAfter: closesAt, judgedUnder: control }
   const way = { kind: 'claimed' as const, claimed: { id: grant.id, mint, plan, closesAt, control } }

@@ -4,8 +4,8 @@ import { revocabilityOf } from '../domain/entitlement.ts'
 import { BrokerError, notFound } from '../domain/errors.ts'
 import { advance, type Grant, inStatus } from '../domain/grant.ts'
 import type { AttemptId, GrantId } from '../domain/ids.ts'
-import { after, between, type Duration, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
-import { isReleased, type LiveMint, type Mint, mintsOf, nextNumber, restsUntil, usesTaken } from '../domain/mint.ts'
+import { after, type Duration, earliest, type Instant, instant, latest, seconds } from '../domain/instant.ts'
+import { isReleased, type LiveMint, type Mint, mintsOf, nextNumber, restLeft, usesTaken } from '../domain/mint.ts'
 import type { Caller } from '../domain/principal.ts'
 import { reveal, type Secret } from '../domain/secret.ts'
 import { checkCanary } from './canary.ts'
@@ -134,7 +134,10 @@ async function repeat(
     })
   if (isLogin && last.status === 'closed') return claimLogin(p, grant, control, caller, last.attempt, now)
   if (last.status !== 'live' || !inStatus(grant, 'active')) throw atWork(grant)
-  if (last.kind === 'vault') return { way: { kind: 'replace', mint: last }, move: { done: grant } }
+  if (last.kind === 'vault') {
+    await mayTry(p, grant, now)
+    return { way: { kind: 'replace', mint: last }, move: { done: grant } }
+  }
   const token = await p.tokens.sign(factsOf(grant, control, last), last.key)
   const details = { mint: last.n, jti: last.jti, kind: last.kind, again: true }
   const event = eventOf(grant.ask, 'issued', now, caller.principal.id, details, control)
@@ -160,13 +163,20 @@ async function claimLogin(
   // Only what can be ended is begun: ending has a road of its own, which after an outage may be back later than ours. A claim whose
   // next step cannot be written would cost the grant.
   await p.grants.loadToEnd(grant.id)
-  // Each claim that is given back is two events of this grant for ever: while it is known that nothing has changed, none is begun, and the
-  // more of them were given back, the more rarely it is tried.
-  const rests = restsUntil(grant.head.mints)
-  if (rests !== undefined && now < rests) throw restsNow(between(now, rests))
-  const { credential } = grant.ask
-  if (credential.kind === 'vault' && grant.head.mints.some(isReleased)) await p.credentials.reach(credential)
-  return claimMint(grant, control, caller, attempt, now)
+  await mayTry(p, grant, now)
+  // What was asked on the way took time, and the making has its own from here on.
+  return claimMint(grant, control, caller, attempt, p.now())
+}
+
+/**
+ * Each claim that is given back is two events of this grant for ever: while it is known that nothing has changed, none is begun, and the
+ * more of them were given back, the more rarely it is tried.
+ */
+async function mayTry(p: ExchangePorts, { ask: { credential }, head }: Grant, now: Instant): Promise<void> {
+  if (credential.kind !== 'vault' || !head.mints.some(isReleased)) return
+  const rest = restLeft(head.mints, now)
+  if (rest !== undefined) throw restsNow(rest)
+  await p.credentials.reach(credential)
 }
 
 const restsNow = (left: Duration): BrokerError =>

@@ -1,7 +1,7 @@
 // One credential made by an exchange: a sub-record of its grant. A member exists only where it is true, so what must be closed at
 // the backend can be read from the status alone. It never holds a secret: an accessor and a lease id are handles, a fingerprint a hash.
 import type { AttemptId, Thumbprint } from './ids.ts'
-import { after, type Duration, type Instant, seconds } from './instant.ts'
+import { after, between, type Duration, type Instant, seconds } from './instant.ts'
 
 interface Made {
   /** 1, 2, 3… inside the grant, never used twice. */
@@ -47,7 +47,7 @@ export type ClosingMint = Made & {
   /** Until then its maker may still be making it: what is not there yet may come, so nothing is confirmed before. */
   readonly makerUntil: Instant | undefined
 }
-/** `released`: nothing was ever made outside, and the use is given back. */
+/** `released`: nothing that was made outside ever left the broker, and the use is given back. */
 export type ClosedMint = Made & {
   readonly status: 'closed'
   readonly closedAt: Instant
@@ -78,20 +78,23 @@ const FREE_TRIES = 3
 const LONGEST_REST_SECONDS = 60
 
 /**
- * Until when nothing more is tried, where the last tries were all given back: doubling from a second to a minute. Numbers are never used twice, so
+ * How long nothing more is tried, where the last tries were all given back: doubling from a second to a minute. Numbers are never used twice, so
  * those that are missing below the last one tell how many there were, also when the mints themselves are kept no more.
  */
-export function restsUntil(mints: readonly Mint[]): Instant | undefined {
-  const last = mints.reduce<Mint | undefined>(
-    (most, mint) => (most === undefined || mint.n > most.n ? mint : most),
-    undefined,
-  )
+export function restLeft(mints: readonly Mint[], now: Instant): Duration | undefined {
+  const last = mints.toSorted((a, b) => a.n - b.n).at(-1)
   if (last?.status !== 'closed' || !last.released) return undefined
   const before = mints.filter((mint) => !isReleased(mint)).reduce((most, { n }) => Math.max(most, n), 0)
   const inARow = last.n - before
   if (inARow <= FREE_TRIES) return undefined
-  return after(last.closedAt, seconds(Math.min(LONGEST_REST_SECONDS, 2 ** (inARow - FREE_TRIES - 1))))
+  const rest = seconds(Math.min(LONGEST_REST_SECONDS, 2 ** (inARow - FREE_TRIES - 1)))
+  const over = after(last.closedAt, rest)
+  // It was noted by the store's clock; one that was far ahead then, and was set right, holds nobody up.
+  return now < over && now >= last.closedAt ? between(now, over) : undefined
 }
+/** Whether a mint of a grant that goes on tells something yet: what was given back does where it may have left something that lasts. */
+export const isKept = (mint: Mint, now: Instant): boolean =>
+  !isReleased(mint) || (mint.status === 'closed' && mint.expiresAt !== undefined && now < mint.expiresAt)
 export const nextNumber = (mints: readonly Mint[]): number =>
   mints.reduce((most, mint) => Math.max(most, mint.n), 0) + 1
 

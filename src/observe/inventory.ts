@@ -156,7 +156,8 @@ export function watchedInventory<Why>(p: InventoryPorts<Why>): WatchedInventory<
     failed: () => used().flatMap((backend) => last.get(backend)?.failed.map(({ artefact }) => artefact) ?? []),
     figures() {
       for (const backend of used()) {
-        figures.set('issuing_closed', gates.closed(backend) === undefined ? 0 : 1, { backend })
+        const isOpen = gates.closed(backend) === undefined && gates.shut(backend).length === 0
+        figures.set('issuing_closed', isOpen ? 0 : 1, { backend })
         const age = gates.cleanAgeMs(backend)
         figures.set('inventory_clean_age_seconds', age === undefined ? undefined : age / 1_000, { backend })
         const { unknown } = last.get(backend) ?? {}

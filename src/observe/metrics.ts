@@ -122,7 +122,7 @@ export const METRICS = {
   issuing_closed: {
     kind: 'gauge',
     labels: ['backend'],
-    help: '1 while no login is made at this backend until it has been looked through, else 0.',
+    help: '1 while no login is made at this backend, or at a database behind it, until it has been looked through, else 0.',
   },
   trace_spans_total: {
     kind: 'counter',

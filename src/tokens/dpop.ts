@@ -35,7 +35,7 @@ export interface CheckedProof {
   /** The thumbprint of the proven key. */
   readonly key: Thumbprint
   /**
-   * Marks the proof as used. Rejects `unauthenticated` where it was used before, `store_unavailable` when that cannot be known. To be called when it is
+   * Marks the proof as used. Rejects `unauthenticated` where it was used before or has become too old, `store_unavailable` when that cannot be known. To be called when it is
    * known who asks, and before anything is done for them: whoever is nobody leaves no mark in the store.
    */
   spend(): Promise<void>
@@ -94,10 +94,13 @@ export function proofChecker(options: ProofOptions): ProofChecker {
       if (!isSigned(request.proof, key)) throw refused('has a wrong signature')
       const claims = Claims.safeParse(parseStrictly(payload)).data ?? refuse('lacks jti, htm, htu or iat')
       checkTarget(claims, request)
-      const until = freshUntil(claims, now(), nonces, options.nonce?.required ?? false)
+      const untilFrom = (at: Instant): Instant => freshUntil(claims, at, nonces, options.nonce?.required ?? false)
+      untilFrom(now())
       return {
         key: key.jkt,
         spend: async () => {
+          // Asked again: finding out who asks may have taken long, and a mark of one that is too old may be gone already.
+          const until = untilFrom(now())
           if (!(await useOnce(`dpop:${key.jkt}:${claims.jti}`, until))) throw refused('was used before')
         },
       }

@@ -1,6 +1,6 @@
 // What an accessor tells of the token behind it. Vault writes and takes away a token in several steps, and one that dies between two of them leaves
 // what it has done for ever, or for as long as the token would have lived. Invariant: "not there" is only said of a token that Vault lets nobody use.
-import type { Body, VaultClient } from './client.ts'
+import type { Body, Call, VaultClient } from './client.ts'
 import { failureOf, saysGone } from './failures.ts'
 
 export const LOOKUP_ACCESSOR = 'auth/token/lookup-accessor'
@@ -8,36 +8,46 @@ export const LOOKUP_ACCESSOR = 'auth/token/lookup-accessor'
 const NOBODYS = 'nobody'
 
 /**
- * What Vault says of the token; undefined where it is not there any more. Where its end was begun and broken off, Vault tells of it all the same,
- * and that it has fewer uses than none: nobody can use it, renew it or revoke it, and it goes at the time at which it would have ended by itself.
- * An error, a time-out or a denial rejects.
+ * What Vault says of the token; undefined where it is not there any more. An error, a time-out or a denial rejects. `believed`: a denial is no reason
+ * to log in anew.
  */
-export async function lookUp(client: VaultClient, accessor: string, signal?: AbortSignal): Promise<Body | undefined> {
-  const call = { verb: 'write', path: LOOKUP_ACCESSOR, template: LOOKUP_ACCESSOR, body: { accessor } } as const
+async function lookUp(
+  client: VaultClient,
+  accessor: string,
+  more: Pick<Call, 'signal' | 'believed'> = {},
+): Promise<Body | undefined> {
   try {
-    const { data } = await client.ask(signal === undefined ? call : { ...call, signal })
-    const token = typeof data === 'object' && data !== null && !Array.isArray(data) ? (data as Body) : {}
-    return typeof token.num_uses === 'number' && token.num_uses < 0 ? undefined : token
+    const call = { verb: 'write', path: LOOKUP_ACCESSOR, template: LOOKUP_ACCESSOR, body: { accessor } } as const
+    const { data } = await client.ask({ ...call, ...more })
+    return typeof data === 'object' && data !== null && !Array.isArray(data) ? (data as Body) : {}
   } catch (thrown) {
     if (saysGone(thrown)) return undefined
     throw thrown
   }
 }
 
-/** Whether there is a token of this accessor. */
-export const isThere = async (client: VaultClient, accessor: string, signal?: AbortSignal): Promise<boolean> =>
-  (await lookUp(client, accessor, signal)) !== undefined
+/**
+ * Whether the end of the token was begun and broken off. Vault tells of it all the same, and that it has fewer uses than none: nobody can use it,
+ * renew it or revoke it, and it goes at the time at which it would have ended by itself. What was made under it may be there.
+ */
+export const isBrokenOff = ({ num_uses: left }: Body): boolean => typeof left === 'number' && left < 0
+
+/** Whether there is a token of this accessor that somebody could use. */
+export async function isThere(client: VaultClient, accessor: string, signal?: AbortSignal): Promise<boolean> {
+  const token = await lookUp(client, accessor, signal === undefined ? {} : { signal })
+  return token !== undefined && !isBrokenOff(token)
+}
 
 /**
- * The same of an accessor that Vault has listed. There may never have been a token: the accessor is written first, and of one that leads to nothing
+ * What Vault says of a token whose accessor it has listed. There may never have been one: the accessor is written first, and of one that leads to nothing
  * Vault says the same as of a look that is not permitted. Whoever may look up another one, and is denied this one again, was not denied the looking.
  */
 export async function lookUpListed(client: VaultClient, accessor: string): Promise<Body | undefined> {
   const isDenial = (thrown: unknown): boolean => failureOf(thrown)?.status === 403
-  return lookUp(client, accessor).catch(async (thrown: unknown) => {
+  return lookUp(client, accessor, { believed: true }).catch(async (thrown: unknown) => {
     if (!isDenial(thrown)) throw thrown
     await reach(client)
-    return lookUp(client, accessor).catch((again: unknown) => {
+    return lookUp(client, accessor, { believed: true }).catch((again: unknown) => {
       if (isDenial(again)) return undefined
       throw again
     })

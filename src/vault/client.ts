@@ -30,6 +30,8 @@ export interface Call {
   readonly body?: Readonly<Record<string, unknown>>
   /** Not to be repeated, whatever happened to the connection: it makes something each time. */
   readonly once?: true
+  /** A denial says nothing against the login: it is thrown, and no other login is tried. */
+  readonly believed?: true
   /** Instead of the broker's own login. */
   readonly token?: Secret<string>
   readonly signal?: AbortSignal
@@ -135,7 +137,8 @@ export function vaultClient(identity: VaultIdentity, timer: Timer): VaultClient 
       return await send(used.api, wanted)
     } catch (thrown) {
       // A denial changed nothing, so repeating is safe. It may mean only that this login is no more.
-      if (failureOf(thrown)?.status !== 403 || timer.now() - used.bornAt < BELIEVED_MS) throw thrown
+      if (failureOf(thrown)?.status !== 403 || wanted.believed === true || timer.now() - used.bornAt < BELIEVED_MS)
+        throw thrown
       const next = login === used || login === undefined ? await freshLogin() : login
       return send(next.api, wanted)
     }

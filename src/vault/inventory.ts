@@ -6,11 +6,11 @@ import type { Artefact, Inventory } from '../broker/ports.ts'
 import type { VaultDatabase } from '../domain/entitlement.ts'
 import { BrokerError } from '../domain/errors.ts'
 import { type EntitlementId, type MintName, readMintId } from '../domain/ids.ts'
-import { isThere, lookUpListed } from './accessors.ts'
+import { isBrokenOff, isThere, lookUpListed } from './accessors.ts'
 import type { Backends, VaultBackend } from './backends.ts'
 import { type Body, type VaultClient, vaultClient } from './client.ts'
 import { failureOf, refused, saysGone, unanswered } from './failures.ts'
-import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole } from './names.ts'
+import { displayName, isMount, isSegment, loginName, mintOfLogin, mintOfRole, policyName } from './names.ts'
 import { type FoundLogin, type PostgresLogins, postgresLogins } from './postgres-logins.ts'
 import { slots } from './slots.ts'
 import type { Timer } from './timer.ts'
@@ -135,7 +135,7 @@ async function* everything(engine: Engine, places: readonly Place[]): AsyncGener
     }
   }
   const mounts = [...new Set(places.flatMap(({ database }) => database?.mount ?? []))].filter(isMount)
-  yield* part(holds(engine))
+  yield* part(holds(engine, places))
   for (const mount of mounts) {
     yield* part(leases(engine, mount, places))
     yield* part(roles(engine, mount))
@@ -157,7 +157,7 @@ function databasesAway(databases: readonly string[], first: unknown): BrokerErro
   })
 }
 
-async function* holds(engine: Engine): AsyncGenerator<Artefact> {
+async function* holds(engine: Engine, places: readonly Place[]): AsyncGenerator<Artefact> {
   const accessors = await names(engine, ACCESSORS, ACCESSORS)
   // That of the login that asks is among them: whoever says that there is none is not Vault.
   if (accessors.length === 0) throw refused(ACCESSORS, 'no_list')
@@ -169,7 +169,7 @@ async function* holds(engine: Engine): AsyncGenerator<Artefact> {
   const tokens: Token[] = []
   for (let from = 0; from < accessors.length; from += AT_ONCE) {
     const some = accessors.slice(from, from + AT_ONCE)
-    tokens.push(...(await Promise.all(some.map((accessor) => tokenOf(engine, accessor)))))
+    tokens.push(...(await Promise.all(some.map((accessor) => tokenOf(engine, places, accessor)))))
   }
   for (const [n, accessor] of accessors.entries()) {
     const token = tokens[n] ?? 'others'
@@ -181,16 +181,24 @@ async function* holds(engine: Engine): AsyncGenerator<Artefact> {
 
 const waited = (timer: Timer, ms: number): Promise<void> => new Promise((resolve) => timer.after(ms, resolve))
 
-async function tokenOf(engine: Engine, accessor: string): Promise<Token> {
+async function tokenOf(engine: Engine, places: readonly Place[], accessor: string): Promise<Token> {
   const known = engine.known.get(accessor)
   if (known !== undefined) return known
   const answer = await lookUpListed(engine.seek, accessor)
   // Nothing is there, or not any more, or not yet: it is not remembered.
   if (answer === undefined) return 'others'
   const token = readToken(engine, answer)
+  // Nobody can use it, and nobody can end it. What a database gave under it is found there; of what another path gave nobody knows.
+  if (isBrokenOff(answer)) return token === 'others' || isOfDatabase(places, answer) ? 'others' : 'unmarked'
   engine.known.set(accessor, token)
   return token
 }
+
+const isOfDatabase = (places: readonly Place[], { policies }: Body): boolean =>
+  places.some(
+    ({ entitlement, database }) =>
+      database !== undefined && Array.isArray(policies) && policies.includes(policyName(entitlement)),
+  )
 
 function readToken({ settings, heard }: Engine, { path, display_name: name, meta }: Body): Token {
   if (path !== `auth/token/create/${settings.tokenRole}`) return 'others'
@@ -207,12 +215,13 @@ function readToken({ settings, heard }: Engine, { path, display_name: name, meta
 export const MARK = 'mark'
 
 async function* leases(engine: Engine, mount: string, places: readonly Place[]): AsyncGenerator<Artefact> {
+  // Where a mount serves several databases nobody knows today of which one an earlier policy had it made.
+  const here = places.flatMap((one) => (one.database?.mount === mount ? one.database.connection : []))
+  const [database, ...others] = new Set(here)
   for (const folder of await names(engine, `sys/leases/lookup/${mount}/creds`, LEASES)) {
     const handle = folder.replace(/\/$/, '')
-    const mint = mintOfRole(handle)
-    const of = places.find((one) => one.entitlement === mint?.entitlement && one.database?.mount === mount)?.database
-    const lease = { backend: engine.name, kind: 'lease' as const, place: mount, handle, mint }
-    yield of === undefined ? lease : { ...lease, database: of.connection }
+    const lease = { backend: engine.name, kind: 'lease' as const, place: mount, handle, mint: mintOfRole(handle) }
+    yield database === undefined || others.length > 0 ? lease : { ...lease, database }
   }
 }
 
@@ -229,12 +238,17 @@ async function* loginsOf(
   places: readonly Place[],
   from: { readonly connection: string; readonly logins: PostgresLogins; readonly seen: Set<string> },
 ): AsyncGenerator<Artefact> {
-  const { host, port } = engine.settings.probes.get(from.connection) ?? { host: '', port: 0 }
+  const server = (connection: string): string => {
+    const { host, port } = engine.settings.probes.get(connection) ?? { host: connection, port: 0 }
+    return `${host}:${port}`
+  }
+  // Another server may have a role of the same name.
+  const onServer = places.filter(({ database }) => database && server(database.connection) === server(from.connection))
   for (const found of await from.logins.list()) {
-    const key = `${host}:${port}/${found.name}`
+    const key = `${server(from.connection)}/${found.name}`
     if (from.seen.has(key)) continue
     from.seen.add(key)
-    const place = placeOf(places, found)?.connection ?? from.connection
+    const place = placeOf(onServer, found)?.connection ?? from.connection
     const mint = mintOfLogin(found.name)
     yield { backend: engine.name, kind: 'login', place, handle: found.name, mint, database: place }
   }

@@ -1,6 +1,7 @@
 // The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Digest } from '../../src/domain/ids.ts'
+import type { VaultDatabase } from '../../src/domain/entitlement.ts'
+import type { Digest, EntitlementId } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
 import type { OpenedMint } from '../../src/domain/mint.ts'
 import { vaultCredentialSource } from '../../src/vault/credential-source.ts'
@@ -216,8 +217,13 @@ describe('at a Vault that died while it made a token', () => {
     await expect(world.asRoot('POST', 'auth/token/revoke-accessor', { accessor })).rejects.toThrow('token not found')
     await expect(world.asRoot('POST', 'cubbyhole/any', {}, token)).rejects.toThrow('403')
 
-    const fresh = vaultInventory(world.backends, () => PLACES, processTimer)
-    expect((await listed(fresh.list('vault-main'))).filter((one) => one.mint?.mint === mint)).toEqual([])
+    const slow = { entitlement: 'slow' as EntitlementId, database: undefined as VaultDatabase | undefined }
+    const fresh = vaultInventory(world.backends, () => [...PLACES, slow], processTimer)
+    const found = async () => (await listed(fresh.list('vault-main'))).filter(({ handle }) => handle === accessor)
+    // What a path may have given under it nobody can be asked about, so it is told of; what a database gave is found there.
+    expect(await found()).toMatchObject([{ kind: 'hold', mint: undefined }])
+    slow.database = DATABASE
+    expect(await found()).toEqual([])
     expect(await fresh.end({ backend: 'vault-main', kind: 'hold', place: '', handle: accessor, mint: named })).toBe(
       false,
     )
@@ -238,7 +244,7 @@ describe('at a Vault that died while it made a token', () => {
     const inventory = vaultInventory(world.backends, () => PLACES, processTimer)
     await expect(listed(inventory.list('vault-main'))).rejects.toMatchObject({ code: 'vault_refused' })
     await world.asRoot('POST', at, { policy: data.policy })
-    expect(await listed(inventory.list('vault-main'))).toHaveLength(1)
+    expect((await listed(inventory.list('vault-main'))).length).toBeGreaterThan(0)
     inventory.stop()
   })
 })

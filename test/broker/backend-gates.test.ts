@@ -86,6 +86,17 @@ describe('the gate of a backend', () => {
     expect((await exchange(id)).grant.head.status).toBe('active')
   })
 
+  it('asks the backend itself too, also one that has no gate', async () => {
+    await gates.pass(BACKEND)
+    const guarded = gates.guarded(on.ports.credentials)
+    for (const backend of [BACKEND, 'vault-without']) {
+      on.backend.up()
+      await guarded.reach({ ...CREDENTIAL, backend })
+      on.backend.down()
+      expect([backend, await codeOf(guarded.reach({ ...CREDENTIAL, backend }))]).toEqual([backend, 'vault_unavailable'])
+    }
+  })
+
   it('stays shut while an orphan cannot be ended, and opens when it is gone', async () => {
     memory.plant('role', orphan())
     memory.setStuck('role')

@@ -83,9 +83,26 @@ describe('a grant whose credential cannot be revoked', () => {
     w.advance(minutes(2))
     w.backend.fault('issue', 'lose_reply')
     expect(await codeOf(w.broker.exchange(vera, grant.id, attempt('attempt-two')))).toBe('vault_unavailable')
+    // What came to nothing afterwards takes nothing of that away, while it lasts.
+    for (const name of ['attempt-three', 'attempt-four']) {
+      w.backend.fault('open', 'fail', { definite: true })
+      expect(await codeOf(w.broker.exchange(vera, grant.id, attempt(name)))).toBe('vault_unavailable')
+    }
     const ended = await w.broker.revoke(w.as('olivia'), grant.id, 'no longer needed')
     expect(ended.head.status).toBe('ended')
     expect(residueOf(ended)).toBe(after(w.now(), minutes(10.5)))
+  })
+
+  it('keeps no mint that was given back longer than it may last', async () => {
+    const w = await pathWorld()
+    const grant = await w.approvedLogin(3)
+    const vera = w.as('vera')
+    await w.broker.exchange(vera, grant.id, attempt('attempt-one'))
+    w.backend.fault('issue', 'lose_reply')
+    expect(await codeOf(w.broker.exchange(vera, grant.id, attempt('attempt-two')))).toBe('vault_unavailable')
+    w.advance(minutes(11))
+    await w.broker.exchange(vera, grant.id, attempt('attempt-three'))
+    expect((await w.store.loadToEnd(grant.id))?.head.mints.map(({ n }) => n)).toEqual([1, 3])
   })
 
   it('is not given a second credential where the answer was lost: the first could not be ended', async () => {

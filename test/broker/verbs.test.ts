@@ -439,6 +439,21 @@ describe('exchanging', () => {
     expect(await tryIn(0)).toBe('refused')
   })
 
+  it('a lost login is not ended for a replacement that would not be tried now', async () => {
+    const w = await world()
+    const { id } = await w.approvedLogin(2)
+    await w.broker.exchange(w.as('vera'), id, attempt('attempt-one'))
+    for (let tries = 1; tries <= 4; tries += 1) {
+      w.backend.fault('open', 'fail', { definite: true })
+      expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-two')))).toBe('vault_unavailable')
+    }
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('vault_unavailable')
+    expect(w.backend.leases()).toHaveLength(1)
+    w.advance(seconds(1))
+    expect(await codeOf(w.broker.exchange(w.as('vera'), id, attempt('attempt-one')))).toBe('ok')
+    expect(w.backend.leases()).toHaveLength(1)
+  })
+
   it('a backend that is out of reach is asked before the next claim: whoever tries again and again writes nothing', async () => {
     const w = await world()
     const { id } = await w.approvedLogin()

@@ -24,6 +24,7 @@ it(
     expect(reached.length).toBeGreaterThan(40)
     expect(result.missed).toBeLessThan(KILLS / 2)
     expect(result.verbs).toBeGreaterThan(2_000)
+    expect(result.halfMade).toBeGreaterThan(0)
   },
   RUN_MS,
 )

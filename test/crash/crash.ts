@@ -59,6 +59,7 @@ interface Scene {
   readonly report: Report
   readonly busy: () => boolean
   readonly jobs: LostJobs
+  readonly halfMade: () => number
 }
 
 const SLOTS = 3
@@ -92,6 +93,7 @@ export async function crashRun(options: CrashOptions): Promise<CrashResult> {
     return resultOf({
       ...scene,
       jobsLost: scene.jobs.many(),
+      halfMade: scene.halfMade(),
       points: scene.slots.points(),
       lives: scene.commits.lives,
       seed,
@@ -154,9 +156,10 @@ async function set(
   const jobs = loseJobs(redis, () => !busy())
   toStop.push(async () => jobs.stop())
   const look = lookout({ ...watching, brokersUpFor: upFor(slots), report })
+  const mortal = sometimesWhileMaking(services.vault, WHILE_MAKING_EVERY)
   const deaths = killer({
     slots,
-    services: { redis: stage.redis, vault: sometimesWhileMaking(services.vault, WHILE_MAKING_EVERY) },
+    services: { redis: stage.redis, vault: mortal },
     provoke: provoke.lead,
     outages,
     recovered: (victim, ms) => recovery[victim].push(Math.round(ms)),
@@ -181,6 +184,7 @@ async function set(
     report,
     busy,
     jobs,
+    halfMade: mortal.halfMade,
   }
 }
 

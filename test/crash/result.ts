@@ -29,6 +29,8 @@ export interface CrashResult {
   readonly commits: number
   /** Looks that the queue lost while little was asked for. */
   readonly jobsLost: number
+  /** Kills of Vault that left an accessor without its token. */
+  readonly halfMade: number
   readonly maxRecoveryMs: number
   readonly recoveryMs: Readonly<Record<Victim, { readonly p50: number; readonly max: number }>>
   readonly seconds: number
@@ -48,6 +50,7 @@ export interface Ran {
   readonly recovery: Recovery
   readonly found: readonly Found[]
   readonly jobsLost: number
+  readonly halfMade: number
   /** By `performance.now`. */
   readonly started: number
 }
@@ -63,6 +66,7 @@ export function resultOf({
   recovery,
   found,
   jobsLost,
+  halfMade,
   started,
 }: Ran): CrashResult {
   const byPoint = countsOf(
@@ -87,6 +91,7 @@ export function resultOf({
     credentials: known.handed.length,
     commits: sum([...lives.values()].map(({ told }) => told.length)),
     jobsLost,
+    halfMade,
     maxRecoveryMs: Math.max(0, ...Object.values(recovery).flat()),
     recoveryMs: {
       broker: figures(recovery.broker),

@@ -348,7 +348,10 @@ export const exchange = (hand: Hand, by: Exchanging): Start =>
       if (grant.login && tried.length > 1) refuse('uses_exhausted')
       if (!(grant.login && last.status === 'closed')) {
         if (last.status !== 'live' || grant.status !== 'active') refuse('wrong_status')
-        if (grant.login) return yield* replace(run, hand, by, last)
+        if (grant.login) {
+          mayTry(run, grant, now)
+          return yield* replace(run, hand, by, last)
+        }
         checkInTime(run, grant)
         step(run, grant, 'issued', {})
         return sealed(run)
@@ -387,6 +390,13 @@ const newMint = ({ mints }: GrantState, { attempt, keyed }: Exchanging, now: num
   expiresAt: undefined,
 })
 
+/** What was given back rests, and is asked about first. */
+function mayTry(run: Run, grant: GrantState, now: number): void {
+  if (!grant.mints.some(isReleased)) return
+  if (now < restsUntil(grant) && now >= Math.max(...grant.mints.map(({ releasedAt = 0 }) => releasedAt)))
+    refuse('vault_unavailable')
+  if (!run.state.backendUp) refuse('vault_unavailable')
+}
 /** After three tries in a row that were given back each further one waits: a second, two, four, up to a minute. */
 function restsUntil({ mints }: GrantState): number {
   const [last, ...others] = mints.toSorted((a, b) => b.n - a.n)
@@ -398,8 +408,7 @@ function restsUntil({ mints }: GrantState): number {
 
 function* makeLogin(run: Run, hand: Hand, by: Exchanging, grant: GrantState): Program {
   const now = nowAt(run, hand)
-  if (now < restsUntil(grant)) refuse('vault_unavailable')
-  if (grant.mints.some(isReleased) && !run.state.backendUp) refuse('vault_unavailable')
+  mayTry(run, grant, now)
   if (grant.closesAt - now < 10 * SECOND) refuse('window_closing')
   if (grant.status === 'issuing') refuse('wrong_status')
   checkInTime(run, grant)

@@ -60,15 +60,24 @@ async function newToken({ addr, rootToken }: Server): Promise<string> {
 }
 
 /** The same server, which every so many kills dies while it makes a token. */
-export function sometimesWhileMaking(vault: Server, every: number): Pick<Server, 'kill' | 'restart'> {
-  let kills = 0
+export function sometimesWhileMaking(
+  vault: Server,
+  every: number,
+): Pick<Server, 'kill' | 'restart'> & { /** How often it did. */ readonly halfMade: () => number } {
+  let [kills, halfMade] = [0, 0]
   return {
+    halfMade: () => halfMade,
     restart: () => vault.restart(),
     kill: async () => {
       kills += 1
       if (kills % every !== 1) return vault.kill()
       // It may be busy, or just away: then it dies like that.
-      await killWhileMaking(vault).catch(() => vault.kill())
+      await killWhileMaking(vault).then(
+        () => {
+          halfMade += 1
+        },
+        () => vault.kill(),
+      )
     },
   }
 }

@@ -219,6 +219,16 @@ describe('a DPoP proof', () => {
     expect(await check(text)).toBe(key.jkt)
   })
 
+  it('is refused where it became too old while it was found out who asks: the mark of its first use may be gone', async () => {
+    const { checker, used, setNow } = setUp()
+    const text = await proof(await clientKey(), claims())
+    setNow(after(NOON, seconds(64)))
+    const { spend } = await checker.check({ proof: text, method: 'POST', url: URL })
+    setNow(after(NOON, seconds(71)))
+    await expect(spend()).rejects.toMatchObject(invalid)
+    expect(used.size).toBe(0)
+  })
+
   it('is refused with store_unavailable when it cannot be known whether it was used before', async () => {
     const { check } = setUp({
       useOnce: () => Promise.reject(new BrokerError('store_unavailable', 'The store did not answer.')),
