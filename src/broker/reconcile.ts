@@ -2,7 +2,6 @@
 // Invariant: nothing is ended but what bears the mark of this group of brokers for a mint that the store knows as closed, or knows nothing of,
 // at a moment after it was listed. A mint is claimed in the store before anything of it is made, so what was listed first and is unknown
 // afterwards was never claimed, or is over. A store that is behind, without its control record or out of reach says nothing: then nothing is ended.
-
 import { isCanary } from '../domain/canary.ts'
 import { isBrokerError } from '../domain/errors.ts'
 import type { Grant } from '../domain/grant.ts'

@@ -1,5 +1,8 @@
 // The inventory of a real Vault and PostgreSQL keeps every promise of its port, and looks with no more rights than the set-up gives it.
+import { readFile } from 'node:fs/promises'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startPostgres } from '../../deploy/dev/postgres.ts'
 import type { VaultDatabase } from '../../src/domain/entitlement.ts'
 import type { Digest, EntitlementId } from '../../src/domain/ids.ts'
 import { instant } from '../../src/domain/instant.ts'
@@ -8,7 +11,7 @@ import { vaultCredentialSource } from '../../src/vault/credential-source.ts'
 import type { Place } from '../../src/vault/inventory.ts'
 import { vaultInventory } from '../../src/vault/inventory.ts'
 import { vaultMarks } from '../../src/vault/marks.ts'
-import { displayName } from '../../src/vault/names.ts'
+import { displayName, loginName } from '../../src/vault/names.ts'
 import { processTimer } from '../../src/vault/timer.ts'
 import { claimedMint } from '../contracts/credential-source.ts'
 import { inventoryContract, listed, newMint } from '../contracts/inventory.ts'
@@ -156,6 +159,33 @@ describe('at a real Vault', () => {
     expect([...dead]).toEqual([])
     inventory.stop()
   })
+
+  it('a login is of the server at which it was found, also where another one has a role of the same name', async () => {
+    const [[, probe] = []] = world.backendsWith({}).get('vault-main')?.probes ?? []
+    if (probe === undefined) throw new Error('there is no probe')
+    const second = await startPostgres({ own: true })
+    const mint = newMint()
+    const admin = new pg.Client(second.url)
+    await admin.connect()
+    const password = (await readFile(probe.passwordFile, 'utf8')).trim()
+    await admin.query(`CREATE ROLE "${probe.user}" LOGIN PASSWORD ${pg.escapeLiteral(password)}`)
+    await admin.query(`CREATE ROLE "${DATABASE.grantedRole}"`)
+    await admin.query(`CREATE ROLE "${loginName(mint.mint)}" LOGIN IN ROLE "${DATABASE.grantedRole}"`)
+    await admin.end()
+    const other = { ...probe, host: second.host, port: second.port, database: 'postgres' }
+    const backends = world.backendsWith({
+      probes: new Map([
+        ['payments', probe],
+        ['ledger', other],
+      ]),
+    })
+    const ledger = { entitlement: 'ledger' as EntitlementId, database: { ...DATABASE, connection: 'ledger' } }
+    const inventory = vaultInventory(backends, () => [...PLACES, ledger], processTimer)
+    const found = await listed(inventory.list('vault-main'))
+    expect(found.filter((one) => one.mint?.mint === mint.mint)).toMatchObject([{ place: 'ledger', database: 'ledger' }])
+    inventory.stop()
+    await second.stop()
+  }, 60_000)
 
   it('what a login made goes to the owner of its entitlement, also where only PostgreSQL knows of it', async () => {
     const inventory = vaultInventory(world.backends, () => PLACES, processTimer)

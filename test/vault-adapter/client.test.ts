@@ -194,6 +194,16 @@ describe('the Vault client', () => {
     expect(seen.length - before).toBe(1)
   })
 
+  it('asks for no new login where the denial is said to be believed', async () => {
+    const timer = handTimer()
+    const vault = client({}, timer)
+    await vault.call(write)
+    await timer.pass(60_000)
+    handler = (_, response) => answer(response, 403, { errors: ['permission denied'] })
+    expect((await errorOf(vault.call({ ...write, believed: true }))).code).toBe('vault_refused')
+    expect(logins).toBe(1)
+  })
+
   it.each([
     ['is not JSON', '<html>busy</html>', 'unreadable'],
     ['is cut short', '{"data":{"password":"canary-password', 'unreadable'],
